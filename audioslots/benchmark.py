@@ -1,0 +1,273 @@
+"""A benchmark and its studies: the YAML files people write, and the variants they resolve to.
+
+A *benchmark* (``config/<name>.yaml``) is data, scale and seeds. A *study* (``ablations/<name>.yaml``) is one question:
+a baseline and variants, each a small delta. Resolved, from left to right, the later wins::
+
+    defaults (config.py)  <-  benchmark's ``variant``  <-  variant a study starts ``from``  <-  the variant's delta
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from audioslots.config import Name, Resolved, Section, Variant, checked, nearest
+from audioslots.errors import InputError
+
+ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
+BASELINES = ("mixture", "oracle-ibm", "oracle-irm", "oracle-wiener", "oracle-psm", "oracle-magnitude")
+
+
+class Corpus(Section):
+    """Speech in LibriSpeech's layout: synthesized, or LibriSpeech on disk."""
+
+    kind: Literal["synthesized", "librispeech"]
+    speakers: int = Field(120, ge=12, description="synthesized: speakers of all subsets together")
+    hours: float = Field(1.0, gt=0, description="synthesized: hours of all subsets together")
+    seed: int = Field(0, ge=0)
+    train: str = Field("train-clean", description="subset to train on")
+    validation: str | None = Field(None, description="subset to validate on; without one, speakers are held out")
+    held_out_speakers: int = Field(0, ge=0, description="speakers held out of training for validation")
+
+    @model_validator(mode="after")
+    def _validates(self) -> Self:
+        if (self.validation is None) == (self.held_out_speakers == 0):
+            raise ValueError("give either validation (a subset) or held_out_speakers (above 0); expected exactly one")
+        return self
+
+
+class MixtureSet(Section):
+    """A rendered set of mixtures: official rows, or rows drawn by LibriMix's rules."""
+
+    subset: str = Field(description="subset of the corpus, such as test-clean")
+    rows: Literal["drawn", "official"] = "drawn"
+    count: int = Field(100, ge=1, description="drawn: number of mixtures")
+    seed: int = Field(0, ge=0, description="drawn: seed")
+
+
+class Study(Section):
+    """One question, a baseline, and variants that differ from it."""
+
+    title: str
+    question: str
+    start: str | None = Field(None, alias="from", description="study/variant that every variant here starts from")
+    baseline: Name
+    variants: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> delta; the baseline among them")
+
+    @model_validator(mode="after")
+    def _baseline_named(self) -> Self:
+        if self.baseline not in self.variants:
+            raise ValueError(f"baseline {self.baseline!r} is not among the variants; expected {sorted(self.variants)}")
+        return self
+
+
+class Benchmark(Section):
+    """A benchmark file: data, scale, seeds and the studies to run."""
+
+    name: Name
+    title: str
+    rate: Literal[8000, 16000]
+    sources: int = Field(2, ge=2)
+    mode: Literal["min", "max"] = "min"
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
+    corpus: Corpus
+    test: MixtureSet
+    dev: MixtureSet | None = None
+    baselines: list[Literal[BASELINES]] = list(BASELINES)  # type: ignore[valid-type]
+    studies: list[str] = Field(min_length=1)
+    examples: int = Field(4, ge=0, description="mixtures to listen to")
+    variant: dict[str, Any] = Field(default_factory=dict, description="scale: a delta below every study's")
+    librispeech: str | None = Field(None, description="LibriSpeech on disk: the folder that holds its subsets")
+    librimix: str | None = Field(None, description="LibriMix's metadata: a clone, a folder, or one CSV file")
+    device: str = Field("auto", description="Lightning Fabric's accelerator")
+
+    @model_validator(mode="after")
+    def _corpus_given(self) -> Self:
+        if self.corpus.kind == "librispeech" and not self.librispeech:
+            raise ValueError("librispeech is not given; expected the folder of LibriSpeech's subsets")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} repeat; expected each once")
+        return self
+
+    @property
+    def data(self) -> str:
+        """Folder of the data: another for every other content, so that nothing stale is ever used."""
+        return f"data/{self.name}-{self.data_identity[:8]}"
+
+    @property
+    def corpus_root(self) -> str:
+        """Folder of the corpus' subsets."""
+        return self.librispeech or f"{self.data}/corpus"
+
+    @property
+    def data_identity(self) -> str:
+        """Hash of what the data are made from."""
+        parts = {"corpus", "dev", "test", "rate", "sources", "mode"}
+        content = json.dumps(self.model_dump(mode="json", include=parts), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @property
+    def mixture_sets(self) -> dict[str, MixtureSet]:
+        """The sets to render, by subset."""
+        return {part.subset: part for part in (self.test, self.dev) if part is not None}
+
+    def metadata(self, subset: str) -> str:
+        """Where the metadata of a subset's mixtures lie."""
+        return f"{self.data}/metadata/libri{self.sources}mix_{subset}.csv"
+
+    def mixtures(self, subset: str) -> str:
+        """Where a subset's mixtures lie, in LibriMix's layout."""
+        kind = f"Libri{self.sources}Mix/wav{self.rate // 1000}k/{self.mode}"
+        return f"{self.data}/mixtures/{kind}/{subset.replace('-clean', '')}"
+
+    def packed(self, subset: str) -> str:
+        """Where a subset's packed speech lies."""
+        return f"{self.data}/packed/{subset}"
+
+    def official(self, subset: str) -> Path:
+        """LibriMix's own CSV for a subset: ``librimix`` itself, or in it, or in a clone near LibriSpeech.
+
+        Raises:
+            InputError: it is not there.
+        """
+        name = f"libri{self.sources}mix_{subset}.csv"
+        inside = Path("metadata") / f"Libri{self.sources}Mix" / name
+        near = [Path(self.corpus_root).parent, Path(self.corpus_root).parent.parent]
+        homes = [Path(self.librimix)] if self.librimix else [p / n for p in near for n in ("LibriMix", "librimix")]
+        for candidate in [p for home in homes for p in (home, home / name, home / inside)]:
+            if candidate.is_file():
+                return candidate
+        raise InputError(
+            f"librimix: no {name} in {' or '.join(map(str, homes))}; expected a clone of JorisCos/LibriMix, "
+            "its metadata folder or the file (--config librimix=PATH)"
+        )
+
+
+def read_yaml(path: Path) -> Any:
+    """Read one YAML file.
+
+    Raises:
+        InputError: the file is absent or is not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {error}; expected a YAML file") from None
+
+
+def read_study(name: str, folder: Path = ABLATIONS) -> Study:
+    """Read ``ablations/<name>.yaml``; an unknown name lists the known ones."""
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"{path}: no study {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
+    return checked(Study, read_yaml(path), str(path))
+
+
+def merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``delta``, section by section."""
+    merged = dict(base)
+    for key, value in delta.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if nested else value
+    return merged
+
+
+def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Variant]:
+    """All variants of a benchmark's studies by name, in the order they are named.
+
+    Raises:
+        InputError: an unknown study or variant, a bad delta, or one name for two different variants.
+    """
+    found: dict[str, Variant] = {}
+    for study_name in benchmark.studies:
+        study, deltas = read_study(study_name, folder), _deltas(study_name, folder)
+        for name in study.variants:
+            document = merge(benchmark.variant, deltas[name])
+            variant = checked(Variant, document, f"ablations/{study_name}.yaml: variants.{name}")
+            if found.setdefault(name, variant) != variant:
+                raise InputError(
+                    f"ablations/{study_name}.yaml: variants.{name}: differs from the {name!r} of another study; "
+                    "expected one name for one variant"
+                )
+    return found
+
+
+def _deltas(study_name: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """A study's deltas by variant name, the one it starts ``from`` merged in."""
+    study = read_study(study_name, folder)
+    start: dict[str, Any] = {}
+    if study.start:
+        other, _, name = study.start.partition("/")
+        deltas = _deltas(other, folder) if other != study_name else {}
+        if name not in deltas:
+            raise InputError(
+                f"ablations/{study_name}.yaml: from: no variant {study.start!r}; {nearest(name, list(deltas))}"
+            )
+        start = deltas[name]
+    return {name: merge(start, delta) for name, delta in study.variants.items()}
+
+
+def resolve(benchmark: Benchmark, name: str, seed: int, folder: Path = ABLATIONS) -> Resolved:
+    """The variant ``name`` for one seed of a benchmark: what training reads.
+
+    Raises:
+        InputError: no study of the benchmark has a variant of that name, or its values do not fit the benchmark.
+    """
+    known = variants(benchmark, folder)
+    if name not in known:
+        raise InputError(f"{benchmark.name}: unknown variant {name!r}; {nearest(name, list(known))}")
+    corpus, test = benchmark.corpus, benchmark.test
+    document = known[name].model_dump() | {
+        "title": known[name].title or name,
+        "name": name,
+        "benchmark": benchmark.name,
+        "seed": seed,
+        "rate": benchmark.rate,
+        "sources": benchmark.sources,
+        "train": benchmark.packed(corpus.train),
+        "validation": corpus.validation and benchmark.packed(corpus.validation),
+        "held_out_speakers": corpus.held_out_speakers,
+        "test": benchmark.mixtures(test.subset),
+        "data_identity": benchmark.data_identity,
+    }
+    return checked(Resolved, document, f"{benchmark.name}: variant {name}")
+
+
+def read_benchmark(document: dict[str, Any] | Path) -> Benchmark:
+    """A checked benchmark from its YAML file, or from the dictionary that Snakemake made of it.
+
+    Raises:
+        InputError: a key is unknown or missing, or a value is out of range.
+    """
+    source = str(document) if isinstance(document, Path) else "config"
+    benchmark = checked(Benchmark, read_yaml(document) if isinstance(document, Path) else document, source)
+    for name in variants(benchmark):
+        for seed in benchmark.seeds:
+            resolve(benchmark, name, seed)
+    return benchmark
+
+
+def summary(benchmark: Benchmark) -> dict[str, Any]:
+    """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
+    corpus, test = benchmark.corpus, benchmark.test
+    source = "synthesized speech" if corpus.kind == "synthesized" else "LibriSpeech"
+    drawn = f"{test.count} drawn" if test.rows == "drawn" else "official"
+    studies = [{"name": name} | read_study(name).model_dump(exclude={"start"}) for name in benchmark.studies]
+    return {
+        "name": benchmark.name,
+        "title": benchmark.title,
+        "rate": benchmark.rate,
+        "variants": [*benchmark.baselines, *variants(benchmark)],
+        "seeds": benchmark.seeds,
+        "studies": [study | {"variants": list(study["variants"])} for study in studies],
+        "test_description": f"{source}, {drawn} Libri{benchmark.sources}Mix mixtures of {test.subset}, "
+        f"{benchmark.rate // 1000} kHz, {benchmark.mode}, clean",
+        "train_description": f"{source}, {corpus.train}, mixed on the fly",
+    }

@@ -1,0 +1,273 @@
+"""The command line: one verb a stage, each a thin call. Imports stand in the verbs, so that each starts quickly."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from audioslots.errors import InputError, Interrupted
+
+app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+corpus = typer.Typer(help="Speech in LibriSpeech's layout.", no_args_is_help=True)
+mixtures = typer.Typer(help="LibriMix: metadata and rendered mixtures.", no_args_is_help=True)
+app.add_typer(corpus, name="corpus")
+app.add_typer(mixtures, name="mixtures")
+
+Jobs = Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+
+
+class Mode(StrEnum):
+    """How sources of different length are mixed."""
+
+    min = "min"
+    max = "max"
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    terminal = "terminal"
+    md = "md"
+    tex = "tex"
+
+
+@corpus.command("synthesize")
+def corpus_synthesize(
+    out: Path,
+    speakers: Annotated[int, typer.Option(help="Speakers of all subsets together.")],
+    hours: Annotated[float, typer.Option(help="Hours of all subsets together.")],
+    seed: int = 0,
+    jobs: Jobs = 1,
+) -> None:
+    """Synthesize speech with eSpeak NG: train-clean, dev-clean and test-clean, no speaker in two of them."""
+    from audioslots.data.synthesis import synthesize
+
+    synthesize(out, speakers, hours, seed, jobs)
+
+
+@corpus.command("check")
+def corpus_check(root: Path, against: Annotated[Path | None, typer.Option(help="Metadata CSV.")] = None) -> None:
+    """List every file that is missing, truncated, empty or of the wrong format."""
+    from audioslots.data.corpus import check
+
+    problems = check(root, against)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise InputError(f"{root}: {len(problems)} problems; expected none")
+    print(f"{root}: no problem found")
+
+
+@mixtures.command("draw")
+def mixtures_draw(
+    corpus: Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")],
+    out: Annotated[Path, typer.Argument(help="Metadata CSV to write; statistics are written beside it.")],
+    count: Annotated[int, typer.Option(min=1)],
+    sources: Annotated[int, typer.Option(min=2)] = 2,
+    seed: int = 0,
+) -> None:
+    """Draw mixtures by LibriMix's rules."""
+    from audioslots.data.metadata import draw, statistics, write_metadata
+    from audioslots.files import write_json
+
+    metadata = draw(corpus.parent, corpus.name, sources, count, seed)
+    facts = statistics(metadata, corpus.parent)
+    write_metadata(metadata, out)
+    write_json(out.with_suffix(".json"), facts)
+    print(*(f"{key}: {value}" for key, value in facts.items()), sep="\n")
+
+
+@mixtures.command("select")
+def mixtures_select(
+    metadata: Path, out: Path, librispeech: Annotated[Path, typer.Option(help="Folder of LibriSpeech's subsets.")]
+) -> None:
+    """Keep the rows whose every source is on disk, for a LibriSpeech that is only partly there."""
+    from audioslots.data.metadata import read_metadata, select, write_metadata
+
+    rows = read_metadata(metadata)
+    if not librispeech.is_dir():
+        raise InputError(f"{librispeech}: no such folder; expected LibriSpeech's subsets")
+    selected = select(rows, librispeech)
+    if selected.empty:
+        raise InputError(f"{metadata}: no row has all its sources under {librispeech}; expected at least one")
+    write_metadata(selected, out)
+    print(f"{out}: {len(selected)} of {len(rows)} mixtures have all their sources on disk")
+
+
+@mixtures.command("render")
+def mixtures_render(
+    metadata: Path,
+    librispeech: Annotated[Path, typer.Option(help="Corpus root: the folder that the CSV's paths start from.")],
+    out: Annotated[Path, typer.Option()],
+    rate: Annotated[int, typer.Option(help="Hz: 8000 or 16000.")],
+    mode: Annotated[Mode, typer.Option(help="Cut to the shortest source, or pad to the longest.")] = Mode.min,
+    jobs: Jobs = 1,
+) -> None:
+    """Render mixtures as LibriMix does, to the bit."""
+    from audioslots.data.rendering import render
+
+    print(render(metadata, librispeech, out, rate, mode.value, jobs))
+
+
+@app.command("pack")
+def pack_speech(
+    corpus: Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/train-clean-100.")],
+    out: Path,
+    rate: Annotated[int, typer.Option(help="Hz: 8000 or 16000.")],
+    jobs: Jobs = 1,
+) -> None:
+    """Pack one subset into one memory-mapped array, for training."""
+    from audioslots.data.packing import pack
+
+    pack(corpus.parent, corpus.name, out, rate, jobs)
+
+
+@app.command("train")
+def train_variant(
+    config: Annotated[Path, typer.Argument(help="A resolved variant.")],
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    device: Device = "auto",
+) -> None:
+    """Train one variant with one seed; an interrupted run goes on by the same command."""
+    from audioslots.config import Resolved
+    from audioslots.training.trainer import Trainer
+
+    Trainer(Resolved.read(config), out, device).train(shlex.join(["audioslots", *sys.argv[1:]]))
+
+
+@app.command("separate")
+def separate_audio(
+    audio: list[Path],
+    model: Annotated[Path, typer.Option(help="Run folder or safetensors file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the estimates.")],
+    device: Device = "auto",
+) -> None:
+    """Separate recordings of any length."""
+    from audioslots.separation.separate import Separator, separate_file
+
+    separator = Separator.load(model, _torch_device(device))
+    for path in audio:
+        for written in separate_file(separator, path, out):
+            print(written)
+
+
+@app.command("evaluate")
+def evaluate_system(
+    model: Annotated[str, typer.Option(help="Run folder, safetensors file, or a name: mixture, oracle-ibm, ...")],
+    mixtures: Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
+    out: Annotated[Path, typer.Option(help="scores.parquet to write.")],
+    benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
+    mixture_scores: Annotated[Path | None, typer.Option(help="Scores of the mixture itself, to be reused.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Mixtures kept to listen to.")] = 4,
+    jobs: Jobs = 1,
+    device: Device = "auto",
+) -> None:
+    """Separate and score every mixture of a test set in one pass."""
+    from audioslots.baselines.oracles import BASELINES, baseline
+    from audioslots.scoring.evaluate import System, evaluate, read_mixtures
+
+    system: System
+    if model in BASELINES:
+        _, _, rate = read_mixtures(mixtures)[0].read()
+        system = baseline(model, rate)
+    elif Path(model).exists():
+        from audioslots.separation.separate import Separator
+
+        system = Separator.load(Path(model), _torch_device(device))
+    else:
+        raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")
+    evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples)
+
+
+@app.command("compare")
+def compare_scores(
+    scores: list[Path],
+    baseline: Annotated[str, typer.Option(help="Variant that the others are compared with.")],
+    format: Annotated[Format, typer.Option(help="Of the table.")] = Format.terminal,
+) -> None:
+    """Compare variants on the same mixtures: difference, interval and corrected p-value."""
+    from audioslots.reporting import statistics, tables
+    from audioslots.scoring.evaluate import read_scores
+
+    frame = statistics.compare([read_scores(path) for path in scores], baseline)
+    if format is Format.terminal:
+        print(tables.terminal(frame))
+        return
+    table = tables.comparison(frame, "comparison", tables.comparison_caption(frame, baseline))
+    print(table.markdown() if format is Format.md else table.latex())
+
+
+@app.command("report")
+def report_results(
+    results: Annotated[Path, typer.Argument(help="results/<benchmark>")],
+    out: Annotated[Path, typer.Option(help="Where tables, figures and page go.")],
+) -> None:
+    """Make the tables, figures and the page from the scores."""
+    from audioslots.reporting.report import report
+
+    print(report(results, out))
+
+
+@app.command("reference")
+def publish_reference(
+    results: Annotated[Path, typer.Argument(help="results/<benchmark>, reported.")],
+    out: Annotated[Path, typer.Option(help="Folder of the reference results.")] = Path("results/reference"),
+    readme: Annotated[Path, typer.Option(help="README whose table is replaced.")] = Path("README.md"),
+    command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
+) -> None:
+    """Copy a benchmark's tables and figures to the reference results, and its main table to the README."""
+    from audioslots.reporting.reference import publish, show
+
+    folder = publish(results, out, command)
+    show(readme.resolve(), folder.resolve())
+    print(folder)
+
+
+def _torch_device(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device: {device} cannot be used ({str(error).splitlines()[0]}); expected cpu") from None
+    return device
+
+
+RUN_AGAIN = 75  # EX_TEMPFAIL
+
+
+def main() -> None:
+    """Run the command line: bad input ends with one line and exit status 2, never a traceback."""
+    try:
+        code = typer.main.get_command(app).main(standalone_mode=False)
+    except InputError as error:
+        _end(str(error), 2)
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        _end(f"{error.filename}: {error.strerror}; expected a place that can be written", 2)
+    except Interrupted as error:
+        _end(str(error), RUN_AGAIN)
+    except (KeyboardInterrupt, typer.Abort):
+        _end("interrupted", 130)
+    except TyperException as error:
+        if message := getattr(error, "format_message", str)():
+            _end(f"{message} (see --help)", 2)
+        sys.exit(2)  # no arguments: the help was printed
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(f"audioslots: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

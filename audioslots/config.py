@@ -1,0 +1,263 @@
+"""A variant: every hyper-parameter with its meaning, its range and where its value is from.
+
+The defaults are the paper's scale (see ``provenance``); a benchmark's and a study's deltas change them
+(``audioslots/benchmark.py``). A variant resolved for one seed is all that training needs, in one JSON file; its
+*identity* is the hash of that file's content.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from audioslots.errors import InputError
+from audioslots.files import read_json
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+
+
+class Section(BaseModel):
+    """Base of every part of a config: unknown keys are errors, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def hyper(default: Any, description: str, *, paper: Any = None, secondary: Any = None, **limits: Any) -> Any:
+    """A hyper-parameter, with the value the paper or a second-hand source gives for it where one is known.
+
+    ``provenance`` derives each value's word from these: the word cannot disagree with the value.
+    """
+    known = {"paper": paper, "secondary": secondary}
+    return Field(default, description=description, json_schema_extra={"known": known}, **limits)
+
+
+class Spectrogram(Section):
+    """Short-time Fourier transform and compression of magnitudes."""
+
+    window: int = hyper(512, "Hann window, samples", secondary=512, ge=16)
+    hop: int = hyper(125, "hop, samples", secondary=125, ge=1)
+    exponent: float = hyper(0.3, "magnitudes enter and leave the model to this power", secondary=0.3, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _hop_within_window(self) -> Self:
+        if self.hop > self.window // 2:
+            raise ValueError(f"hop {self.hop} leaves gaps; expected at most half the window ({self.window // 2})")
+        return self
+
+
+class Encoder(Section):
+    """From the mixture's spectrogram to features, a set of tokens."""
+
+    kind: Literal["resnet", "frames"] = hyper(
+        "resnet", "resnet: ResNet on the spectrogram; frames: each frame is one token", secondary="resnet"
+    )
+    blocks: tuple[int, ...] = hyper((3, 4, 6, 3), "residual blocks a stage (resnet)", secondary=(3, 4, 6, 3))
+    width: int = hyper(512, "features of a token", secondary=512, ge=8)
+    layers: int = hyper(4, "Transformer layers", secondary=4, ge=0)
+    heads: int = hyper(4, "attention heads", secondary=4, ge=1)
+    mlp: int = hyper(1024, "hidden units of a Transformer layer's MLP", secondary=1024, ge=8)
+    kernel: int = hyper(0, "frames seen by a depth-wise convolution in each layer (frames; 0: none)", ge=0)
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}; expected one that is")
+        if self.kernel and self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} is even; expected an odd number, or 0")
+        return self
+
+
+class Slots(Section):
+    """Learned queries that cross-attend to the features; what they become are the source embeddings."""
+
+    count: int = hyper(2, "number of slots, at least the number of sources", ge=1)
+    layers: int = hyper(2, "layers of self-attention, cross-attention and MLP", ge=1)
+
+
+class Decoder(Section):
+    """From one slot to one source's spectrogram; the same weights for every slot."""
+
+    kind: Literal["broadcast", "modulated"] = hyper(
+        "broadcast",
+        "broadcast: an MLP on (slot, frequency, time) at every point; "
+        "modulated: the slot scales and shifts the encoder's features, Transformer layers follow (no bottleneck)",
+        paper="broadcast",
+    )
+    width: int = hyper(512, "hidden units (broadcast)", ge=8)
+    layers: int = hyper(5, "hidden layers of the MLP (broadcast), Transformer layers (modulated)", secondary=5, ge=1)
+    output: Literal["magnitude", "mask"] = hyper(
+        "magnitude",
+        "magnitude: compressed magnitudes, with the mixture's phase; mask: a sigmoid mask on the mixture",
+        paper="magnitude",
+    )
+
+
+class Training(Section):
+    """Optimisation. Mixtures are drawn on the fly, a pure function of (seed, step, item)."""
+
+    loss: Literal["magnitude", "si_sdr"] = hyper(
+        "magnitude", "magnitude: squared error of compressed magnitudes; si_sdr: negative SI-SDR", paper="magnitude"
+    )
+    steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
+    batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
+    speed: float = hyper(0.0, "each source is played up to this share faster or slower, pitch and all", ge=0, le=0.5)
+    even_speakers: bool = hyper(False, "draw every speaker equally often, instead of every utterance")
+    learning_rate: float = hyper(2e-4, "of AdamW, after warm-up", secondary=2e-4, gt=0)
+    warmup: int = hyper(2500, "steps of linear warm-up; a cosine to zero follows", secondary=2500, ge=0)
+    weight_decay: float = hyper(0.0, "of AdamW", ge=0)
+    clip: float = hyper(5.0, "largest norm of the gradient", gt=0)
+    precision: Literal["32-true", "bf16-mixed"] = hyper("32-true", "arithmetic, in Lightning Fabric's words")
+    validate_every: int = hyper(2500, "steps between validations", ge=1)
+    validation_mixtures: int = hyper(256, "mixtures of one chunk, drawn once from held-out speakers", ge=1)
+    checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1)
+
+
+class Separation(Section):
+    """How a whole recording is cut into chunks and the estimates are stitched."""
+
+    overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
+
+
+class Variant(Section):
+    """One system to train: the model, its loss and its optimisation."""
+
+    title: str = Field("", description="for tables; the name where empty")
+    chunk_s: float = hyper(0.5, "chunk, seconds", secondary=0.5, gt=0, le=30)
+    spectrogram: Spectrogram = Spectrogram()
+    encoder: Encoder = Encoder()
+    slots: Slots = Slots()
+    decoder: Decoder = Decoder()
+    training: Training = Training()
+    separation: Separation = Separation()
+
+    @model_validator(mode="after")
+    def _tokens_suit_the_decoder(self) -> Self:
+        if self.decoder.kind == "modulated" and self.encoder.kind != "frames":
+            raise ValueError(f"decoder.kind modulated needs encoder.kind frames; found {self.encoder.kind}")
+        return self
+
+    @property
+    def ceiling(self) -> str:
+        """The oracle that bounds this kind of output."""
+        return "oracle-magnitude" if self.decoder.output == "magnitude" else "oracle-psm"
+
+
+class Resolved(Variant):
+    """A variant for one seed and one benchmark: the content of a run folder's ``config.json``."""
+
+    name: Name
+    benchmark: Name
+    seed: int = Field(ge=0, lt=2**32)
+    rate: Literal[8000, 16000]
+    sources: int = Field(ge=2)
+    train: str = Field(description="packed training speech")
+    validation: str | None = Field(description="packed validation speech; None: speakers held out of training")
+    held_out_speakers: int = Field(ge=0, description="speakers held out of training for validation")
+    test: str | None = Field(None, description="mixtures folder whose speakers must not be trained on")
+    data_identity: str = Field(description="what the data are made from, hashed")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.slots.count < self.sources:
+            raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
+        if self.chunk < self.spectrogram.window:
+            raise ValueError(
+                f"chunk_s {self.chunk_s} is {self.chunk} samples, shorter than spectrogram.window; "
+                f"expected at least {self.spectrogram.window} samples"
+            )
+        return self
+
+    @property
+    def chunk(self) -> int:
+        """Samples in a chunk."""
+        return round(self.chunk_s * self.rate)
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that decides the result. Where the data lie, titles and names do not."""
+        content = self.model_dump(mode="json", exclude={"title", "name", "train", "validation", "test", "separation"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def document(self) -> dict[str, Any]:
+        """The content of ``config.json``: all values, where each is from, the identity and the ceiling."""
+        return {
+            **self.model_dump(mode="json"),
+            "identity": self.identity,
+            "ceiling": self.ceiling,
+            "provenance": provenance(self),
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> Resolved:
+        """Read a ``config.json``.
+
+        Raises:
+            InputError: the file is absent, is no JSON, or a key is unknown or out of range.
+        """
+        return cls.of(read_json(path), str(path))
+
+    @classmethod
+    def of(cls, document: Any, source: str) -> Resolved:
+        """Check the content of a ``config.json``; ``source`` names it in errors."""
+        if not isinstance(document, dict):
+            raise InputError(f"{source}: is no JSON object; expected a resolved variant")
+        derived = ("identity", "ceiling", "provenance")
+        return checked(cls, {key: value for key, value in document.items() if key not in derived}, source)
+
+
+def provenance(section: Section, prefix: str = "") -> dict[str, str]:
+    """For every hyper-parameter, ``paper``, ``secondary`` or ``ours``: the source that gives this very value."""
+    words: dict[str, str] = {}
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            words |= provenance(value, f"{prefix}{key}.")
+        elif isinstance(field.json_schema_extra, dict) and "known" in field.json_schema_extra:
+            known: Any = field.json_schema_extra["known"]
+            words[prefix + key] = next((word for word in ("paper", "secondary") if known[word] == value), "ours")
+    return words
+
+
+def nearest(word: str, valid: list[str]) -> str:
+    """The valid words closest to a misspelt one, for an error message."""
+    close = difflib.get_close_matches(word, valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {sorted(valid)}"
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def checked(model: type[AnySection], document: Any, source: str) -> AnySection:
+    """Validate a document, turning pydantic's list of errors into one line that names file and key."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key; {nearest(str(first['loc'][-1]), _keys_beside(model, first['loc']))}"
+        elif "input" in first and not isinstance(first["input"], dict):
+            message = f"{message} (found {first['input']!r})"
+        raise InputError(f"{source}: {key}: {message}") from None
+
+
+def _keys_beside(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        nested = [kind for kind in _classes(field.annotation) if issubclass(kind, Section)] if field else []
+        if not nested:
+            return list(model.model_fields)
+        model = nested[0]
+    return list(model.model_fields)
+
+
+def _classes(annotation: Any) -> list[type]:
+    if isinstance(annotation, type):
+        return [annotation]
+    return [kind for part in getattr(annotation, "__args__", ()) for kind in _classes(part)]

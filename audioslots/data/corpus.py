@@ -1,0 +1,176 @@
+"""Speech in LibriSpeech's layout on disk: ``ROOT/<subset>/<speaker>/<chapter>/<utterance>.flac``, ``SPEAKERS.TXT``."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from tqdm import tqdm
+
+from audioslots.errors import InputError
+
+RATE = 16000  # Hz
+LAYOUT = "<subset>/<speaker>/<chapter>/*.flac"
+
+
+def read_speech(path: Path, frames: int | None = None) -> np.ndarray:
+    """Read one utterance.
+
+    Args:
+        path: a FLAC file (or another format of libsndfile), 16 kHz, mono.
+        frames: read only so many samples from the start (fewer where the file is shorter); all by default.
+
+    Returns:
+        (samples,) float32 in [-1, 1).
+
+    Raises:
+        InputError: the file is absent, empty, cannot be decoded, ends before the length its header promises, is not
+            at 16 kHz or not mono.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
+            _check_format(path, file)
+            expected = file.frames if frames is None else min(frames, file.frames)
+            samples = file.read(expected, dtype="float32")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; expected a readable speech file") from None
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: cannot be decoded ({error.error_string}); expected a whole FLAC file") from None
+    if len(samples) < expected:
+        raise InputError(f"{path}: truncated after {len(samples)} samples; expected {expected}")
+    return samples
+
+
+def _check_format(path: Path, file: soundfile.SoundFile) -> None:
+    if file.samplerate != RATE:
+        raise InputError(f"{path}: sample rate is {file.samplerate} Hz; expected {RATE} Hz")
+    if file.channels != 1:
+        raise InputError(f"{path}: has {file.channels} channels; expected mono")
+    # A FLAC header may leave the length open, which libsndfile reports as the largest number there is.
+    if not 0 < file.frames < 2**40:
+        raise InputError(f"{path}: is empty or of unknown length; expected speech")
+
+
+def speaker_sex(root: Path) -> dict[str, str]:
+    """The sex, ``"F"`` or ``"M"``, of every speaker of ``root/SPEAKERS.TXT`` by speaker identifier.
+
+    Raises:
+        InputError: the file is absent, or a line of it is not ``ID | F or M | SUBSET | MINUTES | NAME``.
+    """
+    path = Path(root) / "SPEAKERS.TXT"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise InputError(f"{path}: no such file; expected LibriSpeech's table of speakers") from None
+    sexes = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(";"):
+            continue
+        # A name may itself hold a bar.
+        fields = [field.strip() for field in line.split("|", 4)]
+        if len(fields) < 4 or fields[1] not in ("F", "M"):
+            raise InputError(f"{path}: line {number} is {line!r}; expected ID | F or M | SUBSET | MINUTES | NAME")
+        sexes[fields[0]] = fields[1]
+    return sexes
+
+
+def _files(root: Path, subset: str | None) -> list[Path]:
+    """Every FLAC file of a corpus or of one of its subsets, sorted, but for files being written (``.name``)."""
+    root = Path(root)
+    folder = root if subset is None else root / subset
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected speech at {root}/{LAYOUT}")
+    pattern = "*/*/*/*.flac" if subset is None else "*/*/*.flac"
+    paths = [path for path in folder.glob(pattern) if not path.name.startswith(".")]
+    if not paths:
+        raise InputError(f"{folder}: no speech inside; expected {root}/{LAYOUT}")
+    return sorted(paths, key=lambda path: path.relative_to(root).as_posix())
+
+
+def utterances(root: Path, subset: str | None = None) -> pd.DataFrame:
+    """List the utterances of a corpus, or of one of its subsets, from the headers of its files.
+
+    Returns:
+        One row an utterance, sorted by path: ``path`` (relative to ``root``, with forward slashes), ``speaker_id``
+        (str), ``sex`` (F or M), ``subset`` and ``frames`` (samples at 16 kHz).
+
+    Raises:
+        InputError: a folder or SPEAKERS.TXT is absent, a speaker is not in it, or a file is not 16 kHz mono speech.
+    """
+    root = Path(root)
+    paths = _files(root, subset)
+    sexes = speaker_sex(root)
+    rows = []
+    for path in paths:
+        relative = path.relative_to(root)
+        speaker = relative.parts[1]
+        if speaker not in sexes:
+            raise InputError(f"{root / 'SPEAKERS.TXT'}: speaker {speaker} is missing; expected a line for {path}")
+        try:
+            with soundfile.SoundFile(path) as file:
+                _check_format(path, file)
+                frames = file.frames
+        except soundfile.LibsndfileError as error:
+            raise InputError(f"{path}: cannot be opened ({error.error_string}); expected a FLAC file") from None
+        rows.append((relative.as_posix(), speaker, sexes[speaker], relative.parts[0], frames))
+    return pd.DataFrame(rows, columns=["path", "speaker_id", "sex", "subset", "frames"])
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        read_speech(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _sources(metadata: Path) -> list[str]:
+    """The distinct source paths that a LibriMix metadata CSV names, sorted."""
+    try:
+        table = pd.read_csv(metadata)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{metadata}: cannot be read ({error}); expected a LibriMix metadata CSV") from None
+    columns = [name for name in map(str, table) if name.startswith("source_") and name.endswith("_path")]
+    if not columns:
+        raise InputError(f"{metadata}: has no column source_1_path; expected a LibriMix metadata CSV")
+    return sorted({path for column in columns for path in table[column].dropna().astype(str)})
+
+
+def check(root: Path, against: Path | None = None) -> list[str]:
+    """Decode every file of a corpus once and list all that is wrong with it.
+
+    Args:
+        root: the corpus' root folder.
+        against: a LibriMix metadata CSV; its source files that ``root`` lacks are listed as missing.
+
+    Returns:
+        One line a problem, sorted: files that are missing, empty, truncated (shorter than their header says), not
+        decodable, not at 16 kHz or not mono, and speakers that SPEAKERS.TXT lacks. Empty where all is well.
+
+    Raises:
+        InputError: ``root`` is no corpus, or ``against`` is no metadata.
+    """
+    root = Path(root)
+    paths = _files(root, None)
+    problems = set()
+    try:
+        sexes = speaker_sex(root)
+    except InputError as error:
+        problems.add(str(error))
+    else:
+        for speaker in {path.relative_to(root).parts[1] for path in paths} - sexes.keys():
+            problems.add(f"{root / 'SPEAKERS.TXT'}: speaker {speaker} is missing; expected a line for each speaker")
+    # libsndfile decodes outside Python's lock, so threads share the work.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = tqdm(pool.map(_problem, paths), "check", total=len(paths), unit="file", disable=None)
+        problems.update(problem for problem in found if problem)
+    if against is not None:
+        for source in _sources(Path(against)):
+            if not (root / source).is_file():
+                problems.add(f"{root / source}: missing; expected by {against}")
+    return sorted(problems)

@@ -1,0 +1,262 @@
+"""Metadata of LibriMix: which utterances make a mixture, and with which gains.
+
+A metadata table has one row a mixture and LibriMix's columns: ``mixture_ID``, then ``source_<i>_path`` (relative to
+the corpus root) and ``source_<i>_gain`` (a factor on the samples) for each source, then optionally ``noise_path`` and
+``noise_gain``. Reference: JorisCos/LibriMix at b898ca3, ``scripts/create_librimix_metadata.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import pyloudnorm
+from tqdm import tqdm
+
+from audioslots.data.corpus import RATE, read_speech, speaker_sex, utterances
+from audioslots.errors import InputError
+from audioslots.files import written_aside
+
+MIN_UTTERANCE_S = 3.0
+LOUDNESS_LUFS = (-33.0, -25.0)  # each source's loudness is drawn uniformly from this range
+MAX_AMPLITUDE = 0.9  # a source or a mixture that is too loud is scaled to this peak
+CLIPPED_PEAK = 0.999 * MAX_AMPLITUDE  # from here on a sum counts as held at that peak, gains being rounded
+FRUITLESS_PASSES = 20  # passes over a subset without a new mixture before giving up
+
+
+def source_count(metadata: pd.DataFrame) -> int:
+    """Number of sources a mixture, by the columns present; at least 2."""
+    numbers = (re.fullmatch(r"source_(\d+)_(?:path|gain)", str(column)) for column in metadata.columns)
+    return max([2, *(int(number[1]) for number in numbers if number)])
+
+
+def read_metadata(csv: Path) -> pd.DataFrame:
+    """Read and validate a metadata table.
+
+    IDs and paths are strings; gains are float64 with every digit of the text (as pandas' Python parser, which LibriMix
+    uses, reads them; its default parser may be off by the last bit).
+
+    Raises:
+        InputError: naming file, row (the first row of data is row 1) and column: no such file, not a CSV, no rows, a
+            column missing, a mixture ID that is empty, repeated or no plain file name, a path that is absolute, leaves
+            the corpus or is not in its layout, a gain that is not a finite positive number.
+    """
+    try:
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8").fillna("")
+    except FileNotFoundError:
+        raise InputError(f"{csv}: no such file; expected a metadata CSV") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{csv}: cannot be read ({error}); expected a metadata CSV") from None
+    names = [f"source_{i}" for i in range(1, source_count(table) + 1)]
+    if {"noise_path", "noise_gain"} & set(table.columns):
+        names.append("noise")
+    for column in ["mixture_ID", *(f"{name}_{kind}" for name in names for kind in ("path", "gain"))]:
+        if column not in table.columns:
+            raise InputError(f"{csv}: column {column} is missing; expected LibriMix's columns for {names}")
+    if table.empty:
+        raise InputError(f"{csv}: no rows; expected at least one mixture")
+    first_row: dict[str, int] = {}
+    for row, mixture in enumerate(table["mixture_ID"], start=1):
+        where = f"{csv}: row {row}: mixture_ID"
+        if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", mixture):
+            raise InputError(f"{where} is {mixture!r}; expected a file name without separators or a leading dot")
+        if first_row.setdefault(mixture, row) != row:
+            raise InputError(f"{where} {mixture} is also in row {first_row[mixture]}; expected each ID once")
+    for name in names:
+        for row, text in enumerate(table[f"{name}_path"], start=1):
+            path = PurePosixPath(text)
+            if path.is_absolute() or ".." in path.parts or "\\" in text or (name != "noise" and len(path.parts) < 4):
+                problem = f"{name}_path is {text!r}; expected subset/speaker/chapter/utterance inside the corpus"
+                raise InputError(f"{csv}: row {row}: {problem}")
+        table[f"{name}_gain"] = [
+            _gain(text, f"{csv}: row {row}: {name}_gain") for row, text in enumerate(table[f"{name}_gain"], start=1)
+        ]
+    return table
+
+
+def _gain(text: str, where: str) -> float:
+    try:
+        gain = float(text)
+    except ValueError:
+        gain = math.nan
+    if not (math.isfinite(gain) and gain > 0):
+        raise InputError(f"{where} is {text!r}; expected a finite number above 0")
+    return gain
+
+
+def write_metadata(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV; floats with every digit, so that reading it back gives the same gains."""
+    with written_aside(path) as aside:
+        frame.to_csv(aside, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def select(metadata: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Rows whose every source file is on disk under ``root``, for a corpus that is only partly there."""
+    paths = [f"source_{i}_path" for i in range(1, source_count(metadata) + 1)]
+    present = {path: (Path(root) / path).is_file() for path in pd.unique(metadata[paths].to_numpy().ravel())}
+    return metadata[metadata[paths].map(present.__getitem__).all(axis=1)].reset_index(drop=True)
+
+
+def info(metadata: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """LibriMix's ``_info`` table: mixture_ID, then ``speaker_<i>_ID`` and ``speaker_<i>_sex`` for each source.
+
+    The speaker is the second folder of the path (``subset/speaker/chapter/utterance.flac``); the sex (F or M) is
+    SPEAKERS.TXT's, "" where it does not name the speaker.
+
+    Raises:
+        InputError: SPEAKERS.TXT is absent or damaged.
+    """
+    sexes = speaker_sex(root)
+    table = metadata[["mixture_ID"]].copy()
+    for i in range(1, source_count(metadata) + 1):
+        speakers = [PurePosixPath(path).parts[1] for path in metadata[f"source_{i}_path"]]
+        table[f"speaker_{i}_ID"] = speakers
+        table[f"speaker_{i}_sex"] = [sexes.get(speaker, "") for speaker in speakers]
+    return table
+
+
+def draw(root: Path, subset: str, sources: int, count: int, seed: int) -> pd.DataFrame:
+    """Draw the metadata of ``count`` mixtures of ``sources`` utterances by LibriMix's rules, without noise.
+
+    Utterances are at least 3 s long and of different speakers. A pass over the subset uses each utterance at most
+    once; a training subset ("train" in its name) gets one pass, others as many as it takes, without repeating a set of
+    utterances. The loudness of each source is uniform in -33 to -25 LUFS (ITU-R BS.1770-4); a source that would clip is
+    scaled to a peak of 0.9, and so is the whole mixture (sources padded to the longest) where it exceeds 0.9. The gain
+    is the change of loudness, as a factor, rounded to six decimals so that every machine writes the same table.
+
+    Two deviations from the reference: an utterance's loudness is measured before padding to its partner's length
+    (so once an utterance), and the order of the draws is this function's own.
+
+    Args:
+        root: corpus in LibriSpeech's layout.
+        subset: folder under ``root``, e.g. ``test-clean``.
+        sources: sources a mixture, 2 or more.
+        count: mixtures, 1 or more.
+        seed: same seed and corpus, same table, whatever the order of files on disk.
+
+    Raises:
+        InputError: an argument out of range, or too few utterances or speakers.
+    """
+    if sources < 2 or count < 1:
+        raise InputError(f"draw: {sources} sources, {count} mixtures; expected 2 sources or more, 1 mixture or more")
+    speech = utterances(root, subset)
+    speech = speech[speech["frames"] >= MIN_UTTERANCE_S * RATE].sort_values("path", ignore_index=True)
+    paths = [str(path) for path in speech["path"]]
+    speakers = [str(speaker) for speaker in speech["speaker_id"]]
+    if len(set(speakers)) < sources:
+        problem = f"{len(set(speakers))} speakers with utterances of {MIN_UTTERANCE_S:g} s or more"
+        raise InputError(f"{Path(root) / subset}: {problem}; expected at least {sources}")
+    rng = np.random.default_rng(seed)
+    groups: dict[frozenset[int], tuple[int, ...]] = {}
+    most = fruitless = 0
+    while len(groups) < count and fruitless < FRUITLESS_PASSES:
+        if "train" in subset:
+            groups = {}
+        for group in _one_pass(speakers, sources, rng):
+            groups.setdefault(frozenset(group), group)
+        fruitless = 0 if len(groups) > most else fruitless + 1
+        most = max(most, len(groups))
+    if len(groups) < count:
+        problem = f"its {len(paths)} utterances give {most} mixtures of {sources} sources"
+        raise InputError(f"{Path(root) / subset}: {problem}; expected {count}")
+
+    rows = []
+    for group in tqdm(list(groups.values())[:count], desc=f"draw {subset}", unit="mixture", disable=None):
+        chosen = [paths[index] for index in group]
+        row: dict[str, object] = {"mixture_ID": "_".join(PurePosixPath(path).stem for path in chosen)}
+        for i, (path, gain) in enumerate(zip(chosen, _gains(Path(root), chosen, rng), strict=True), start=1):
+            row |= {f"source_{i}_path": path, f"source_{i}_gain": gain}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _one_pass(speakers: list[str], sources: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:
+    """Groups of utterances (indices) of different speakers, each utterance at most once, in random order."""
+    waiting = [int(index) for index in rng.permutation(len(speakers))]
+    waiting.reverse()  # taken from the end, where removing is cheap
+    while waiting:
+        group = [waiting.pop()]
+        for place in range(len(waiting) - 1, -1, -1):
+            if len(group) == sources:
+                break
+            if speakers[waiting[place]] not in {speakers[index] for index in group}:
+                group.append(waiting.pop(place))
+        if len(group) == sources:
+            yield tuple(group)
+
+
+@cache
+def _measured(path: Path) -> tuple[int, float, float]:
+    """Length in samples, integrated loudness in LUFS and largest absolute sample of an utterance."""
+    samples = read_speech(path)
+    loudness = float(pyloudnorm.Meter(RATE).integrated_loudness(samples))
+    if not math.isfinite(loudness):
+        raise InputError(f"{path}: its loudness is {loudness} LUFS; expected speech")
+    return len(samples), loudness, float(np.abs(samples).max())
+
+
+def _mixture_peak(root: Path, paths: list[str], gains: list[float]) -> float:
+    """Largest absolute sample of the sum of the padded sources; an upper bound of it where below ``CLIPPED_PEAK``."""
+    bound = sum(gain * _measured(root / path)[2] for path, gain in zip(paths, gains, strict=True))
+    if bound < CLIPPED_PEAK:
+        return bound
+    scaled = [gain * read_speech(root / path) for path, gain in zip(paths, gains, strict=True)]
+    mixture = np.zeros(max(map(len, scaled)))
+    for source in scaled:
+        mixture[: len(source)] += source
+    return float(np.abs(mixture).max())
+
+
+def _gains(root: Path, paths: list[str], rng: np.random.Generator) -> list[float]:
+    gains = []
+    for path in paths:
+        _, loudness, peak = _measured(root / path)
+        gain = 10 ** ((rng.uniform(*LOUDNESS_LUFS) - loudness) / 20)
+        gains.append(gain if gain * peak < 1 else MAX_AMPLITUDE / peak)
+    peak = _mixture_peak(root, paths, gains)
+    weight = MAX_AMPLITUDE / peak if peak > MAX_AMPLITUDE else 1.0
+    return [round(gain * weight, 6) for gain in gains]
+
+
+def statistics(metadata: pd.DataFrame, root: Path) -> dict[str, object]:
+    """What a table holds, measured on its corpus.
+
+    Returns:
+        ``mixtures``; ``sources``; ``speakers`` (distinct); ``utterances`` (distinct); ``sexes`` (mixtures by sorted
+        sexes, e.g. FF, FM, MM); ``hours_min`` and ``hours_max`` (cut to the shortest source, padded to the longest);
+        ``overlap_ratio`` (mean of shortest over longest source, 0 to 1); ``loudness_lufs`` (minimum, mean and maximum
+        over sources, gain applied); ``clipped`` (mixtures whose sum is held at the peak of 0.9).
+    """
+    root = Path(root)
+    numbers = range(1, source_count(metadata) + 1)
+    people = info(metadata, root)
+    paths = metadata[[f"source_{i}_path" for i in numbers]]
+    gains = metadata[[f"source_{i}_gain" for i in numbers]]
+    frames = {path: _measured(root / path)[0] for path in pd.unique(paths.to_numpy().ravel())}
+    lengths = paths.map(frames.__getitem__)
+    loudness = [
+        _measured(root / path)[1] + 20 * math.log10(gain)
+        for path, gain in zip(paths.to_numpy().ravel(), gains.to_numpy().ravel(), strict=True)
+    ]
+    clipped = sum(
+        _mixture_peak(root, list(path), list(gain)) > CLIPPED_PEAK
+        for path, gain in zip(paths.to_numpy(), gains.to_numpy(), strict=True)
+    )
+    sexes = pd.Series(["".join(sorted(row)) for row in people[[f"speaker_{i}_sex" for i in numbers]].to_numpy()])
+    return {
+        "mixtures": len(metadata),
+        "sources": len(numbers),
+        "speakers": len(pd.unique(people[[f"speaker_{i}_ID" for i in numbers]].to_numpy().ravel())),
+        "utterances": len(frames),
+        "sexes": {str(sex): int(mixtures) for sex, mixtures in sexes.value_counts().sort_index().items()},
+        "hours_min": round(float(lengths.min(axis=1).sum()) / RATE / 3600, 3),
+        "hours_max": round(float(lengths.max(axis=1).sum()) / RATE / 3600, 3),
+        "overlap_ratio": round(float((lengths.min(axis=1) / lengths.max(axis=1)).mean()), 3),
+        "loudness_lufs": [round(float(value), 1) for value in (min(loudness), np.mean(loudness), max(loudness))],
+        "clipped": int(clipped),
+    }

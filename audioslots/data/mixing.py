@@ -1,0 +1,113 @@
+"""Training mixtures on the fly: a pure function of (seed, step, item), whoever computes it and in whatever order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from audioslots.data.packing import FULL_SCALE, Speech
+from audioslots.errors import InputError
+
+LOUDNESS = (-33.0, -25.0)  # LUFS: LibriMix draws each source's loudness uniformly from this range
+CLIPPED = 0.9  # LibriMix scales what would clip to this peak
+CANDIDATES = 8  # crops looked at before the loudest of them is taken
+SPEECH_DB = -15.0  # a crop holds speech if its level is at least this far below the utterance's root mean square
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Draws mixtures from packed speech: LibriMix's rules, and two departures from them that make more of few speakers.
+
+    Attributes:
+        speech: packed speech of the training (or held-out) speakers.
+        sources: speakers a mixture, all different.
+        chunk: samples of each crop.
+        seed: of the run. Utterances, places and levels depend on it, on the step and on the item, and not on the
+            model: variants see the same speech.
+        speed: each source is played up to this share faster or slower, pitch and all; 0 for LibriMix's rule.
+        even_speakers: every speaker is as likely as any other; LibriMix's rule is that every utterance is.
+
+    Raises:
+        InputError: too few speakers, or an utterance shorter than a crop.
+    """
+
+    speech: Speech
+    sources: int
+    chunk: int
+    seed: int
+    speed: float = 0.0
+    even_speakers: bool = False
+
+    def __post_init__(self) -> None:
+        shortest, needed = int(self.speech.index["length"].min()), math.ceil(self.chunk * (1 + self.speed))
+        if needed > shortest:
+            raise InputError(
+                f"chunk_s: a crop needs {needed} samples; the shortest utterance of {self.speech.subset} has "
+                f"{shortest}; expected a crop no longer"
+            )
+        if len(self.speech.speakers) < self.sources:
+            raise InputError(
+                f"{self.speech.subset}: {len(self.speech.speakers)} speakers; expected at least {self.sources}"
+            )
+
+    def batch(self, step: int, size: int) -> np.ndarray:
+        """The sources of ``size`` mixtures at one step; a mixture is the sum of its sources.
+
+        Returns:
+            (size, sources, chunk) float32, in -1..1.
+        """
+        return np.stack([self.item(step, item) for item in range(size)])
+
+    def item(self, step: int, item: int) -> np.ndarray:
+        """The sources of one mixture: (sources, chunk) float32."""
+        random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
+        crops = np.stack([self._crop(row, random) for row in self._rows(random)])
+        peak = np.abs(crops.sum(axis=0)).max()
+        return crops * np.float32(CLIPPED / peak) if peak > CLIPPED else crops
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        """The index column by column: looking a row up in a DataFrame is fifty times slower."""
+        return {str(name): column.to_numpy() for name, column in self.speech.index.items()}
+
+    @cached_property
+    def _rows_of(self) -> list[np.ndarray]:
+        """The rows of each speaker."""
+        return [np.flatnonzero(self._columns["speaker_id"] == speaker) for speaker in self.speech.speakers]
+
+    def _rows(self, random: np.random.Generator) -> list[int]:
+        """Utterances of different speakers."""
+        speakers = self._columns["speaker_id"]
+        rows: list[int] = []
+        while len(rows) < self.sources:
+            if self.even_speakers:
+                row = int(random.choice(self._rows_of[random.integers(len(self._rows_of))]))
+            else:
+                row = int(random.integers(len(speakers)))
+            if all(speakers[row] != speakers[other] for other in rows):
+                rows.append(row)
+        return rows
+
+    def _crop(self, row: int, random: np.random.Generator) -> np.ndarray:
+        utterance = {name: column[row] for name, column in self._columns.items()}
+        gain = 10 ** ((random.uniform(*LOUDNESS) - utterance["loudness"]) / 20)
+        if gain * utterance["peak"] >= 1:
+            gain = CLIPPED / utterance["peak"]
+        heard = round(self.chunk * (1 + self.speed * random.uniform(-1, 1)))  # samples that become the crop
+        # The threshold is the loudness itself, read as a level: within a decibel or two of the root mean square.
+        enough = 10 ** ((utterance["loudness"] + SPEECH_DB) / 20)
+        loudest, loudest_level = np.zeros(heard), -1.0
+        for place in random.random(CANDIDATES):
+            at = int(utterance["start"]) + int(place * (int(utterance["length"]) - heard + 1))
+            crop = self.speech.samples[at : at + heard] / FULL_SCALE
+            level = float(np.sqrt(np.mean(crop**2)))
+            if level > loudest_level:
+                loudest, loudest_level = crop, level
+            if level >= enough:
+                break
+        if heard != self.chunk:  # linear interpolation: what it blurs and mirrors is far below the other speaker
+            loudest = np.interp(np.linspace(0, heard - 1, self.chunk), np.arange(heard), loudest)
+        return (loudest * gain).astype(np.float32)

@@ -1,0 +1,1 @@
+"""AudioSlots: mixture spectrogram in, an unordered set of source spectrograms out."""

@@ -1,0 +1,51 @@
+"""A trained model on disk: one safetensors file, with its config in the header."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from audioslots.config import Resolved
+from audioslots.errors import InputError
+from audioslots.files import written_aside
+from audioslots.model.audioslots import AudioSlots
+
+
+def save_model(path: Path, model: AudioSlots, config: Resolved) -> None:
+    """Write the weights as safetensors, with the config in the header."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with written_aside(path) as aside:
+        save_file(weights, aside, metadata={"config": json.dumps(config.document(), sort_keys=True)})
+
+
+def load_model(path: Path) -> tuple[AudioSlots, Resolved]:
+    """Load a model from a run folder or from one safetensors file, ready to separate.
+
+    Raises:
+        InputError: the file is absent, is no safetensors file, or holds no config.
+    """
+    path = Path(path)
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; expected a run folder with model.safetensors, or such a file")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            header = opened.metadata() or {}
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); expected a safetensors file") from None
+    if "config" not in header:
+        raise InputError(f"{file}: its header has no config; expected a model written by `audioslots train`")
+    try:
+        config = Resolved.of(json.loads(header["config"]), str(file))
+        model = AudioSlots(config, config.chunk)
+        model.load_state_dict(weights)
+    except (json.JSONDecodeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{file}: config and weights do not fit ({reason}); expected a model of this version"
+        ) from None
+    return model.eval(), config

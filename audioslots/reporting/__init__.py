@@ -1,0 +1,1 @@
+"""From scores to conclusions: statistics, tables, figures and a page."""

@@ -1,0 +1,84 @@
+"""Reference results: what a finished benchmark's report says, copied to be committed, and shown in the README.
+
+No audio and no per-mixture scores are copied: only tables, figures, and what made them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from audioslots.errors import InputError
+from audioslots.files import read_json, write_text, written_aside
+
+BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
+COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg", "figures/*.png")
+
+
+def publish(results: Path, out: Path, command: str) -> Path:
+    """Copy the tables and figures of ``results`` to ``out/<benchmark>``, with a page on what made them.
+
+    Args:
+        results: a reported benchmark, ``results/<benchmark>``.
+        out: folder of the reference results.
+        command: what a reader types to make them again.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        InputError: the benchmark has not been reported, or its runs were made by different commits.
+    """
+    benchmark = read_json(results / "benchmark.json")
+    if not (results / "tables" / "main.md").is_file():
+        raise InputError(f"{results}: no tables/main.md; expected a benchmark finished by `audioslots report`")
+    systems = [read_json(path) for path in sorted(results.glob("runs/*/seed*/system.json"))]
+    made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("commit", "device", "threads")}
+    if len(made_by["commit"]) != 1:
+        raise InputError(f"{results}: runs of commits {', '.join(made_by['commit'])}; expected all runs of one")
+    folder = out / benchmark["name"]
+    if folder.exists():
+        shutil.rmtree(folder)
+    for pattern in COPIED:
+        for source in sorted(results.glob(pattern)):
+            with written_aside(folder / source.relative_to(results)) as aside:
+                shutil.copyfile(source, aside)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(systems[0]["versions"].items()))
+    lines = [
+        f"# {benchmark['title']}",
+        "Generated; change nothing here by hand.",
+        f"Command: `{command}`  \nCommit: {made_by['commit'][0]}  \n"
+        f"Machine: {', '.join(made_by['device'])}, {', '.join(made_by['threads'])} thread(s) a training  \n"
+        f"Versions: {versions}",
+        f"Test: {benchmark['test_description']}.  \nTraining: {benchmark['train_description']}.",
+    ]
+    for study in benchmark["studies"]:
+        lines += [f"## {study['title']}", study["question"], _table(folder, f"comparison-{study['name']}")]
+    lines += ["## Results", _table(folder, "main"), "![Estimates with intervals](figures/estimates.svg)"]
+    lines += ["## Costs", _table(folder, "costs"), "## By pair of speakers", _table(folder, "pairs")]
+    write_text(folder / "README.md", "\n\n".join(lines) + "\n")
+    return folder
+
+
+def show(readme: Path, folder: Path) -> None:
+    """Put the main table of a reference folder between its marks in the README.
+
+    Raises:
+        InputError: the README lacks the marks.
+    """
+    begin = BEGIN.format(folder.relative_to(readme.parent).as_posix())
+    text = readme.read_text(encoding="utf-8")
+    before, mark, rest = text.partition(begin)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise InputError(f"{readme}: no {begin!r} followed by {END!r}; expected the marks of the generated table")
+    write_text(readme, f"{before}{begin}\n{shown(folder)}\n{end}{after}")
+
+
+def shown(folder: Path) -> str:
+    """What the README shows of a reference folder."""
+    return _table(folder, "main")
+
+
+def _table(folder: Path, name: str) -> str:
+    return (folder / "tables" / f"{name}.md").read_text(encoding="utf-8").strip()

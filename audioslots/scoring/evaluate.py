@@ -1,0 +1,346 @@
+"""Separate and score every mixture of a test set in one pass: scores, timing and a few examples to listen to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from audioslots.errors import InputError
+from audioslots.files import write_json, written_aside
+from audioslots.scoring.metrics import score, score_mixture
+
+Waveforms = NDArray[np.float32]
+Scored = tuple[list[dict[str, Any]], float]
+"""Rows of a mixture, and the seconds they took."""
+
+INPUT_COLUMNS = ["input_si_sdr_db", "input_pesq", "input_stoi", "input_estoi"]
+SCORE_COLUMNS = [
+    *("input_si_sdr_db", "si_sdr_db", "si_sdri_db", "sdr_db", "sdri_db"),
+    *("pesq", "input_pesq", "stoi", "input_stoi", "estoi", "input_estoi"),
+]
+COLUMNS = {
+    **{"benchmark": "str", "variant": "str", "seed": "int64", "mixture_id": "str", "source": "int64"},
+    **{"speaker_id": "str", "sex": "str", "pair": "str", "duration_s": "float64", "stitching": "str"},
+    **dict.fromkeys(SCORE_COLUMNS, "float64"),
+    **{"permutation": "str", "failure": "str"},
+}
+"""Columns of scores.parquet, in their order, with their types."""
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class System(Protocol):
+    """What can be evaluated: a trained model, an oracle, the mixture itself."""
+
+    @property
+    def name(self) -> str:
+        """Name of the variant."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of its training, 0 where nothing is trained."""
+
+    @property
+    def rate(self) -> int:
+        """Sample rate in Hz."""
+
+    def separate(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+        """Estimates [estimates, samples] by stitching ("blind", "oracle" or "none").
+
+        Args:
+            mixture: [samples].
+            sources: [sources, samples], for oracles only.
+        """
+
+
+@dataclass(frozen=True)
+class TestMixture:
+    """One row of a mixture list."""
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    folder: Path
+    mixture_id: str
+    speakers: tuple[str, ...]
+    sexes: tuple[str, ...]
+
+    def read(self) -> tuple[Waveforms, Waveforms, int]:
+        """Mixture [samples], sources [sources, samples], rate in Hz.
+
+        Raises:
+            InputError: a WAV file is absent, unreadable, or differs from the mixture in length or rate.
+        """
+        mixture, rate = _read_wav(self.folder / "mix_clean" / f"{self.mixture_id}.wav")
+        sources = []
+        for number in range(1, len(self.speakers) + 1):
+            path = self.folder / f"s{number}" / f"{self.mixture_id}.wav"
+            source, source_rate = _read_wav(path)
+            if (len(source), source_rate) != (len(mixture), rate):
+                raise InputError(
+                    f"{path}: {len(source)} samples at {source_rate} Hz; "
+                    f"expected the mixture's {len(mixture)} at {rate} Hz"
+                )
+            sources.append(source)
+        return mixture, np.stack(sources), rate
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a scoring process needs for one mixture."""
+
+    estimates: dict[str, Waveforms]
+    sources: Waveforms
+    mixture: Waveforms
+    rate: int
+    mixture_scores: list[dict[str, Any]] | None
+
+
+def evaluate(
+    system: System,
+    mixtures: Path,
+    out: Path,
+    benchmark: str = "",
+    jobs: int = 1,
+    mixture_scores: Path | None = None,
+    examples: int = 4,
+) -> None:
+    """Separate and score the mixtures of a folder; write the scores, ``evaluation.json`` and ``examples/`` beside them.
+
+    Separation runs in this process, scoring beside it in ``jobs`` processes (in this one where ``jobs`` is 1). They
+    are spawned, so a script that calls this needs the usual ``if __name__ == "__main__"``. The scores do not depend
+    on ``jobs`` and are written last.
+
+    Args:
+        system: what separates.
+        mixtures: a finished folder ``.../wav8k/min/<split>``; the mixture list and speakers are in ``../metadata``.
+        out: scores.parquet, a row a mixture, source and stitching.
+        benchmark: name of the benchmark, for its column.
+        jobs: number of scoring processes.
+        mixture_scores: scores.parquet of the variant "mixture" for the same mixtures, whose input scores are reused.
+        examples: number of mixtures, from the first, kept as WAV; one that would clip is scaled to a peak of one.
+
+    Raises:
+        InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores`` is of
+            other mixtures, or the system has fewer estimates than there are sources.
+    """
+    mixtures, out = Path(mixtures), Path(out)
+    listed = read_mixtures(mixtures)
+    inputs = _read_mixture_scores(mixture_scores, listed) if mixture_scores else {}
+    scored: list[list[dict[str, Any]]] = []
+    audio_s = separation_s = scoring_s = 0.0
+
+    with _scorer(jobs) as submit:
+        pending: deque[tuple[TestMixture, Job, Future[Scored]]] = deque()
+
+        def finish_first() -> None:
+            nonlocal scoring_s
+            item, job, future = pending.popleft()
+            rows, seconds = future.result()
+            scoring_s += seconds
+            if len(scored) < examples:
+                _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
+            scored.append([{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows])
+
+        for item in tqdm(listed, desc=f"evaluate {system.name}", unit="mixture", disable=None):
+            mixture, sources, rate = item.read()
+            if rate != system.rate:
+                raise InputError(f"{mixtures}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")
+            started = time.perf_counter()
+            estimates = system.separate(mixture, sources)
+            separation_s += time.perf_counter() - started
+            audio_s += len(mixture) / rate
+            job = Job(estimates, sources, mixture, rate, inputs.get(item.mixture_id))
+            pending.append((item, job, submit(job)))
+            if len(pending) >= 2 * jobs:  # bounds the memory that waiting waveforms take
+                finish_first()
+        while pending:
+            finish_first()
+
+    table = pd.DataFrame([row for rows in scored for row in rows], columns=list(COLUMNS)).astype(COLUMNS)
+    failures = Counter(reason for cell in table["failure"] for reason in cell.split("; ") if reason)
+    write_json(
+        out.parent / "evaluation.json",
+        {
+            "mixtures": len(listed),
+            "audio_s": audio_s,
+            "separation_s": separation_s,
+            "scoring_s": scoring_s,
+            "real_time_factor": separation_s / audio_s,
+            "rows": len(table),
+            "failures": dict(failures),
+        },
+    )
+    with written_aside(out) as aside:
+        table.to_parquet(aside, index=False)
+
+
+def read_mixtures(folder: Path) -> list[TestMixture]:
+    """The mixtures of a finished folder, in the order of its list, with speakers and sexes.
+
+    Raises:
+        InputError: the folder is not finished, or its list or speakers are absent, empty or do not fit together.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise InputError(f"{folder}: the mixtures are not finished; expected a manifest.json in the folder")
+    listing = folder.parent / "metadata" / f"mixture_{folder.name}_mix_clean.csv"
+    speakers = folder.parent / "metadata" / f"info_{folder.name}.csv"
+    listed, known = _read_csv(listing), _read_csv(speakers).set_index("mixture_ID")
+    if listed.empty:
+        raise InputError(f"{listing}: no mixtures; expected at least one row")
+    sources = sum(column.startswith("source_") and column.endswith("_path") for column in listed.columns)
+    numbers = range(1, sources + 1)
+    missing = {f"speaker_{i}_{word}" for i in numbers for word in ("ID", "sex")} - set(known.columns)
+    if missing:
+        raise InputError(f"{speakers}: no column {min(missing)}; expected speaker and sex of {sources} sources")
+    mixtures = []
+    for mixture_id in listed["mixture_ID"]:
+        if mixture_id not in known.index:
+            raise InputError(f"{speakers}: no row for {mixture_id}; expected one for every mixture of {listing.name}")
+        row = known.loc[mixture_id]
+        mixtures.append(
+            TestMixture(
+                folder,
+                mixture_id,
+                tuple(row[f"speaker_{i}_ID"] for i in numbers),
+                tuple(row[f"speaker_{i}_sex"] for i in numbers),
+            )
+        )
+    return mixtures
+
+
+def score_job(job: Job) -> Scored:
+    """Rows of one mixture (by source, then stitching), and the seconds they took."""
+    started = time.perf_counter()
+    inputs = job.mixture_scores or score_mixture(job.sources, job.mixture, job.rate)
+    by_stitching = {
+        stitching: score(estimates, job.sources, job.mixture, job.rate, inputs)
+        for stitching, estimates in sorted(job.estimates.items())
+    }
+    rows = [
+        {"source": index + 1, "stitching": stitching, **scores[index]}
+        for index in range(len(job.sources))
+        for stitching, scores in by_stitching.items()
+    ]
+    return rows, time.perf_counter() - started
+
+
+@contextmanager
+def _scorer(jobs: int) -> Iterator[Callable[[Job], Future[Scored]]]:
+    """Yield a function that scores a job, at once for ``jobs`` 1 or else in one of as many processes."""
+    if jobs == 1:
+
+        def score_now(job: Job) -> Future[Scored]:
+            done: Future[Scored] = Future()
+            done.set_result(score_job(job))
+            return done
+
+        yield score_now
+        return
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # read by the libraries when a spawned process loads them
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+    try:
+        yield lambda job: pool.submit(score_job, job)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _described(system: System, benchmark: str, item: TestMixture, job: Job, source: int) -> dict[str, Any]:
+    """The columns that say what a row is about."""
+    return {
+        "benchmark": benchmark,
+        "variant": system.name,
+        "seed": system.seed,
+        "mixture_id": item.mixture_id,
+        "speaker_id": item.speakers[source - 1],
+        "sex": item.sexes[source - 1],
+        "pair": "".join(sorted(item.sexes)) if all(item.sexes) else "",
+        "duration_s": len(job.mixture) / job.rate,
+    }
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read a scores.parquet.
+
+    Raises:
+        InputError: the file is absent, unreadable, or lacks a column.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected a scores.parquet") from None
+    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
+        raise InputError(f"{path}: not readable ({error}); expected scores in Parquet") from None
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise InputError(f"{path}: no column {missing[0]}; expected the columns {', '.join(COLUMNS)}")
+    return table
+
+
+def _read_mixture_scores(path: Path, listed: list[TestMixture]) -> dict[str, list[dict[str, Any]]]:
+    """Mixture id -> the input scores of its sources, as ``score_mixture`` returns them."""
+    table = read_scores(path)
+    if set(table["variant"]) != {"mixture"}:
+        raise InputError(f"{path}: not the scores of the variant mixture; expected its scores.parquet")
+    wanted = [(item.mixture_id, number + 1) for item in listed for number in range(len(item.speakers))]
+    if wanted != list(zip(table["mixture_id"], table["source"], strict=True)):
+        raise InputError(f"{path}: scores of other mixtures; expected those of the {len(listed)} mixtures evaluated")
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_dict("records"):
+        inputs: dict[str, Any] = {column: row[column] for column in INPUT_COLUMNS}
+        inputs["input_sdr_db"] = row["sdr_db"]
+        inputs["failure"] = "; ".join(part for part in row["failure"].split("; ") if part.startswith("input_"))
+        scores.setdefault(str(row["mixture_id"]), []).append(inputs)
+    return scores
+
+
+def _write_examples(folder: Path, job: Job, rows: list[dict[str, Any]]) -> None:
+    """Mixture, sources, and the estimates (blind where there is a choice) in the order of the sources, as WAV."""
+    stitching = min(job.estimates)  # "blind" comes before "oracle"
+    order = next(row["permutation"] for row in rows if row["stitching"] == stitching).split(",")
+    waveforms = {"mixture": job.mixture}
+    for number, (source, index) in enumerate(zip(job.sources, order, strict=True), start=1):
+        waveforms[f"s{number}"] = source
+        waveforms[f"estimate{number}"] = job.estimates[stitching][int(index)]
+    for name, waveform in waveforms.items():
+        audible = np.nan_to_num(np.asarray(waveform, np.float64), posinf=0.0, neginf=0.0)
+        with written_aside(folder / f"{name}.wav") as aside:
+            sf.write(aside, audible / max(1.0, np.abs(audible).max(initial=0.0)), job.rate, subtype="PCM_16")
+
+
+def _read_wav(path: Path) -> tuple[Waveforms, int]:
+    """One channel [samples] as float32, and its rate in Hz."""
+    try:
+        waveform, rate = sf.read(path, dtype="float32")
+    except (sf.LibsndfileError, OSError) as error:
+        raise InputError(f"{path}: not readable ({error}); expected a WAV file") from None
+    if waveform.ndim != 1 or not len(waveform):
+        raise InputError(f"{path}: shape {waveform.shape}; expected one channel with at least one sample")
+    return waveform, rate
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """A CSV with a column mixture_ID, every cell as text."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected it beside the mixtures") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a CSV file ({error}); expected a column mixture_ID") from None
+    if "mixture_ID" not in table.columns:
+        raise InputError(f"{path}: no column mixture_ID; expected LibriMix's columns")
+    return table

@@ -1,0 +1,1 @@
+"""From a model of short chunks to estimates of whole recordings."""

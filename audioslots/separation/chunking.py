@@ -1,0 +1,28 @@
+"""Cutting a recording into overlapping chunks, and the window they are cross-faded with."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def hop_of(chunk: int, overlap: float) -> int:
+    """Samples from one chunk's start to the next's; ``overlap`` is the share of a chunk its successor sees too."""
+    return max(1, round(chunk * (1 - overlap)))
+
+
+def cut(waveform: Tensor, chunk: int, hop: int) -> Tensor:
+    """Cut (..., T) into overlapping chunks (C, ..., chunk), the end padded with zeros so that every sample is in one.
+
+    A recording no longer than a chunk is one chunk.
+    """
+    samples = waveform.shape[-1]
+    count = 1 + max(0, -(-(samples - chunk) // hop))
+    padded = F.pad(waveform, (0, (count - 1) * hop + chunk - samples))
+    return padded.unfold(-1, chunk, hop).movedim(-2, 0)
+
+
+def fade(chunk: int) -> Tensor:
+    """Cross-fade window (chunk,): a Hann window that never reaches zero, so the outermost samples keep a weight."""
+    return torch.hann_window(chunk + 2, periodic=False)[1:-1]

@@ -1,0 +1,1 @@
+"""Training one variant with one seed."""

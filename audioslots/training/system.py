@@ -1,0 +1,84 @@
+"""What a run cost and on what: the content of ``system.json``."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from audioslots import __version__
+from audioslots.config import Resolved
+from audioslots.data.packing import Speech
+from audioslots.model.audioslots import AudioSlots
+
+PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
+
+
+def describe(
+    config: Resolved, model: AudioSlots, speech: Speech, device: torch.device, wall_s: float
+) -> dict[str, Any]:
+    """Versions, machine and costs of a finished run; see design of the results folder in the README."""
+    settings = config.training
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "audioslots": __version__,
+            **{name: version(name) for name in PACKAGES},
+        },
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "macs_per_second": multiply_accumulates(model) / config.chunk_s,
+        "wall_s": round(wall_s, 3),
+        "peak_memory_bytes": peak_memory(device),
+        "steps": settings.steps,
+        "train_subset": speech.subset,
+        "train_hours": round(speech.hours, 4),
+        "train_speakers": len(speech.speakers),
+        "audio_s": settings.steps * settings.batch * config.chunk_s,
+    }
+
+
+def multiply_accumulates(model: AudioSlots) -> int:
+    """Multiply-accumulates of separating one chunk: matrix products, convolutions and attention, no STFT."""
+    device = next(model.parameters()).device
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:  # the fused kernels are not counted on every device
+        model(torch.zeros(1, model.samples, device=device))
+    return counter.get_total_flops() // 2
+
+
+def peak_memory(device: torch.device) -> int:
+    """Largest memory so far, bytes: the GPU's where there is one, else the process' resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit of the code that runs, with ``-dirty`` where files were changed; empty outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    folder = Path(__file__).resolve().parent
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,105 @@
+"""Oracle masks: their definitions on made spectra, and their bounds on official mixtures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+import torch
+from scipy.signal import resample_poly
+
+from audioslots.baselines.oracles import BASELINES, MASKS, baseline, oracle_stft
+from audioslots.errors import InputError
+from audioslots.scoring.metrics import permutation, si_sdr
+
+MEASURED_BOUNDS = {
+    "oracle-ibm": 13.28,
+    "oracle-irm": 12.54,
+    "oracle-wiener": 13.67,
+    "oracle-psm": 14.49,
+    "oracle-magnitude": 12.70,
+}
+"""Mean SI-SDRi in dB over the first 1,000 official Libri2Mix test mixtures (min, clean, 8 kHz, STFT 256/64)."""
+
+SOURCES = torch.tensor([[[3 + 0j, 0 + 0j, 1 + 0j]], [[0 + 1j, 0 + 0j, -2 + 0j]]], dtype=torch.complex128)
+"""Spectra of two sources in one bin of three frames: one louder, both silent, opposite phases."""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("oracle-ibm", [[1, 1, 0], [0, 0, 1]]),
+        ("oracle-irm", [[3 / 4, 0, 1 / 3], [1 / 4, 0, 2 / 3]]),
+        ("oracle-wiener", [[9 / 10, 0, 1 / 5], [1 / 10, 0, 4 / 5]]),
+        ("oracle-psm", [[9 / 10, 0, 0], [1 / 10, 0, 1]]),
+        ("oracle-magnitude", [[3 / 10**0.5, 0, 1], [1 / 10**0.5, 0, 2]]),
+    ],
+)
+def test_masks_follow_their_definitions(name: str, expected: list[list[float]]) -> None:
+    mask = MASKS[name](SOURCES, SOURCES.sum(0))
+    assert torch.allclose(mask[:, 0], torch.tensor(expected, dtype=torch.float64))
+
+
+def noises(length: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((2, length)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("length", [1, 100, 8001])
+def test_every_baseline_returns_an_estimate_a_source_of_the_mixtures_length(name: str, length: int) -> None:
+    sources = noises(length)
+    system = baseline(name, 8000)
+    assert (system.name, system.seed, system.rate) == (name, 0, 8000)
+    estimates = system.separate(sources.sum(0), sources)["none"]
+    assert estimates.shape == sources.shape
+    assert estimates.dtype == np.float32
+    assert np.isfinite(estimates).all()
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_an_oracle_returns_a_lone_source_as_it_is(name: str) -> None:
+    sources = noises(8000)
+    sources[1] = 0.0
+    estimates = baseline(name, 8000).separate(sources.sum(0), sources)["none"]
+    assert si_sdr(estimates[0], sources[0]) > 100
+    assert np.abs(estimates[1]).max() < 1e-6
+
+
+def test_the_mixture_is_the_estimate_of_every_source() -> None:
+    sources = noises(100)
+    estimates = baseline("mixture", 8000).separate(sources.sum(0), sources)["none"]
+    assert np.array_equal(estimates, [sources.sum(0)] * 2)
+
+
+def test_unknown_names_and_rates_are_refused() -> None:
+    with pytest.raises(InputError, match="oracle-nonsense: unknown baseline; expected one of mixture, oracle-ibm"):
+        baseline("oracle-nonsense", 8000)
+    with pytest.raises(InputError, match="44100 Hz"):
+        baseline("oracle-ibm", 44100)
+    assert (oracle_stft(8000), oracle_stft(16000)) == ((256, 64), (512, 125))
+
+
+def test_bounds_on_official_mixtures_are_those_of_the_whole_test_set(shared: Path) -> None:
+    rows = pd.read_csv(shared / "librimix" / "libri2mix_test-clean_sample.csv").iloc[::16]
+    gains: dict[str, list[float]] = {name: [] for name in MASKS}
+    for row in rows.to_dict("records"):
+        sources = []
+        for number in (1, 2):
+            speech, rate = sf.read(shared / "librispeech" / "LibriSpeech" / str(row[f"source_{number}_path"]))
+            sources.append(resample_poly(speech * row[f"source_{number}_gain"], 8000, rate))
+        shortest = min(map(len, sources))
+        stacked = np.stack([source[:shortest] for source in sources]).astype(np.float32)
+        mixture = stacked.sum(0)
+        for name in MASKS:
+            estimates = baseline(name, 8000).separate(mixture, stacked)["none"]
+            assert permutation(estimates, stacked) == (0, 1)
+            gains[name].append(float(np.mean(si_sdr(estimates, stacked) - si_sdr(mixture, stacked))))
+    means = {name: float(np.mean(values)) for name, values in gains.items()}
+    # The mean over so few mixtures has a standard error of about 0.4 dB, differences between masks far less.
+    assert means == pytest.approx(MEASURED_BOUNDS, abs=1.2)
+    ceiling, measured_ceiling = means["oracle-magnitude"], MEASURED_BOUNDS["oracle-magnitude"]
+    differences = {name: mean - ceiling for name, mean in means.items()}
+    assert differences == pytest.approx({n: b - measured_ceiling for n, b in MEASURED_BOUNDS.items()}, abs=0.2)

@@ -1,0 +1,128 @@
+"""The report as a whole: from a folder of runs to a folder that can be published."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from made_results import make
+
+from audioslots.errors import InputError
+from audioslots.reporting.report import report
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("made"), {"magnitude": 4.0, "mask": 6.0})
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def out(made, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    assert report(made, out) == out / "index.html"
+    return out
+
+
+def test_everything_promised_is_written(out):
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    tables = {f"tables/{t}.{k}" for t in ("main", "costs", "pairs", "comparison-decoder") for k in ("csv", "md", "tex")}
+    drawn = {f"figures/{name}.{kind}" for name in ("estimates", "learning") for kind in ("svg", "png")}
+    assert tables | drawn | {"scores.parquet", "index.html", "audio/1/mixture.wav", "audio/2/s2.wav"} <= written
+    assert not any(".tmp" in name for name in written)
+
+
+def test_every_row_of_every_run_is_in_the_one_table(out):
+    rows = pd.read_parquet(out / "scores.parquet")
+    assert len(rows) == 30 * 2 * (1 + 1 + 2 * 2 * 2)
+    main = pd.read_csv(out / "tables/main.csv", keep_default_na=False)
+    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "magnitude", "magnitude", "mask", "mask"]
+    costs = pd.read_csv(out / "tables/costs.csv")
+    assert costs["real_time_factor"].tolist() == pytest.approx([0.035, 0.035]), "a mean over seeds"
+    assert costs["peak_memory_bytes"].tolist() == [400 * 2**20 + 2] * 2, "the largest over seeds"
+
+
+def test_the_same_scores_make_the_same_files(made, out, tmp_path):
+    report(made, tmp_path)
+    for kind in ("index.html", "figures/*", "tables/*", "audio/*/*"):
+        for path in out.glob(kind):
+            assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path.name
+
+
+def test_runs_without_history_or_examples_are_reported(results, tmp_path):
+    for path in (results / "runs").rglob("history.csv"):
+        path.unlink()
+    for path in (results / "runs").rglob("examples"):
+        shutil.rmtree(path)
+    page = report(results, tmp_path).read_text()
+    assert not (tmp_path / "figures/learning.svg").exists()
+    assert "<audio controls" not in page and "Validation SI-SDRi" not in page
+
+
+def test_nothing_trained_is_reported_too(results, tmp_path):
+    edit(results, variants=["mixture", "oracle-magnitude"], studies=[])
+    page = report(results, tmp_path).read_text()
+    assert "Nothing was trained." in page
+
+
+def test_hostile_names_end_as_text(tmp_path):
+    make(tmp_path / "results", {"a & b_%": 4.0, "<img src=x onerror=alert(1)>": 6.0}, seeds=(1,))
+    page = report(tmp_path / "results", tmp_path / "out").read_text()
+    assert "<img src=x" not in page and "The &lt;img src=x onerror=alert(1)&gt; is better by" in page
+    assert "a &amp; b_%" in page and "a & b_%" not in page
+
+
+def edit(results, **changes):
+    path = results / "benchmark.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_listed_run_without_scores_is_refused_by_name(results, tmp_path):
+    (results / "runs/mask/seed2/scores.parquet").unlink()
+    with pytest.raises(InputError, match="runs/mask/seed2/scores.parquet: no such file"):
+        report(results, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_are_not_parquet_are_refused(results, tmp_path):
+    (results / "runs/mask/seed2/scores.parquet").write_bytes(b"PAR1 half a file")
+    with pytest.raises(InputError, match="mask/seed2/scores.parquet: not readable"):
+        report(results, tmp_path / "out")
+
+
+def test_scores_of_another_run_are_refused(results, tmp_path):
+    shutil.copyfile(results / "runs/magnitude/seed2/scores.parquet", results / "runs/mask/seed2/scores.parquet")
+    with pytest.raises(InputError, match="expected those of variant 'mask', seed 2"):
+        report(results, tmp_path / "out")
+
+
+def test_unequal_test_mixtures_are_refused(results, tmp_path):
+    path = results / "runs/mask/seed2/scores.parquet"
+    pd.read_parquet(path).iloc[4:].to_parquet(path)
+    with pytest.raises(InputError, match="'mask' seed 2 .* lacks mixture"):
+        report(results, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variants": ["../../x"], "studies": []}, "'../../x' cannot name a folder"),
+        ({"title": None}, "title: absent or of another kind"),
+        ({"seeds": []}, "seeds: empty"),
+        ({"studies": [{"name": "x"}]}, "studies: no baseline, question, title, variants"),
+        (
+            {"studies": [{"name": "x", "title": "", "question": "", "baseline": "gone", "variants": []}]},
+            "'gone': not among the benchmark's variants",
+        ),
+    ],
+)
+def test_a_wrong_benchmark_is_refused(results, tmp_path, changes, message):
+    edit(results, **changes)
+    with pytest.raises(InputError, match=message):
+        report(results, tmp_path / "out")

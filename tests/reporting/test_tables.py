@@ -1,0 +1,176 @@
+"""Tables: the same numbers in every format, every character escaped, nothing shown that is not known."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_results import scores
+
+from audioslots.reporting import statistics, tables
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a & b_%",
+    "x|y `z` [u](javascript:v)",
+    r"\input{x} $1^2~# {",
+    "[brackets]\n\nbreak",
+)
+
+
+def trained(*variants: str) -> pd.DataFrame:
+    columns = "seeds parameters macs_per_second real_time_factor train_s steps train_hours train_speakers".split()
+    frame = pd.DataFrame({"variant": variants})
+    for column in columns:
+        frame[column] = np.nan
+    return frame.assign(
+        train_subset="train-clean", train_hours=2.5, peak_memory_bytes=3 * 2**20, device="cpu", threads=2, train_s=3725
+    )
+
+
+def main(*names: str, seeds=(1, 2), edit=lambda frame: frame) -> tables.Table:
+    frames = [scores("oracle-magnitude", 12.0, (0,), ("none",))]
+    frames += [scores(name, 5.0 + place, seeds) for place, name in enumerate(names)]
+    summary = statistics.summarise(edit(pd.concat(frames, ignore_index=True)), resamples=50)
+    titles = {name: f"The {name}" for name in (*names, "oracle-magnitude")}
+    return tables.results(summary, trained(*names), titles, dict.fromkeys(names, "oracle-magnitude"))
+
+
+def test_the_main_table_has_a_row_a_variant_and_stitching_with_the_numbers_of_the_summary():
+    table = main("a", "b")
+    assert table.data[["variant", "stitching"]].to_numpy().tolist() == [
+        ["oracle-magnitude", "none"],
+        ["a", "blind"],
+        ["a", "oracle"],
+        ["b", "blind"],
+        ["b", "oracle"],
+    ]
+    row = table.data.iloc[1]
+    assert table.cells()[1][2].text == f"{row.si_sdri_db:.2f} [{row.si_sdri_db_low:.2f}, {row.si_sdri_db_high:.2f}]"
+    ceiling = table.data.iloc[0].si_sdri_db
+    assert row.below_ceiling_db == pytest.approx(ceiling - row.si_sdri_db)
+    assert np.isnan(table.data.iloc[0].below_ceiling_db)
+
+
+def test_the_best_is_chosen_among_the_rows_a_user_would_get():
+    table = main("a", "b")
+    bold = [[cell.text for cell in row if cell.bold] for row in table.cells()]
+    assert [len(row) for row in bold] == [0, 0, 0, 5, 0], "neither the oracle nor rows stitched with the references"
+
+
+def test_the_caption_says_what_the_numbers_stand_on():
+    caption = main("a").caption
+    for words in ("30 test mixtures", "2 seeds", "over seeds, speaker pairs and mixtures", "train-clean (2.5 h)"):
+        assert words in caption
+    assert "Missing" not in caption
+
+
+def test_a_single_seed_is_said_in_the_caption():
+    assert "over speaker pairs and mixtures only (there is one seed)" in main("a", seeds=(1,)).caption
+
+
+def test_missing_values_are_named_in_the_caption_and_counted_in_the_row():
+    def edit(frame):
+        row = frame[(frame["variant"] == "a") & (frame["stitching"] == "blind")].index[0]
+        frame.loc[row, ["pesq", "failure"]] = [np.nan, "pesq: no utterance"]
+        return frame
+
+    table = main("a", edit=edit)
+    assert "left out of the mean: The a (blind) PESQ 1 of 60." in table.caption
+    assert [row[-1].text for row in table.cells()] == ["0", "1", "0"]
+
+
+def test_a_metric_nobody_has_shows_as_missing_and_is_nobody_s_best():
+    table = main("a", edit=lambda frame: frame.assign(pesq=np.nan))
+    assert {row[4].text for row in table.cells()} == {tables.EMPTY}
+    assert "pesq" not in table.best
+
+
+def test_csv_holds_the_numbers_in_full(tmp_path):
+    table = main("a & b_%")
+    table.save(tmp_path)
+    read = pd.read_csv(tmp_path / "main.csv", keep_default_na=False, na_values=[""])
+    assert read["si_sdri_db"].tolist() == table.data["si_sdri_db"].tolist()
+    assert read["train_subset"].tolist()[1:] == ["train-clean"] * 2
+    assert {"n", "seeds", "failures", "pesq_low", "stoi_high", "train_hours"} <= set(read)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text_in_markdown(name):
+    lines = main(name).markdown().splitlines()
+    rows = lines[2:]
+    assert len(lines) == 2 + 2 + 3
+    assert {len(row.replace(r"\|", "").split("|")) for row in rows} == {13}
+    assert "<script" not in "".join(rows) and "](" not in "".join(rows).replace(r"\](", "")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text_in_latex(name):
+    text = main(name).latex()
+    rows = text[text.index("\\midrule") : text.index("\\bottomrule")].splitlines()[1:]
+    assert len(rows) == 3
+    for row in rows:
+        assert row.replace(r"\&", "").count("&") == 10
+        assert not set(row.replace(r"\textbackslash{}", "").replace("$-$", "")) & set("<>^~")
+        assert r"\input" not in row
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path):
+    document = (
+        "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}"
+    )
+    (tmp_path / "table.tex").write_text(document % main(*HOSTILE).latex(), encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_comparison_reads_the_same_on_the_terminal():
+    frame = statistics.compare([scores("base", 5.0), scores("idea\x1b[31m", 7.0)], "base", resamples=50)
+    shown = tables.terminal(frame)
+    head, rule, row = shown.splitlines()
+    assert head.split()[0] == "Variant" and set(rule) == {"─"}
+    assert "better" in row and "< 0.001" in row and "\x1b" not in shown
+
+
+def test_a_comparison_of_nothing_is_a_table_without_rows():
+    frame = statistics.compare(scores("base", 5.0), "base", resamples=50)
+    table = tables.comparison(frame, "comparison", tables.comparison_caption(frame, "base"), {})
+    assert table.cells() == [] and "0 comparisons" in table.caption
+    assert len(pd.read_csv(io.StringIO(table.data.to_csv()))) == 0
+
+
+def test_pairs_show_a_part_a_column_with_its_size():
+    frame = scores("a", 5.0)
+    parts = {sexes: statistics.summarise(frame[frame["pair"] == sexes], ["si_sdri_db"], 50) for sexes in ("FF", "FM")}
+    table = tables.pairs(parts, {"a": "The a"})
+    assert [column.heading for column in table.columns] == ["Variant", "Stitching", "FF", "FM"]
+    assert "FF 6, FM 18" in table.caption
+
+
+def test_costs_leave_unknown_values_empty():
+    row = [cell.text for cell in tables.costs(trained("a"), {"a": "A"}).cells()[0]]
+    assert row == ["A", *["–"] * 3, "1 h 02 min", "–", "train-clean", "2.5", "–", "3", "cpu, 2 threads"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (tables.number(-1.234), "−1.23"),
+        (tables.number(-0.001), "0.00"),
+        (tables.number(0.5, 1, sign=True), "+0.5"),
+        (tables.scaled(1_049_600), "1.05 M"),
+        (tables.scaled(999_999), "1 M"),
+        (tables.scaled(52), "52"),
+        (tables.duration(245), "4 min 05 s"),
+        (tables.p_value(0.0004), "< 0.001"),
+        (tables.p_value(float("nan")), "–"),
+    ],
+)
+def test_numbers_read_well(shown, expected):
+    assert shown == expected

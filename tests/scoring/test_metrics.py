@@ -1,0 +1,267 @@
+"""Metrics against the packages they must equal, and the table of what is missing and why."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+
+import mir_eval.separation
+import numpy as np
+import pandas as pd
+import pesq as pesq_package
+import pystoi
+import pytest
+import soundfile as sf
+import torch
+from numpy.typing import NDArray
+from scipy.signal import lfilter, resample_poly
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
+from audioslots.errors import InputError
+from audioslots.scoring import metrics
+from audioslots.scoring.metrics import METRICS, Undefined, permutation, score, score_mixture, sdr, si_sdr, stoi
+
+RATE = 8000
+ROW_KEYS = (
+    "input_si_sdr_db si_sdr_db si_sdri_db sdr_db sdri_db pesq input_pesq stoi input_stoi estoi input_estoi "
+    "permutation failure"
+).split()
+
+
+def voice(seed: int, seconds: float = 2.5, rate: int = RATE) -> NDArray[np.float64]:
+    """Noise through two resonances, in syllables of 0.25 s with random loudness and pauses."""
+    rng = np.random.default_rng(seed)
+    length = round(seconds * rate)
+    loudness = np.repeat(rng.choice([0.0, 0.3, 1.0], math.ceil(4 * seconds), p=[0.2, 0.3, 0.5]), rate // 4)[:length]
+    sound = rng.standard_normal(length)
+    for frequency in rng.uniform(200, 2500, 2):
+        sound = lfilter([1], [1, -1.9 * np.cos(2 * np.pi * frequency / rate), 0.9], sound)
+    sound = np.convolve(loudness, np.hanning(rate // 20), "same") * sound + 1e-3 * rng.standard_normal(length)
+    return 0.5 * sound / np.abs(sound).max()
+
+
+def pair(seconds: float = 2.5, rate: int = RATE) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sources [2, samples], and estimates with some of the other source and some noise in them."""
+    sources = np.stack([voice(1, seconds, rate), voice(2, seconds, rate)])
+    noise = 0.02 * np.random.default_rng(3).standard_normal(sources.shape)
+    return sources, sources + [[0.3], [0.1]] * sources[::-1] + noise
+
+
+def official(shared: Path, rate: int, count: int) -> list[NDArray[np.float64]]:
+    """Sources [2, samples] of the first official test mixtures, rendered as LibriMix does (min mode)."""
+    rows = pd.read_csv(shared / "librimix" / "libri2mix_test-clean_sample.csv")
+    rendered = []
+    for row in rows.head(count).to_dict("records"):
+        sources = []
+        for number in (1, 2):
+            path = shared / "librispeech" / "LibriSpeech" / str(row[f"source_{number}_path"])
+            speech, speech_rate = sf.read(path, dtype="float32")
+            sources.append(resample_poly(speech * row[f"source_{number}_gain"], rate, speech_rate))
+        shortest = min(map(len, sources))
+        rendered.append(np.stack([source[:shortest] for source in sources]).astype(np.float64))
+    return rendered
+
+
+def assert_equal_to_the_packages(estimates: NDArray[np.float64], sources: NDArray[np.float64], rate: int) -> None:
+    rows = score(estimates, sources, sources.sum(0), rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # mir_eval.separation is to go in 0.9
+        expected_sdr = mir_eval.separation.bss_eval_sources(sources, estimates, compute_permutation=False)[0]
+    for source, estimate, row, expected in zip(sources, estimates, rows, expected_sdr, strict=True):
+        signals = torch.from_numpy(estimate), torch.from_numpy(source)
+        assert row["failure"] == ""
+        assert row["permutation"] == "0,1"
+        assert row["si_sdr_db"] == pytest.approx(
+            scale_invariant_signal_distortion_ratio(*signals, zero_mean=True).item(), abs=1e-4
+        )
+        assert row["sdr_db"] == pytest.approx(expected, abs=0.01)
+        assert row["pesq"] == pesq_package.pesq(rate, source, estimate, "nb" if rate == 8000 else "wb")
+        assert row["stoi"] == pystoi.stoi(source, estimate, rate)
+        assert row["estoi"] == pytest.approx(pystoi.stoi(source, estimate, rate, extended=True), abs=1e-9)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_scores_equal_the_packages_on_made_speech(rate: int) -> None:
+    sources, estimates = pair(rate=rate)
+    assert_equal_to_the_packages(estimates + 0.01, sources, rate)  # an offset, so that the zero mean shows
+
+
+def test_scores_equal_the_packages_on_official_mixtures(shared: Path) -> None:
+    for sources in official(shared, RATE, 2):
+        assert_equal_to_the_packages(0.8 * sources + 0.2 * sources.sum(0), sources, RATE)
+
+
+def test_si_sdr_is_vectorised_over_leading_dimensions() -> None:
+    sources, estimates = pair()
+    pairs = si_sdr(estimates[:, None], sources[None])
+    assert pairs.shape == (2, 2)
+    assert pairs[1, 0] == si_sdr(estimates[1], sources[0])
+
+
+def test_si_sdr_and_sdr_ignore_the_scale_of_the_estimate() -> None:
+    sources, estimates = pair()
+    for scale in (1e-200, 1e-7, 1e30, 1e200):
+        assert si_sdr(scale * estimates[0], sources[0]) == pytest.approx(si_sdr(estimates[0], sources[0]), abs=1e-6)
+        assert sdr(scale * estimates[0], sources[0]) == pytest.approx(sdr(estimates[0], sources[0]), abs=1e-6)
+
+
+def test_estoi_does_not_depend_on_numpys_global_generator_and_leaves_it_alone() -> None:
+    sources, estimates = pair()
+    estimates[0, RATE:] = 0.0  # in silence ESTOI's own random noise decides
+    np.random.seed(1)
+    first = stoi(estimates[0], sources[0], RATE, extended=True)
+    drawn = np.random.rand()
+    np.random.seed(1)
+    assert np.random.rand() == drawn
+    assert stoi(estimates[0], sources[0], RATE, extended=True) == first
+
+
+def test_one_permutation_by_si_sdr_serves_every_metric() -> None:
+    sources, estimates = pair()
+    straight = score(estimates, sources, sources.sum(0), RATE)
+    swapped = score(estimates[::-1], sources, sources.sum(0), RATE)
+    assert [row.pop("permutation") for row in straight + swapped] == ["0,1", "0,1", "1,0", "1,0"]
+    assert straight == swapped
+
+
+def test_permutation_chooses_among_more_estimates_than_sources() -> None:
+    sources, estimates = pair()
+    extra = [np.zeros_like(sources[0]), np.full_like(sources[0], np.nan)]
+    assert permutation([extra[0], estimates[1], extra[1], estimates[0]], sources) == (3, 1)
+    row = score([extra[0], estimates[1], extra[1], estimates[0]], sources, sources.sum(0), RATE)[0]
+    assert (row["permutation"], row["failure"]) == ("3,1", "")
+
+
+def test_permutation_maximises_the_sum_where_the_best_single_choice_does_not() -> None:
+    first, second = np.random.default_rng(0).standard_normal((2, RATE))
+    estimates = [first + 0.9 * second, first + 1.0 * second, np.zeros(RATE)]
+    pairs = si_sdr(np.stack(estimates[:2]), np.stack([[first], [second]]))  # [sources, estimates]
+    straight, crossed = pairs[0, 0] + pairs[1, 1], pairs[0, 1] + pairs[1, 0]
+    assert permutation(estimates, [first, second]) == ((0, 1) if straight > crossed else (1, 0))
+    assert permutation(estimates, [second, first]) == ((1, 0) if straight > crossed else (0, 1))
+
+
+def test_improvements_are_differences_to_the_mixture() -> None:
+    sources, estimates = pair()
+    mixture = sources.sum(0)
+    row = score(estimates, sources, mixture, RATE)[0]
+    assert set(row) == set(ROW_KEYS)
+    assert row["si_sdri_db"] == row["si_sdr_db"] - float(si_sdr(mixture, sources[0]))
+    assert row["sdri_db"] == row["sdr_db"] - sdr(mixture, sources[0])
+    assert row["input_pesq"] == pesq_package.pesq(RATE, sources[0], mixture, "nb")
+
+
+def test_given_mixture_scores_are_reused_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources, estimates = pair()
+    mixture = sources.sum(0)
+    expected = score(estimates, sources, mixture, RATE)
+    given = score_mixture(sources, mixture, RATE)
+    monkeypatch.setattr(metrics, "score_mixture", lambda *_: pytest.fail("computed again"))
+    assert score(estimates, sources, mixture, RATE, given) == expected
+
+
+def test_the_mixture_improves_on_itself_by_nothing() -> None:
+    sources, _ = pair()
+    mixture = sources.sum(0)
+    for row in score(np.stack([mixture, mixture]), sources, mixture, RATE):
+        assert (row["si_sdri_db"], row["sdri_db"]) == (0.0, 0.0)
+        assert (row["pesq"], row["stoi"], row["estoi"]) == (row["input_pesq"], row["input_stoi"], row["input_estoi"])
+
+
+def damaged(kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sources and estimates with the first estimate (or source) damaged."""
+    seconds = {"0.1 s": 0.1, "0.3 s": 0.3, "one sample": 1 / RATE}.get(kind, 2.5)
+    sources, estimates = (signals[:, : round(seconds * RATE)] for signals in pair())
+    if kind == "wrong length":
+        return sources, estimates[:, :-1]
+    if kind == "silent source":
+        sources[0] = 0.0
+    elif kind == "clipped":
+        estimates[0] = np.clip(estimates[0], -0.05, 0.05)
+    elif kind == "perfect":
+        estimates[0] = sources[0]
+    elif kind in {"silent", "NaN", "infinite", "constant"}:
+        estimates[0] = {"silent": 0.0, "NaN": np.nan, "infinite": np.inf, "constant": 0.5}[kind]
+    return sources, estimates
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("kind", "missing", "reason"),
+    [
+        ("silent", set(METRICS), "estimate is silent"),
+        ("NaN", set(METRICS), "estimate has NaN samples"),
+        ("infinite", set(METRICS), "estimate has infinite samples"),
+        ("constant", set(METRICS), "estimate is constant"),
+        ("one sample", set(METRICS), "source is constant"),
+        ("wrong length", set(METRICS), "estimate has 19999 samples and not 20000"),
+        ("silent source", set(METRICS), "source is silent"),
+        ("0.1 s", {"pesq", "stoi", "estoi"}, "less than 30 frames of speech"),
+        ("0.3 s", {"stoi", "estoi"}, "less than 30 frames of speech"),
+        ("clipped", set(), ""),
+    ],
+)
+def test_a_metric_is_a_number_or_missing_with_a_reason(kind: str, missing: set[str], reason: str) -> None:
+    sources, estimates = damaged(kind)
+    rows = score(estimates, sources, sources.sum(0), RATE)
+    assert len(rows) == len(sources)
+    row = rows[0]
+    failures = dict(failure.split(": ") for failure in row["failure"].split("; ") if failure)
+    for metric in METRICS:
+        assert (metric in failures) == (metric in missing) == math.isnan(row[metric]), (metric, row)
+        assert not math.isinf(row[metric])
+    if reason:
+        assert failures["stoi"] == reason
+    assert math.isnan(row["si_sdri_db"]) == ("si_sdr_db" in missing)
+    assert math.isnan(row["sdri_db"]) == ("sdr_db" in missing)
+    if kind in {"silent", "NaN", "infinite", "constant"}:
+        assert rows[1]["failure"] == "" and rows[1]["permutation"] == "0,1"
+    if kind != "wrong length" and "source" not in reason and "frames" not in reason:
+        assert not math.isnan(row["input_pesq"])
+
+
+def test_a_perfect_estimate_is_not_counted_as_a_number() -> None:
+    sources, estimates = damaged("perfect")
+    failure = score(estimates, sources, sources.sum(0), RATE)[0]["failure"]
+    assert failure.startswith("si_sdr_db: infinite")
+    assert "pesq" not in failure
+
+
+def test_pesq_states_the_reason_at_other_rates_and_below_a_quarter_of_a_second() -> None:
+    with pytest.raises(Undefined, match="1/4 of a second"):
+        METRICS["pesq"](voice(1)[:1600], voice(2)[:1600], RATE)
+    with pytest.raises(Undefined, match="8000 and 16000"):
+        METRICS["pesq"](voice(1), voice(2), 44100)
+
+
+def test_speech_without_utterances_does_not_end_the_process() -> None:
+    noise = np.random.default_rng(0).standard_normal(40 * RATE)
+    for seconds in (3, 40):
+        with pytest.raises(Undefined, match="No utterances"):
+            METRICS["pesq"](1e30 * noise[::-1][: seconds * RATE], noise[: seconds * RATE], RATE)
+
+
+def test_more_utterances_than_pesq_has_room_for_do_not_end_the_process() -> None:
+    speech = np.tile(np.repeat([1.0, 0.0], RATE // 2), 60) * np.random.default_rng(0).standard_normal(60 * RATE)
+    with pytest.raises(Undefined, match="more than 50 utterances"):
+        METRICS["pesq"](speech + 0.1 * np.roll(speech, 1), speech, RATE)
+
+
+def test_pesq_of_a_long_signal_equals_the_package() -> None:
+    speech, other = voice(1, 20), voice(2, 20)
+    assert METRICS["pesq"](speech + 0.1 * other, speech, RATE) == pesq_package.pesq(
+        RATE, speech, speech + 0.1 * other, "nb"
+    )
+
+
+def test_a_pure_tone_has_an_sdr_or_a_reason() -> None:
+    tone = np.sin(0.3 * np.arange(RATE))
+    row = score([tone + 0.1 * voice(1, 1.0)], [tone], tone + voice(1, 1.0), RATE)[0]
+    assert math.isnan(row["sdr_db"]) == ("sdr_db" in row["failure"].replace("input_sdr_db", ""))
+
+
+def test_fewer_estimates_than_sources_are_refused() -> None:
+    sources, estimates = pair()
+    with pytest.raises(InputError, match="1 for 2 sources; expected at least as many"):
+        score(estimates[:1], sources, sources.sum(0), RATE)

@@ -1,0 +1,18 @@
+# Speech in LibriSpeech's layout: synthesized here, or on disk already.
+CORPUS = [] if benchmark.librispeech else f"{benchmark.corpus_root}/manifest.json"
+
+
+rule synthesize:
+    output:
+        f"{benchmark.data}/corpus/manifest.json",
+    params:
+        folder=subpath(output[0], parent=True),
+        speakers=benchmark.corpus.speakers,
+        hours=benchmark.corpus.hours,
+        seed=benchmark.corpus.seed,
+    log:
+        f"{benchmark.data}/logs/synthesize.log",
+    threads: 2
+    shell:
+        "audioslots corpus synthesize {params.folder} --speakers {params.speakers} --hours {params.hours}"
+        " --seed {params.seed} --jobs {threads} 2> {log}"

@@ -1,0 +1,59 @@
+# One pass over the test mixtures a run. The mixture comes first: the others reuse its scores as their inputs'.
+EVALUATE = (
+    "audioslots evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
+    " --examples {params.examples} --jobs {threads}"
+)
+
+
+rule evaluate_mixture:
+    input:
+        f"{TEST}/manifest.json",
+    output:
+        scores=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
+        costs=f"{RESULTS}/runs/mixture/seed0/evaluation.json",
+    params:
+        mixtures=TEST,
+        benchmark=benchmark.name,
+        examples=benchmark.examples,
+    log:
+        f"{RESULTS}/runs/mixture/seed0/evaluate.log",
+    shell:
+        EVALUATE + " --model mixture > {log} 2>&1"
+
+
+rule evaluate_oracle:
+    input:
+        mixture=rules.evaluate_mixture.output.scores,
+    output:
+        scores=f"{RESULTS}/runs/{{oracle}}/seed0/scores.parquet",
+        costs=f"{RESULTS}/runs/{{oracle}}/seed0/evaluation.json",
+    wildcard_constraints:
+        oracle="oracle-[a-z]+",
+    params:
+        mixtures=TEST,
+        benchmark=benchmark.name,
+        examples=benchmark.examples,
+    log:
+        f"{RESULTS}/runs/{{oracle}}/seed0/evaluate.log",
+    shell:
+        EVALUATE + " --model {wildcards.oracle} --mixture-scores {input.mixture} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        model=rules.train.output[0],
+        mixture=rules.evaluate_mixture.output.scores,
+    output:
+        scores=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/scores.parquet",
+        costs=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/evaluation.json",
+    wildcard_constraints:
+        variant="|".join(variants(benchmark)),
+    params:
+        mixtures=TEST,
+        benchmark=benchmark.name,
+        examples=benchmark.examples,
+        device=benchmark.device,
+    log:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/evaluate.log",
+    shell:
+        EVALUATE + " --model {input.model} --mixture-scores {input.mixture} --device {params.device} > {log} 2>&1"

@@ -1,0 +1,58 @@
+# Test and dev mixtures: rows drawn by LibriMix's rules, or its official rows; rendered to the bit.
+METADATA = f"{benchmark.data}/metadata/libri{benchmark.sources}mix_{{subset}}.csv"
+
+
+rule draw:
+    input:
+        CORPUS,
+    output:
+        METADATA,
+    wildcard_constraints:
+        subset="|".join(set(benchmark.mixture_sets) - set(OFFICIAL)) or "none",
+    params:
+        corpus=benchmark.corpus_root + "/{subset}",
+        sources=benchmark.sources,
+        mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
+        seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
+    log:
+        benchmark.data + "/logs/draw-{subset}.log",
+    shell:
+        "audioslots mixtures draw {params.corpus} {output} --sources {params.sources} --count {params.mixtures}"
+        " --seed {params.seed} > {log} 2>&1"
+
+
+rule select:
+    input:
+        lambda wildcards: str(OFFICIAL[wildcards.subset]),
+    output:
+        METADATA,
+    wildcard_constraints:
+        subset="|".join(OFFICIAL) or "none",
+    params:
+        corpus=benchmark.corpus_root,
+    log:
+        benchmark.data + "/logs/select-{subset}.log",
+    shell:
+        "audioslots mixtures select {input} {output} --librispeech {params.corpus} > {log} 2>&1"
+
+
+for part in benchmark.mixture_sets:
+
+    rule:
+        name:
+            f"render_{part.replace('-', '_')}"
+        input:
+            METADATA.format(subset=part),
+        output:
+            f"{benchmark.mixtures(part)}/manifest.json",
+        params:
+            corpus=benchmark.corpus_root,
+            out=f"{benchmark.data}/mixtures",
+            rate=benchmark.rate,
+            mode=benchmark.mode,
+        log:
+            f"{benchmark.data}/logs/render-{part}.log",
+        threads: 2
+        shell:
+            "audioslots mixtures render {input} --librispeech {params.corpus} --out {params.out} --rate {params.rate}"
+            " --mode {params.mode} --jobs {threads} > {log} 2>&1"

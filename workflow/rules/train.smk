@@ -1,0 +1,50 @@
+# Packed speech, and one training a variant and seed.
+PACKED = [benchmark.packed(subset) for subset in (benchmark.corpus.train, benchmark.corpus.validation) if subset]
+
+
+rule pack:
+    input:
+        CORPUS,
+    output:
+        benchmark.packed("{subset}") + "/manifest.json",
+    params:
+        corpus=benchmark.corpus_root + "/{subset}",
+        out=benchmark.packed("{subset}"),
+        rate=benchmark.rate,
+    log:
+        benchmark.data + "/logs/pack-{subset}.log",
+    threads: 2
+    shell:
+        "audioslots pack {params.corpus} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
+
+
+# Its only trigger is the resolved variant itself, so a change elsewhere in the files never trains anything again.
+rule resolve:
+    output:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/config.json",
+    params:
+        content=lambda wildcards: json.dumps(
+            resolve(benchmark, wildcards.variant, int(wildcards.seed)).document(), indent=1, sort_keys=True
+        ),
+    shell:
+        "printf '%s\\n' {params.content:q} > {output}"
+
+
+# checkpoint.pt is no output: Snakemake deletes the outputs of a job that failed, and the next attempt resumes from it.
+rule train:
+    input:
+        config=rules.resolve.output,
+        packed=expand("{packed}/manifest.json", packed=PACKED),
+        test=f"{TEST}/manifest.json",
+    output:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/system.json",
+    params:
+        run=subpath(output[0], parent=True),
+        device=benchmark.device,
+    log:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
+    priority: 1
+    shell:
+        "audioslots train {input.config} --out {params.run} --device {params.device} > {log} 2>&1"
