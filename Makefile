@@ -27,7 +27,7 @@ smoke: .venv/.installed ## Run the same at a size of about a minute.
 	@$(call PLACE,results/smoke)
 
 test: .venv/.installed ## Run the tests.
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.installed ## Check style and types.
 	$(BIN)/ruff check .

@@ -9,11 +9,11 @@ from audioslots.errors import InputError
 
 if "name" not in config:
 
-    configfile: "config/mini.yaml"
+    configfile: f"{workflow.basedir}/config/mini.yaml"
 
 
 try:
-    benchmark = read_benchmark(config)
+    benchmark = read_benchmark(config, str((workflow.configfiles or ["config"])[-1]))
     OFFICIAL = {subset: benchmark.official(subset) for subset, part in benchmark.mixture_sets.items() if part.rows == "official"}
 except InputError as error:
     print(f"snakemake: {error}", file=sys.stderr, flush=True)

@@ -50,6 +50,12 @@ class MixtureSet(Section):
     seed: int = Field(0, ge=0, description="drawn: seed")
 
 
+class Scale(Section):
+    """A benchmark's ``variant``, to be checked on its own."""
+
+    variant: Variant
+
+
 class Study(Section):
     """One question, a baseline, and variants that differ from it."""
 
@@ -96,8 +102,9 @@ class Benchmark(Section):
 
     @property
     def data(self) -> str:
-        """Folder of the data: another for every other content, so that nothing stale is ever used."""
-        return f"data/{self.name}-{self.data_identity[:8]}"
+        """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
+        place = hashlib.sha256(f"{self.data_identity} {self.librispeech} {self.librimix}".encode()).hexdigest()[:8]
+        return f"data/{self.name}-{place}"
 
     @property
     def corpus_root(self) -> str:
@@ -189,6 +196,10 @@ def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Varian
     for study_name in benchmark.studies:
         study, deltas = read_study(study_name, folder), _deltas(study_name, folder)
         for name in study.variants:
+            if name in BASELINES:
+                raise InputError(
+                    f"ablations/{study_name}.yaml: variants.{name}: is a baseline's name; expected another"
+                )
             document = merge(benchmark.variant, deltas[name])
             variant = checked(Variant, document, f"ablations/{study_name}.yaml: variants.{name}")
             if found.setdefault(name, variant) != variant:
@@ -199,13 +210,15 @@ def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Varian
     return found
 
 
-def _deltas(study_name: str, folder: Path) -> dict[str, dict[str, Any]]:
+def _deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
     """A study's deltas by variant name, the one it starts ``from`` merged in."""
     study = read_study(study_name, folder)
     start: dict[str, Any] = {}
     if study.start:
         other, _, name = study.start.partition("/")
-        deltas = _deltas(other, folder) if other != study_name else {}
+        if other in (study_name, *seen):
+            raise InputError(f"ablations/{study_name}.yaml: from: {study.start!r} leads back here; expected it not to")
+        deltas = _deltas(other, folder, (study_name, *seen))
         if name not in deltas:
             raise InputError(
                 f"ablations/{study_name}.yaml: from: no variant {study.start!r}; {nearest(name, list(deltas))}"
@@ -240,14 +253,19 @@ def resolve(benchmark: Benchmark, name: str, seed: int, folder: Path = ABLATIONS
     return checked(Resolved, document, f"{benchmark.name}: variant {name}")
 
 
-def read_benchmark(document: dict[str, Any] | Path) -> Benchmark:
+def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchmark:
     """A checked benchmark from its YAML file, or from the dictionary that Snakemake made of it.
+
+    Args:
+        document: the file, or its content.
+        source: what errors call the content; the file's name where it is empty.
 
     Raises:
         InputError: a key is unknown or missing, or a value is out of range.
     """
-    source = str(document) if isinstance(document, Path) else "config"
+    source = source or (str(document) if isinstance(document, Path) else "config")
     benchmark = checked(Benchmark, read_yaml(document) if isinstance(document, Path) else document, source)
+    checked(Scale, {"variant": benchmark.variant}, source)
     for name in variants(benchmark):
         for seed in benchmark.seeds:
             resolve(benchmark, name, seed)

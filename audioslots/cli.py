@@ -71,13 +71,15 @@ def mixtures_draw(
     out: Annotated[Path, typer.Argument(help="Metadata CSV to write; statistics are written beside it.")],
     count: Annotated[int, typer.Option(min=1)],
     sources: Annotated[int, typer.Option(min=2)] = 2,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Draw mixtures by LibriMix's rules."""
     from audioslots.data.metadata import draw, statistics, write_metadata
     from audioslots.files import write_json
 
     metadata = draw(corpus.parent, corpus.name, sources, count, seed)
+    if out.suffix == ".json":
+        raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
     facts = statistics(metadata, corpus.parent)
     write_metadata(metadata, out)
     write_json(out.with_suffix(".json"), facts)
@@ -134,12 +136,17 @@ def train_variant(
     config: Annotated[Path, typer.Argument(help="A resolved variant.")],
     out: Annotated[Path, typer.Option(help="Run folder.")],
     device: Device = "auto",
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Set a checkpoint of another config aside; refuse it else.")
+    ] = False,
 ) -> None:
     """Train one variant with one seed; an interrupted run goes on by the same command."""
     from audioslots.config import Resolved
     from audioslots.training.trainer import Trainer
 
-    Trainer(Resolved.read(config), out, device).train(shlex.join(["audioslots", *sys.argv[1:]]))
+    resolved = Resolved.read(config)
+    _torch_device(device)
+    Trainer(resolved, out, device, anew).train(shlex.join(["audioslots", *sys.argv[1:]]))
 
 
 @app.command("separate")
@@ -152,6 +159,9 @@ def separate_audio(
     """Separate recordings of any length."""
     from audioslots.separation.separate import Separator, separate_file
 
+    if len({path.stem for path in audio}) < len(audio):
+        names = ", ".join(map(str, audio))
+        raise InputError(f"{names}: two of one name, whose estimates would be one file; expected different names")
     separator = Separator.load(model, _torch_device(device))
     for path in audio:
         for written in separate_file(separator, path, out):
@@ -251,7 +261,7 @@ def main() -> None:
         code = typer.main.get_command(app).main(standalone_mode=False)
     except InputError as error:
         _end(str(error), 2)
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         _end(f"{error.filename}: {error.strerror}; expected a place that can be written", 2)
     except Interrupted as error:
         _end(str(error), RUN_AGAIN)

@@ -24,7 +24,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 class Section(BaseModel):
     """Base of every part of a config: unknown keys are errors, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def hyper(default: Any, description: str, *, paper: Any = None, secondary: Any = None, **limits: Any) -> Any:
@@ -39,7 +39,7 @@ def hyper(default: Any, description: str, *, paper: Any = None, secondary: Any =
 class Spectrogram(Section):
     """Short-time Fourier transform and compression of magnitudes."""
 
-    window: int = hyper(512, "Hann window, samples", secondary=512, ge=16)
+    window: int = hyper(512, "Hann window, samples", secondary=512, ge=16, multiple_of=2)
     hop: int = hyper(125, "hop, samples", secondary=125, ge=1)
     exponent: float = hyper(0.3, "magnitudes enter and leave the model to this power", secondary=0.3, gt=0, le=1)
 
@@ -56,7 +56,9 @@ class Encoder(Section):
     kind: Literal["resnet", "frames"] = hyper(
         "resnet", "resnet: ResNet on the spectrogram; frames: each frame is one token", secondary="resnet"
     )
-    blocks: tuple[int, ...] = hyper((3, 4, 6, 3), "residual blocks a stage (resnet)", secondary=(3, 4, 6, 3))
+    blocks: tuple[Annotated[int, Field(ge=1)], ...] = hyper(
+        (3, 4, 6, 3), "residual blocks a stage (resnet)", secondary=(3, 4, 6, 3), min_length=1
+    )
     width: int = hyper(512, "features of a token", secondary=512, ge=8)
     layers: int = hyper(4, "Transformer layers", secondary=4, ge=0)
     heads: int = hyper(4, "attention heads", secondary=4, ge=1)
@@ -147,6 +149,9 @@ class Variant(Section):
         return "oracle-magnitude" if self.decoder.output == "magnitude" else "oracle-psm"
 
 
+NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "test", "separation"}
+
+
 class Resolved(Variant):
     """A variant for one seed and one benchmark: the content of a run folder's ``config.json``."""
 
@@ -180,7 +185,7 @@ class Resolved(Variant):
     @property
     def identity(self) -> str:
         """Hash of everything that decides the result. Where the data lie, titles and names do not."""
-        content = self.model_dump(mode="json", exclude={"title", "name", "train", "validation", "test", "separation"})
+        content = self.model_dump(mode="json", exclude=NOT_IDENTITY)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def document(self) -> dict[str, Any]:

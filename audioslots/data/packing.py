@@ -28,6 +28,7 @@ from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json, written_aside
 
 CORPUS_RATE = 16_000  # Hz, LibriSpeech's
+RATES = (8_000, 16_000)  # Hz
 SHORTEST_S = 3.0  # LibriMix's rule: utterances of at least 3 s
 FULL_SCALE = 32_768
 
@@ -115,6 +116,8 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
     Raises:
         InputError: a file cannot be read, no utterance is long enough, or ``out`` holds something else.
     """
+    if rate not in RATES:
+        raise InputError(f"rate: {rate} Hz; expected one of {', '.join(map(str, RATES))}")
     table = utterances(Path(corpus), subset)
     table = table[table["frames"] >= SHORTEST_S * CORPUS_RATE].reset_index(drop=True)
     if table.empty:

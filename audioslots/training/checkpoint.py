@@ -18,8 +18,10 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, aside)
 
 
-def load_state(path: Path, identity: str) -> dict[str, Any] | None:
+def load_state(path: Path, identity: str, anew: bool = False) -> dict[str, Any] | None:
     """Read the resume state of a run; None where there is none. Nothing in the file is executed.
+
+    With ``anew``, a state of another config is renamed to ``checkpoint-<its identity>.pt`` and counts as none.
 
     Raises:
         InputError: the file is damaged, or belongs to another config.
@@ -34,6 +36,10 @@ def load_state(path: Path, identity: str) -> dict[str, Any] | None:
     except Exception as error:  # a damaged pickle raises nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read ({reason}); expected a checkpoint, or none") from None
-    if not isinstance(state, dict) or state.get("identity") != identity:
+    found = state.get("identity") if isinstance(state, dict) else None
+    if anew and found and found != identity:
+        path.rename(path.with_name(f"checkpoint-{found}.pt"))
+        return None
+    if found != identity:
         raise InputError(f"{path}: belongs to another config than config.json beside it; expected identity {identity}")
     return state

@@ -66,13 +66,14 @@ class Trainer:
         config: the resolved variant.
         out: run folder.
         accelerator: Lightning Fabric's: auto, cpu, cuda.
+        anew: set a checkpoint of another config aside and begin at step 0, instead of refusing it.
 
     Raises:
         InputError: data missing or of another rate, speakers shared between training and validation or test, a
             checkpoint of another config.
     """
 
-    def __init__(self, config: Resolved, out: Path, accelerator: str = "auto") -> None:
+    def __init__(self, config: Resolved, out: Path, accelerator: str = "auto", anew: bool = False) -> None:
         self.config, self.out, self.settings = config, Path(out), config.training
         self.speech, held_out = open_speech(config)
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision=self.settings.precision)
@@ -92,7 +93,7 @@ class Trainer:
         )
         self.progress = Progress()
         self.model, self.optimiser = self.fabric.setup(model, optimiser)
-        state = load_state(self.out / "checkpoint.pt", config.identity)
+        state = load_state(self.out / "checkpoint.pt", config.identity, anew)
         if state is not None:
             self.progress = Progress(**state["progress"])
             self.model.load_state_dict(state["model"])

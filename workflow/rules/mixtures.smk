@@ -17,7 +17,7 @@ rule draw:
     log:
         benchmark.data + "/logs/draw-{subset}.log",
     shell:
-        "audioslots mixtures draw {params.corpus} {output} --sources {params.sources} --count {params.mixtures}"
+        "audioslots mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
         " --seed {params.seed} > {log} 2>&1"
 
 
@@ -33,7 +33,7 @@ rule select:
     log:
         benchmark.data + "/logs/select-{subset}.log",
     shell:
-        "audioslots mixtures select {input} {output} --librispeech {params.corpus} > {log} 2>&1"
+        "audioslots mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
 
 
 for part in benchmark.mixture_sets:
@@ -54,5 +54,5 @@ for part in benchmark.mixture_sets:
             f"{benchmark.data}/logs/render-{part}.log",
         threads: 2
         shell:
-            "audioslots mixtures render {input} --librispeech {params.corpus} --out {params.out} --rate {params.rate}"
+            "audioslots mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
             " --mode {params.mode} --jobs {threads} > {log} 2>&1"

@@ -15,7 +15,7 @@ rule pack:
         benchmark.data + "/logs/pack-{subset}.log",
     threads: 2
     shell:
-        "audioslots pack {params.corpus} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
+        "audioslots pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
 
 
 # Its only trigger is the resolved variant itself, so a change elsewhere in the files never trains anything again.
@@ -47,4 +47,4 @@ rule train:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
     priority: 1
     shell:
-        "audioslots train {input.config} --out {params.run} --device {params.device} > {log} 2>&1"
+        "audioslots train {input.config} --out {params.run} --device {params.device} --anew > {log} 2>&1"

@@ -1,0 +1,57 @@
+"""Chunks cover every sample, and the cross-fade leaves none without weight."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audioslots.separation.chunking import cut, fade, hop_of
+
+
+@given(samples=st.integers(1, 400), chunk=st.integers(1, 100), overlap=st.floats(0.25, 0.9))
+def test_every_sample_is_in_a_chunk_at_its_place(samples: int, chunk: int, overlap: float) -> None:
+    hop = hop_of(chunk, overlap)
+    waveform = torch.arange(1.0, samples + 1)
+    chunks = cut(waveform, chunk, hop)
+    assert chunks.shape[1] == chunk
+    seen = torch.zeros((len(chunks) - 1) * hop + chunk)
+    for number, piece in enumerate(chunks):
+        here = slice(number * hop, number * hop + chunk)
+        seen[here] = torch.maximum(seen[here], piece)
+    assert torch.equal(seen[:samples], waveform)
+    assert not seen[samples:].any()
+    assert (len(chunks) - 2) * hop + chunk < samples or len(chunks) == 1, "the last chunk holds nothing new"
+
+
+def test_leading_dimensions_follow_the_chunks() -> None:
+    sources = torch.randn(3, 25)
+    chunks = cut(sources, 10, 5)
+    assert chunks.shape == (4, 3, 10)
+    assert torch.equal(chunks[2], sources[:, 10:20])
+
+
+def test_recording_no_longer_than_a_chunk_is_one_chunk() -> None:
+    for samples in (1, 9, 10):
+        chunks = cut(torch.ones(samples), 10, 5)
+        assert chunks.shape == (1, 10)
+        assert chunks.sum() == samples
+    assert len(cut(torch.ones(11), 10, 5)) == 2
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 257, 4000])
+def test_fade_is_symmetric_and_never_zero(chunk: int) -> None:
+    window = fade(chunk)
+    assert window.shape == (chunk,)
+    assert (window > 0).all()
+    torch.testing.assert_close(window, window.flip(0))
+
+
+@pytest.mark.parametrize(("overlap", "hop"), [(0.5, 4000), (0.75, 2000), (0.25, 6000), (0.9, 800)])
+def test_hop_is_what_the_successor_does_not_see(overlap: float, hop: int) -> None:
+    assert hop_of(8000, overlap) == hop
+
+
+def test_hop_is_never_zero() -> None:
+    assert hop_of(3, 0.9) == 1

@@ -1,0 +1,94 @@
+"""Stitching gives true sources back, whatever the order of the slots in each chunk."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from audioslots.separation.chunking import cut, hop_of
+from audioslots.separation.stitching import stitch
+
+CHUNK = 400
+
+
+def made_sources(count: int, samples: int) -> Tensor:
+    """Tones of different pitch and slowly changing level, none ever silent: (count, samples)."""
+    time = torch.arange(samples) / 8000
+    tones = [torch.sin(2 * torch.pi * pitch * time) for pitch in (210, 470, 1130, 1900)[:count]]
+    levels = [0.5 + 0.3 * torch.sin(2 * torch.pi * (3 + number) * time) for number in range(count)]
+    return torch.stack(tones) * torch.stack(levels)
+
+
+def shuffled(chunks: Tensor, seed: int) -> Tensor:
+    """The slots of every chunk (C, K, T) in an order of its own, the first chunk's kept."""
+    random = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(chunks.shape[1], generator=random) for _ in chunks]
+    orders[0] = torch.arange(chunks.shape[1])
+    return torch.stack([chunk[order] for chunk, order in zip(chunks, orders, strict=True)])
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.5, 0.75, 0.9])
+@pytest.mark.parametrize("samples", [1, 399, 400, 401, 2345])
+@pytest.mark.parametrize("blind", [True, False])
+def test_true_sources_come_back_exactly(samples: int, overlap: float, blind: bool) -> None:
+    sources = made_sources(2, samples)
+    hop = hop_of(CHUNK, overlap)
+    for seed in range(4):
+        chunks = shuffled(cut(sources, CHUNK, hop), seed)
+        stitched = stitch(chunks, hop, samples, None if blind else sources)
+        torch.testing.assert_close(stitched, sources, atol=1e-5, rtol=0)
+
+
+def test_oracle_order_is_that_of_the_references() -> None:
+    sources = made_sources(2, 2000)
+    chunks = shuffled(cut(sources, CHUNK, 200), 0).flip(1)  # the first chunk's slots are not in order either
+    torch.testing.assert_close(stitch(chunks, 200, 2000, sources), sources, atol=1e-5, rtol=0)
+    torch.testing.assert_close(stitch(chunks, 200, 2000), sources.flip(0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_spare_slots_never_take_the_place_of_a_source(blind: bool) -> None:
+    sources = made_sources(2, 2000)
+    spare = 0.01 * torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))
+    chunks = shuffled(cut(torch.cat([sources, spare]), CHUNK, 200), 1)
+    stitched = stitch(chunks, 200, 2000, None if blind else sources)
+    assert stitched.shape == (3, 2000)
+    torch.testing.assert_close(stitched[:2], sources, atol=1e-5, rtol=0)
+
+
+def test_four_sources_come_back_in_blind_order() -> None:
+    sources = made_sources(4, 3000)
+    torch.testing.assert_close(stitch(shuffled(cut(sources, CHUNK, 100), 2), 100, 3000), sources, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_silence_keeps_the_last_order(blind: bool) -> None:
+    """Where a pause cannot tell the slots apart, they stay as they were instead of falling back to 0, 1."""
+    sources = made_sources(2, 2400)
+    sources[:, 800:1600] = 0
+    chunks = cut(sources, CHUNK, 200).flip(1)  # every chunk calls them 1, 0
+    noise = 1e-6 * torch.randn(chunks.shape, generator=torch.Generator().manual_seed(0))
+    stitched = stitch(chunks + noise, 200, 2400, None if blind else sources)
+    torch.testing.assert_close(stitched, sources.flip(0) if blind else sources, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_silent_recording_stays_silent_and_finite(blind: bool) -> None:
+    silence = torch.zeros(6, 2, CHUNK)
+    stitched = stitch(silence, 200, 1400, None if blind else torch.zeros(2, 1400))
+    assert stitched.shape == (2, 1400) and not stitched.any()
+
+
+def test_level_of_the_recording_does_not_change_the_order() -> None:
+    sources = made_sources(2, 2345)
+    chunks = shuffled(cut(sources, CHUNK, 200), 3)
+    for level in (1e-4, 1e4):
+        torch.testing.assert_close(stitch(level * chunks, 200, 2345) / level, sources, atol=1e-5, rtol=0)
+
+
+def test_chunks_that_disagree_are_faded_into_each_other() -> None:
+    chunks = torch.stack([torch.full((1, CHUNK), 1.0), torch.full((1, CHUNK), 2.0)])
+    stitched = stitch(chunks, 200, 600)[0]
+    assert torch.equal(stitched[:200], torch.ones(200)) and torch.equal(stitched[400:], torch.full((200,), 2.0))
+    assert (stitched[200:400].diff() > 0).all()

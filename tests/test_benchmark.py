@@ -1,0 +1,263 @@
+"""Benchmarks and studies: every file in the repository resolves, and every variant trains one step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from audioslots.baselines.oracles import BASELINES as SYSTEMS
+from audioslots.benchmark import BASELINES, Benchmark, merge, read_benchmark, read_study, resolve, summary, variants
+from audioslots.config import Resolved, checked
+from audioslots.errors import InputError
+from audioslots.model.audioslots import AudioSlots
+from audioslots.training.losses import LOSSES
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
+STUDIES = sorted((ROOT / "ablations").glob("*.yaml"))
+SHRUNK = {"encoder": {"width": 16, "mlp": 16, "heads": 2}, "decoder": {"width": 16}}
+MADE: dict[str, Any] = {
+    "name": "made",
+    "title": "Made",
+    "rate": 8000,
+    "seeds": [0, 1],
+    "corpus": {"kind": "synthesized", "validation": "dev-clean"},
+    "test": {"subset": "test-clean"},
+    "studies": ["first"],
+    "variant": {"encoder": {"kind": "frames"}},  # which the repository's own studies need
+}
+
+
+def document(path: Path) -> dict[str, Any]:
+    """A benchmark file as Snakemake would hand it over, ``librispeech`` given where one must give it."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if content["corpus"]["kind"] == "librispeech":
+        content.setdefault("librispeech", "somewhere/LibriSpeech")
+    return content
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two studies: ``first`` (plain, wide) and ``second``, which starts from ``first/wide``."""
+    study(tmp_path, "first", {"plain": {}, "wide": {"encoder": {"width": 1024}, "slots": {"layers": 3}}})
+    study(tmp_path, "second", {"wide": {}, "deep": {"slots": {"layers": 4}}}, start="first/wide")
+    return tmp_path
+
+
+def study(folder: Path, name: str, deltas: dict[str, Any], start: str | None = None, **other: Any) -> None:
+    content = {"title": name, "question": "Does it?", "baseline": next(iter(deltas)), "variants": deltas} | other
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content | ({"from": start} if start else {})))
+
+
+def made(*studies: str, **other: Any) -> Benchmark:
+    return checked(Benchmark, MADE | {"studies": list(studies)} | other, "made.yaml")
+
+
+# --- the files of the repository -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_benchmark_resolves(path: Path) -> None:
+    benchmark = read_benchmark(document(path))
+    assert benchmark.name == path.stem
+    for name in variants(benchmark):
+        config = resolve(benchmark, name, benchmark.seeds[0])
+        assert config.name == name and config.title and config.rate == benchmark.rate
+    assert "mixture" in benchmark.baselines, "the others reuse its scores"
+    json.dumps(summary(benchmark))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_reads_and_is_run_by_a_benchmark(path: Path) -> None:
+    assert read_study(path.stem).question.endswith("?")
+    assert path.stem in {name for config in CONFIGS for name in document(config)["studies"]}
+
+
+def every_variant() -> list[Any]:
+    found = {}
+    for path in CONFIGS:
+        benchmark = read_benchmark(document(path))
+        for name in variants(benchmark):
+            found[f"{path.stem}-{name}"] = resolve(benchmark, name, benchmark.seeds[0])
+    return [pytest.param(config, id=name) for name, config in found.items()]
+
+
+@pytest.mark.parametrize("config", every_variant())
+def test_every_variant_of_every_benchmark_trains_one_step(config: Resolved) -> None:
+    shrunk = merge(config.model_dump(), SHRUNK) | {"chunk_s": min(config.chunk_s, 0.25)}
+    config = checked(Resolved, shrunk, config.name)
+    torch.manual_seed(0)
+    model = AudioSlots(config, config.chunk)
+    sources = 0.1 * torch.randn(2, config.sources, config.chunk)
+    estimates = model(sources.sum(dim=1))
+    loss = LOSSES[config.training.loss](model, estimates, sources)
+    loss.backward()
+    assert torch.isfinite(loss)
+    without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert without == []
+    assert model.waveforms(estimates).shape == (2, config.slots.count, config.chunk)
+
+
+def test_schema_is_the_one_of_the_models() -> None:
+    path = ROOT / "workflow" / "schemas" / "benchmark.schema.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written == Benchmark.model_json_schema(), "make schemas"
+
+
+def test_baselines_that_can_be_named_are_those_that_can_be_evaluated() -> None:
+    assert set(BASELINES) == set(SYSTEMS)
+
+
+# --- resolving -----------------------------------------------------------------------------------------------------
+
+
+def test_later_deltas_win_section_by_section(folder: Path) -> None:
+    benchmark = made("first", "second", variant={"encoder": {"width": 64, "mlp": 32}})
+    found = variants(benchmark, folder)
+    assert list(found) == ["plain", "wide", "deep"]
+    assert [found[name].encoder.width for name in found] == [64, 1024, 1024]
+    assert [found[name].slots.layers for name in found] == [2, 3, 4]
+    assert {found[name].encoder.mlp for name in found} == {32}
+
+
+def test_from_follows_a_chain_of_studies(folder: Path) -> None:
+    study(folder, "third", {"deepest": {"decoder": {"layers": 7}}}, start="second/deep")
+    deepest = variants(made("third"), folder)["deepest"]
+    assert (deepest.encoder.width, deepest.slots.layers, deepest.decoder.layers) == (1024, 4, 7)
+
+
+def test_same_name_for_the_same_variant_is_one_run(folder: Path) -> None:
+    assert list(variants(made("first", "second"), folder)).count("wide") == 1
+
+
+def test_same_name_for_two_variants_is_refused(folder: Path) -> None:
+    study(folder, "other", {"plain": {"slots": {"layers": 9}}})
+    with pytest.raises(InputError, match=r"ablations/other.yaml: variants.plain: .*one name for one variant"):
+        variants(made("first", "other"), folder)
+
+
+@pytest.mark.parametrize("name", ["mixture", "oracle-psm"])
+def test_variant_cannot_take_the_name_of_a_baseline(folder: Path, name: str) -> None:
+    study(folder, "other", {name: {}})
+    with pytest.raises(InputError, match=rf"other.yaml.*{name}"):
+        variants(made("other"), folder)
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        ("first/wied", r"other.yaml: from: no variant 'first/wied'; did you mean 'wide'\?"),
+        ("first", r"other.yaml: from: no variant 'first'"),
+        ("frist/wide", r"no study 'frist'; did you mean 'first'\?"),
+        ("other/plainest", r"other.yaml: from: "),
+    ],
+)
+def test_from_that_leads_nowhere_is_one_line(folder: Path, start: str, says: str) -> None:
+    study(folder, "other", {"plainest": {}}, start=start)
+    with pytest.raises(InputError, match=says):
+        variants(made("other"), folder)
+
+
+def test_studies_that_start_from_each_other_are_refused(folder: Path) -> None:
+    study(folder, "hen", {"one": {}}, start="egg/two")
+    study(folder, "egg", {"two": {}}, start="hen/one")
+    with pytest.raises(InputError, match=r"(hen|egg).yaml: from: "):
+        variants(made("hen"), folder)
+
+
+def test_unknown_study_and_variant_are_named_with_the_nearest(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"no study 'frist'; did you mean 'first'\?"):
+        variants(made("frist"), folder)
+    with pytest.raises(InputError, match=r"made: unknown variant 'wied'; did you mean 'wide'\?"):
+        resolve(made("first"), "wied", 0, folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "dictionary"),
+        ("title: [", "not valid YAML"),
+        ("title: T\nquestion: Q?\nbaseline: b\nvariants: {a: {}}", "baseline 'b' is not among the variants"),
+        ("title: T\nquestion: Q?\nbaseline: a\nvariants: {}", "variants"),
+        ("title: T\nquestion: Q?\nbaseline: a\nvariants: {a: }", "variants.a"),
+        ("title: T\nquestion: Q?\nbaseline: a\nvarients: {a: {}}", "variants"),
+        ("title: T\nquestion: Q?\nbaseline: a\nvariants: {a: {encoder: {widht: 3}}}", "variants.a: encoder.widht"),
+        ("title: T\nquestion: Q?\nbaseline: a\nvariants: {a: {encoder: small}}", "variants.a: encoder: "),
+        ("title: T\nquestion: Q?\nbaseline: A b\nvariants: {A b: {}}", "'A b'"),
+    ],
+)
+def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "bad.yaml").write_text(content)
+    with pytest.raises(InputError) as error:
+        variants(made("bad"), tmp_path)
+    assert "bad.yaml: " in str(error.value) and says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"rtae": 8000}, "rtae: unknown key; did you mean 'rate'?"),
+        ({"corpus": MADE["corpus"] | {"speekers": 20}}, "corpus.speekers: unknown key; did you mean 'speakers'?"),
+        ({"test": {"subset": "test-clean", "cuont": 3}}, "test.cuont: unknown key; did you mean 'count'?"),
+        ({"dev": {"subset": "dev-clean", "cuont": 3}}, "dev.cuont: unknown key; did you mean 'count'?"),
+        ({"variant": {"encoder": {"widht": 16}}}, "variant.encoder.widht: unknown key; did you mean 'width'?"),
+        ({"variant": {"training": {"steps": 0}}}, "variant.training.steps: "),
+        ({"rate": 44100}, "rate: "),
+        ({"seeds": []}, "seeds: "),
+        ({"seeds": [1, 1]}, "seeds [1, 1] repeat"),
+        ({"studies": ["outptu"]}, "did you mean 'output'?"),
+        ({"baselines": ["oracle-imb"]}, "baselines.0: "),
+        ({"corpus": {"kind": "synthesized"}}, "corpus: give either validation (a subset) or held_out_speakers"),
+        ({"corpus": MADE["corpus"] | {"hours": float("inf")}}, "corpus.hours: "),
+        ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given"),
+        ({"sources": 3}, "slots.count 2 is fewer than the sources"),
+    ],
+)
+def test_bad_benchmark_is_one_line_naming_file_and_key(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
+    (tmp_path / "made.yaml").write_text(yaml.safe_dump(MADE | {"studies": ["output"]} | wrong))
+    with pytest.raises(InputError) as error:
+        read_benchmark(tmp_path / "made.yaml")
+    assert says in str(error.value)
+    assert "made" in str(error.value) or "studies" in wrong
+    assert "\n" not in str(error.value)
+
+
+def test_benchmark_file_that_is_absent_or_empty_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent.yaml: no such file"):
+        read_benchmark(tmp_path / "absent.yaml")
+    (tmp_path / "empty.yaml").touch()
+    with pytest.raises(InputError, match=r"empty.yaml: .*dictionary"):
+        read_benchmark(tmp_path / "empty.yaml")
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def test_data_lie_elsewhere_for_every_other_content_and_for_no_other_reason() -> None:
+    here = made("output")
+    for other in ({"rate": 16000}, {"mode": "max"}, {"test": {"subset": "test-clean", "seed": 1}}):
+        assert made("output", **other).data != here.data
+    for same in ({"seeds": [7]}, {"title": "Other"}, {"studies": ["chunk"]}, {"examples": 0}, {"device": "cpu"}):
+        assert made("output", **same).data == here.data
+
+
+def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path: Path) -> None:
+    name = "libri2mix_test-clean.csv"
+    clone = tmp_path / "LibriMix"
+    inside = clone / "metadata" / "Libri2Mix" / name
+    inside.parent.mkdir(parents=True)
+    inside.touch()
+    shutil.copy(inside, tmp_path / name)
+    speech = {"librispeech": str(tmp_path / "LibriSpeech"), "corpus": MADE["corpus"] | {"kind": "librispeech"}}
+    assert made("output", **speech).official("test-clean") == inside  # near LibriSpeech
+    for home, found in ((clone, inside), (inside.parent, inside), (inside, inside), (tmp_path, tmp_path / name)):
+        assert made("output", **speech, librimix=str(home)).official("test-clean") == found
+    with pytest.raises(InputError, match=rf"librimix: no {name} in .*absent; expected a clone"):
+        made("output", **speech, librimix=str(tmp_path / "absent")).official("test-clean")
