@@ -123,6 +123,7 @@ class Separation(Section):
     """How a whole recording is cut into chunks and the estimates are stitched."""
 
     overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
+    embedding_weight: float = hyper(0.5, "blind order: of the slots' likeness, against that of waveforms", ge=0)
 
 
 class Variant(Section):

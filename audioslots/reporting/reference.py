@@ -27,15 +27,18 @@ def publish(results: Path, out: Path, command: str) -> Path:
         The folder written.
 
     Raises:
-        InputError: the benchmark has not been reported, or its runs were made by different commits.
+        InputError: the benchmark has not been reported, or its runs were made by several commits.
     """
     benchmark = read_json(results / "benchmark.json")
     if not (results / "tables" / "main.md").is_file():
         raise InputError(f"{results}: no tables/main.md; expected a benchmark finished by `audioslots report`")
     systems = [read_json(path) for path in sorted(results.glob("runs/*/seed*/system.json"))]
-    made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("commit", "device", "threads")}
-    if len(made_by["commit"]) != 1:
-        raise InputError(f"{results}: runs of commits {', '.join(made_by['commit'])}; expected all runs of one")
+    scored = [read_json(path)["commit"] for path in sorted(results.glob("runs/*/seed*/evaluation.json"))]
+    commits = {"training": {system["commit"] for system in systems}, "evaluation": set(scored)}
+    for stage, found in commits.items():
+        if len(found) != 1:
+            raise InputError(f"{results}: {stage} by commits {', '.join(sorted(found))}; expected one for all runs")
+    made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("device", "threads")}
     folder = out / benchmark["name"]
     if folder.exists():
         shutil.rmtree(folder)
@@ -47,7 +50,7 @@ def publish(results: Path, out: Path, command: str) -> Path:
     lines = [
         f"# {benchmark['title']}",
         "Generated; change nothing here by hand.",
-        f"Command: `{command}`  \nCommit: {made_by['commit'][0]}  \n"
+        f"Command: `{command}`  \nCommit: {', '.join(f'{stage} {found.pop()}' for stage, found in commits.items())}  \n"
         f"Machine: {', '.join(made_by['device'])}, {', '.join(made_by['threads'])} thread(s) a training  \n"
         f"Versions: {versions}",
         f"Test: {benchmark['test_description']}.  \nTraining: {benchmark['train_description']}.",

@@ -19,6 +19,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from audioslots.commit import commit
 from audioslots.errors import InputError
 from audioslots.files import write_json, written_aside
 from audioslots.scoring.metrics import score, score_mixture
@@ -174,6 +175,7 @@ def evaluate(
     write_json(
         out.parent / "evaluation.json",
         {
+            "commit": commit(),
             "mixtures": len(listed),
             "audio_s": audio_s,
             "separation_s": separation_s,

@@ -75,11 +75,12 @@ class Separator:
         device = next(self.model.parameters()).device
         with torch.inference_mode():
             batches = pieces.split(max(1, int(BATCH_S / self.config.chunk_s)))
-            separated = [self.model.waveforms(self.model(batch.to(device))).cpu() for batch in batches]
-        chunks = torch.cat(separated)  # (C, K, chunk)
+            separated = [self.model(batch.to(device)) for batch in batches]
+            chunks = torch.cat([self.model.waveforms(part).cpu() for part in separated])  # (C, K, chunk)
+            embeddings = torch.cat([part.slots.cpu() for part in separated])  # (C, K, W)
         samples = mixture.shape[-1]
-        oracle = None if references is None else stitch(chunks, hop, samples, references)
-        return stitch(chunks, hop, samples), oracle
+        blind = stitch(chunks, hop, samples, None, embeddings, self.config.separation.embedding_weight)
+        return blind, None if references is None else stitch(chunks, hop, samples, references)
 
     def separate(self, mixture: np.ndarray, sources: np.ndarray) -> dict[str, np.ndarray]:
         """Estimates (K, T) by stitching, ``blind`` and ``oracle``, of a mixture (T,) with known sources (S, T)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import resource
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,8 @@ from audioslots.model.audioslots import AudioSlots
 PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
 
 
-def describe(
-    config: Resolved, model: AudioSlots, speech: Speech, device: torch.device, wall_s: float
-) -> dict[str, Any]:
-    """Versions, machine and costs of a finished run; see design of the results folder in the README."""
+def describe(config: Resolved, model: AudioSlots, speech: Speech, device: torch.device) -> dict[str, Any]:
+    """Versions and machine of a finished run, and what its costs are by construction."""
     settings = config.training
     return {
         "versions": {
@@ -34,11 +31,8 @@ def describe(
         },
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
-        "commit": commit(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "macs_per_second": multiply_accumulates(model) / config.chunk_s,
-        "wall_s": round(wall_s, 3),
-        "peak_memory_bytes": peak_memory(device),
         "steps": settings.steps,
         "train_subset": speech.subset,
         "train_hours": round(speech.hours, 4),
@@ -72,13 +66,3 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def commit() -> str:
-    """The commit of the code that runs, with ``-dirty`` where files were changed; empty outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    folder = Path(__file__).resolve().parent
-    try:
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

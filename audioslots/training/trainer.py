@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
+from audioslots.commit import commit
 from audioslots.config import Resolved
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech
@@ -27,7 +28,7 @@ from audioslots.model.weights import save_model
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.losses import LOSSES, si_sdr
 from audioslots.training.matching import match
-from audioslots.training.system import describe
+from audioslots.training.system import describe, peak_memory
 
 VALIDATION_SEED = 2**32  # beyond any run's seed: all runs are validated on the same mixtures
 LOG_EVERY = 20  # steps averaged to one row of history.csv
@@ -39,6 +40,8 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    commit: str = ""
     losses: list[float] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -91,7 +94,7 @@ class Trainer:
             weight_decay=self.settings.weight_decay,
             fused=True,
         )
-        self.progress = Progress()
+        self.progress = Progress(commit=commit())
         self.model, self.optimiser = self.fabric.setup(model, optimiser)
         state = load_state(self.out / "checkpoint.pt", config.identity, anew)
         if state is not None:
@@ -169,6 +172,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, and the history so far for who looks in on a long run."""
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory(self.fabric.device))
         state = {
             "identity": self.config.identity,
             "progress": asdict(self.progress),
@@ -181,8 +185,15 @@ class Trainer:
 
     def _finish(self, command: str) -> None:
         save_model(self.out / "model.safetensors", self.model.module, self.config)
-        system = describe(self.config, self.model.module, self.speech, self.fabric.device, self.progress.seconds)
-        write_json(self.out / "system.json", {**system, "command": command})
+        progress = self.progress
+        measured = {
+            "wall_s": round(progress.seconds, 3),
+            "peak_memory_bytes": progress.peak_memory_bytes,
+            "commit": progress.commit,
+            "command": command,
+        }
+        described = describe(self.config, self.model.module, self.speech, self.fabric.device)
+        write_json(self.out / "system.json", described | measured)
 
 
 def open_speech(config: Resolved) -> tuple[Speech, Speech]:
@@ -199,7 +210,7 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
         if packed.rate != config.rate:
             raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")
-    apart = {"validation": set(held_out.speakers), "test": test_speakers(config.test)}
+    apart = {"validation": set(held_out.speakers), "test": speakers_of(config.test)}
     for name, speakers in apart.items():
         if shared := speakers & set(speech.speakers):
             raise InputError(
@@ -208,7 +219,7 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     return speech, held_out
 
 
-def test_speakers(mixtures: str | None) -> set[str]:
+def speakers_of(mixtures: str | None) -> set[str]:
     """Speakers of a rendered mixtures folder; none where none is given."""
     if mixtures is None:
         return set()

@@ -152,7 +152,7 @@ def test_scores_of_other_mixtures_or_systems_are_not_reused(
     evaluate(Broken(), copied_mixtures, tmp_path / "broken.parquet")
     with pytest.raises(InputError, match="not the scores of the variant mixture"):
         evaluate(Leaky(), copied_mixtures, tmp_path / "x" / "s.parquet", mixture_scores=tmp_path / "broken.parquet")
-    with pytest.raises(InputError, match="none.parquet: not readable"):
+    with pytest.raises(InputError, match="none.parquet: no such file"):
         evaluate(Leaky(), copied_mixtures, tmp_path / "x" / "s.parquet", mixture_scores=tmp_path / "none.parquet")
     assert not (tmp_path / "x").exists()
 
