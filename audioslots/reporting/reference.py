@@ -27,7 +27,7 @@ def publish(results: Path, out: Path, command: str) -> Path:
         The folder written.
 
     Raises:
-        InputError: the benchmark has not been reported, or its runs were made by several commits.
+        InputError: the benchmark has not been reported, or a run was made by code that is not committed.
     """
     benchmark = read_json(results / "benchmark.json")
     if not (results / "tables" / "main.md").is_file():
@@ -36,8 +36,8 @@ def publish(results: Path, out: Path, command: str) -> Path:
     scored = [read_json(path)["commit"] for path in sorted(results.glob("runs/*/seed*/evaluation.json"))]
     commits = {"training": {system["commit"] for system in systems}, "evaluation": set(scored)}
     for stage, found in commits.items():
-        if len(found) != 1:
-            raise InputError(f"{results}: {stage} by commits {', '.join(sorted(found))}; expected one for all runs")
+        if unclean := [commit for commit in sorted(found) if not commit or commit.endswith("-dirty")]:
+            raise InputError(f"{results}: {stage} by commit {unclean[0]!r}; expected code that is committed")
     made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("device", "threads")}
     folder = out / benchmark["name"]
     if folder.exists():
@@ -47,10 +47,11 @@ def publish(results: Path, out: Path, command: str) -> Path:
             with written_aside(folder / source.relative_to(results)) as aside:
                 shutil.copyfile(source, aside)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(systems[0]["versions"].items()))
+    by = ", ".join(f"{stage} {' and '.join(sorted(found))}" for stage, found in commits.items())
     lines = [
         f"# {benchmark['title']}",
         "Generated; change nothing here by hand.",
-        f"Command: `{command}`  \nCommit: {', '.join(f'{stage} {found.pop()}' for stage, found in commits.items())}  \n"
+        f"Command: `{command}`  \nCommit: {by}  \n"
         f"Machine: {', '.join(made_by['device'])}, {', '.join(made_by['threads'])} thread(s) a training  \n"
         f"Versions: {versions}",
         f"Test: {benchmark['test_description']}.  \nTraining: {benchmark['train_description']}.",
