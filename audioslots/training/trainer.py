@@ -110,7 +110,7 @@ class Trainer:
             InputError: the loss is not finite.
         """
         progress, settings = self.progress, self.settings
-        written = all((self.out / name).is_file() for name in ("model.safetensors", "system.json"))
+        written = all((self.out / name).is_file() for name in ("history.csv", "model.safetensors", "system.json"))
         if progress.step == settings.steps and written:
             return
         started = time.perf_counter() - progress.seconds
@@ -180,10 +180,14 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
         }
         save_state(self.out / "checkpoint.pt", state)
+        self._write_history()
+
+    def _write_history(self) -> None:
         with written_aside(self.out / "history.csv") as aside:
             pd.DataFrame(self.progress.history).to_csv(aside, index=False)
 
     def _finish(self, command: str) -> None:
+        self._write_history()
         save_model(self.out / "model.safetensors", self.model.module, self.config)
         progress = self.progress
         measured = {

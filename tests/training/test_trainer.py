@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 from audioslots.config import Resolved, checked
 from audioslots.data.packing import Speech, pack
 from audioslots.errors import InputError, Interrupted
+from audioslots.files import read_json
 from audioslots.model.weights import load_model
 from audioslots.training import trainer
 from audioslots.training.losses import si_sdr
@@ -183,6 +185,20 @@ def test_a_finished_run_trained_again_takes_no_step_and_keeps_its_weights(data, 
     monkeypatch.setattr(Trainer, "_step", lambda self, sources: pytest.fail("a step was taken"))
     train(resolved(data), tmp_path)
     same(tmp_path, undisturbed)
+
+
+def test_a_finished_run_whose_outputs_were_removed_has_them_back(data, undisturbed, tmp_path) -> None:
+    """The workflow removes a run's outputs before it calls the trainer again; the checkpoint stays."""
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != "system.json"}
+    costs = read_json(out / "system.json")
+    for name in ("history.csv", "model.safetensors", "system.json"):
+        (out / name).unlink()
+    train(resolved(data), out)
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != "system.json"} == before
+    measured = ("wall_s", "peak_memory_bytes", "commit")
+    assert {key: read_json(out / "system.json")[key] for key in measured} == {key: costs[key] for key in measured}
 
 
 def test_a_checkpoint_of_another_config_is_refused(data: Path, tmp_path: Path, monkeypatch) -> None:
