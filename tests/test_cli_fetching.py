@@ -81,8 +81,8 @@ def test_metadata_is_downloaded_or_copied(command: Command, url: str, tmp_path: 
     for key in sums:
         monkeypatch.delitem(official.FILES, key)
     fetch = ("mixtures", "fetch", "LibriMix", "--subset", "test-clean")
-    one_line(command(*fetch, "--url", url), "its SHA-256 is")
-    one_line(command(*fetch, "--from", "served"), "its SHA-256 is")
+    one_line(command(*fetch, "--url", url), "its checksum is")
+    one_line(command(*fetch, "--from", "served"), "its checksum is")
     monkeypatch.setitem(official.FILES, name, hashlib.sha256(table.read_bytes()).hexdigest())
     for source in (("--url", url), ("--from", "served")):
         status, printed, _ = command("mixtures", "fetch", f"from{source[0]}", *fetch[3:], *source)

@@ -22,8 +22,15 @@ MADE = {
     "Libri2Mix/libri2mix_train-clean-360_info.csv": b"mixture_ID,speaker_1_ID\na,1\nb,2\n",
     "Libri2Mix/libri2mix_train-clean-360.csv": b"mixture_ID,source_1_path\na,x\nb,y\n",
 }
-SUMS: dict[str, str | None] = {name: hashlib.sha256(content).hexdigest() for name, content in MADE.items()}
-SUMS["Libri2Mix/libri2mix_train-clean-360.csv"] = None
+LARGE = "Libri2Mix/libri2mix_train-clean-360.csv"
+
+
+def git_object(content: bytes) -> str:
+    return hashlib.sha1(b"blob " + str(len(content)).encode() + b"\0" + content).hexdigest()
+
+
+SUMS = {name: hashlib.sha256(content).hexdigest() for name, content in MADE.items()}
+SUMS[LARGE] = git_object(MADE[LARGE])
 BOTH = ["test-clean", "train-clean-360"]
 
 
@@ -56,7 +63,7 @@ def test_the_metadata_is_downloaded_once_and_closed_by_a_manifest(site: Site, tm
     assert len(site.asked) == len(MADE)
     manifest = json.loads((tmp_path / "out/metadata/manifest.json").read_text())
     assert manifest["commit"] == COMMIT
-    assert {name: sum for name, sum in manifest["sha256"].items() if SUMS[name]} == {n: s for n, s in SUMS.items() if s}
+    assert manifest["sha256"] == SUMS | {LARGE: hashlib.sha256(MADE[LARGE]).hexdigest()}
 
 
 def test_the_metadata_is_taken_from_a_clone_or_its_metadata_folder(clone: Path, tmp_path: Path) -> None:
@@ -75,23 +82,24 @@ def test_a_file_that_was_changed_is_fetched_again(site: Site, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("way", ["download", "clone"])
-def test_other_content_is_refused(site: Site, clone: Path, tmp_path: Path, way: str) -> None:
-    name = "Libri2Mix/libri2mix_test-clean.csv"
-    site.files[f"/{name}"] = b"other"
-    (clone / "metadata" / name).write_bytes(b"other")
-    with pytest.raises(InputError, match="libri2mix_test-clean.csv: its SHA-256 is"):
+@pytest.mark.parametrize("name", ["Libri2Mix/libri2mix_test-clean.csv", LARGE])
+def test_other_content_is_refused(site: Site, clone: Path, tmp_path: Path, way: str, name: str) -> None:
+    other = MADE[name] + b"c\n"
+    site.files[f"/{name}"] = other
+    (clone / "metadata" / name).write_bytes(other)
+    with pytest.raises(InputError, match=f"^{name}: its checksum is .*; expected {SUMS[name]}"):
         fetch_metadata(tmp_path / "out", BOTH, clone if way == "clone" else None, site.url, SUMS, QUICK)
-    assert not (tmp_path / "out/metadata" / name).exists()
+    assert name not in content(tmp_path / "out")
+    assert set(content(tmp_path / "out")) < set(MADE)
     assert not (tmp_path / "out/metadata/manifest.json").exists()
 
 
-@pytest.mark.parametrize("table", [b"mixture_ID\na\n", b"mixture_ID\na\nc\n", b"mixture_ID\na\nb\nb\n", b"x\na\n", b""])
-def test_a_table_without_checksum_must_hold_the_mixtures_of_its_info(clone: Path, tmp_path: Path, table: bytes) -> None:
-    name = "Libri2Mix/libri2mix_train-clean-360.csv"
-    (clone / "metadata" / name).write_bytes(table)
-    with pytest.raises(InputError, match=r"libri2mix_train-clean-360\.csv: .*it is removed"):
-        fetch_metadata(tmp_path / "out", BOTH, clone, files=SUMS)
-    assert not (tmp_path / "out/metadata" / name).exists()
+@pytest.mark.parametrize("table", [b"mixture_ID\na\n", b"mixture_ID\na\nc\n", b"mixture_ID\na\nb\nb\n"])
+def test_a_table_without_sha256_must_hold_the_mixtures_of_its_info_table(clone, tmp_path, table: bytes) -> None:
+    (clone / "metadata" / LARGE).write_bytes(table)
+    with pytest.raises(InputError, match=r"its \d mixtures are not those of libri2mix_train-clean-360_info.csv"):
+        fetch_metadata(tmp_path / "out", BOTH, clone, files=SUMS | {LARGE: git_object(table)})
+    assert LARGE not in content(tmp_path / "out")
 
 
 def test_what_is_missing_and_what_is_unknown_are_named(clone: Path, tmp_path: Path) -> None:
@@ -102,11 +110,11 @@ def test_what_is_missing_and_what_is_unknown_are_named(clone: Path, tmp_path: Pa
         fetch_metadata(tmp_path / "out", ["train-clean"], clone, files=SUMS)
 
 
-def test_every_official_file_has_a_checksum_but_one_with_an_info_table() -> None:
-    unknown = [name for name, sum in FILES.items() if sum is None]
-    assert unknown == ["Libri2Mix/libri2mix_train-clean-360.csv"]
-    assert FILES["Libri2Mix/libri2mix_train-clean-360_info.csv"]
-    assert all(re.fullmatch("[0-9a-f]{64}", sum) for sum in FILES.values() if sum)
+def test_every_official_file_has_a_checksum_and_the_one_without_sha256_an_info_table() -> None:
+    assert [name for name, sum in FILES.items() if not re.fullmatch("[0-9a-f]{64}", sum)] == [LARGE]
+    assert re.fullmatch("[0-9a-f]{40}", FILES[LARGE])
+    names = list(FILES)
+    assert names.index(LARGE.replace(".csv", "_info.csv")) < names.index(LARGE), "it is verified first"
 
 
 def test_the_real_metadata_is_that_of_the_pinned_commit(shared: Path, tmp_path: Path) -> None:
