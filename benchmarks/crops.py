@@ -54,17 +54,19 @@ def by_soundfile(root: str, name: str, rate: int) -> torch.Tensor:
     return torch.from_numpy(samples.T)
 
 
-def per_second(items: Callable[[int], int], seconds: float = 1.0) -> float:
-    """Items a second: the median of three measurements."""
-    items(0)  # warms up
-    rates = []
+def per_second(ways: dict[str, Callable[[int], int]], seconds: float = 1.0) -> dict[str, float]:
+    """Items a second of each way: medians of three measurements, taken in turn, so that all see the same machine."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for items in ways.values():
+        items(0)  # warms up
     for _ in range(3):
-        done, call, started = 0, 1, time.perf_counter()
-        while time.perf_counter() - started < seconds:
-            done += items(call)
-            call += 1
-        rates.append(done / (time.perf_counter() - started))
-    return statistics.median(rates)
+        for name, items in ways.items():
+            done, call, started = 0, 1, time.perf_counter()
+            while time.perf_counter() - started < seconds:
+                done += items(call)
+                call += 1
+            rates[name].append(done / (time.perf_counter() - started))
+    return {name: statistics.median(measured) for name, measured in rates.items()}
 
 
 def size(folder: Path) -> int:
@@ -96,11 +98,13 @@ def main() -> None:
             torch.stack([part[0, place : place + CHUNK] for part in (mixture, *sources)])
             return 1
 
-        rates = {
-            "packed, drawn anew (dynamic)": per_second(lambda call: len(dynamic.batch(call, BATCH))),
-            "packed, fixed list (static)": per_second(lambda call: len(static.batch(call, BATCH))),
-            "torchaudio.datasets.LibriMix": per_second(cropped),
-        }
+        rates = per_second(
+            {
+                "packed, drawn anew (dynamic)": lambda call: len(dynamic.batch(call, BATCH)),
+                "packed, fixed list (static)": lambda call: len(static.batch(call, BATCH)),
+                "torchaudio.datasets.LibriMix": cropped,
+            }
+        )
         packed, rendered = size(root / "packed"), size(root / "rendered")
         share = count / (len(speech.index) / 2)  # of the utterances, that were rendered
     print("Training items a second (two sources and their mixture, 0.5 s at 16 kHz), one core, median of 3")
