@@ -52,9 +52,26 @@ def corpus_synthesize(
     synthesize(out, speakers, hours, seed, jobs)
 
 
+@corpus.command("download")
+def corpus_download(
+    out: Annotated[Path, typer.Argument(help="Corpus root: the folder that will hold the subsets.")],
+    subset: Annotated[list[str], typer.Option(help="test-clean, train-clean-360, ...; may be repeated.")],
+    url: Annotated[str | None, typer.Option(help="Folder of the archives; openslr.org's by default.")] = None,
+) -> None:
+    """Download subsets of LibriSpeech; a broken download goes on by the same command."""
+    from audioslots.data.librispeech import OPENSLR, download
+
+    download(out, subset, url or OPENSLR)
+
+
 @corpus.command("check")
-def corpus_check(root: Path, against: Annotated[Path | None, typer.Option(help="Metadata CSV.")] = None) -> None:
-    """List every file that is missing, truncated, empty or of the wrong format."""
+def corpus_check(
+    root: Path,
+    against: Annotated[
+        Path | None, typer.Option(help="LibriMix's CSV of mixtures, or of a LibriSpeech subset.")
+    ] = None,
+) -> None:
+    """List every file that is missing, truncated, empty, or of the wrong format or length."""
     from audioslots.data.corpus import check
 
     problems = check(root, against)
@@ -63,6 +80,22 @@ def corpus_check(root: Path, against: Annotated[Path | None, typer.Option(help="
     if problems:
         raise InputError(f"{root}: {len(problems)} problems; expected none")
     print(f"{root}: no problem found")
+
+
+@mixtures.command("fetch")
+def mixtures_fetch(
+    out: Annotated[Path, typer.Argument(help="Folder to make, laid out as a clone of LibriMix.")],
+    subset: Annotated[list[str] | None, typer.Option(help="May be repeated; all by default.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Copy from a clone of LibriMix instead of downloading.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Where its metadata/ lies; GitHub's by default.")] = None,
+) -> None:
+    """Get LibriMix's own metadata of the pinned commit, verified."""
+    from audioslots.data.official import GITHUB, SUBSETS, fetch_metadata
+
+    for path in fetch_metadata(out, subset or list(SUBSETS), source, url or GITHUB):
+        print(path)
 
 
 @mixtures.command("draw")

@@ -100,13 +100,16 @@ class Decoder(Section):
 
 
 class Training(Section):
-    """Optimisation. Mixtures are drawn on the fly, a pure function of (seed, step, item)."""
+    """Optimisation. What is trained on is a pure function of (seed, step, item)."""
 
     loss: Literal["magnitude", "si_sdr"] = hyper(
         "magnitude", "magnitude: squared error of compressed magnitudes; si_sdr: negative SI-SDR", paper="magnitude"
     )
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
+    mixing: Literal["dynamic", "static"] = hyper(
+        "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
+    )
     speed: float = hyper(0.0, "each source is played up to this share faster or slower, pitch and all", ge=0, le=0.5)
     even_speakers: bool = hyper(False, "draw every speaker equally often, instead of every utterance")
     learning_rate: float = hyper(2e-4, "of AdamW, after warm-up", secondary=2e-4, gt=0)
@@ -117,6 +120,12 @@ class Training(Section):
     validate_every: int = hyper(2500, "steps between validations", ge=1)
     validation_mixtures: int = hyper(256, "mixtures of one chunk, drawn once from held-out speakers", ge=1)
     checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1)
+
+    @model_validator(mode="after")
+    def _static_is_fixed(self) -> Self:
+        if self.mixing == "static" and (self.speed or self.even_speakers):
+            raise ValueError("mixing static fixes speed and speakers; expected speed 0 and even_speakers false")
+        return self
 
 
 class Separation(Section):

@@ -35,6 +35,7 @@ OTHER = {
     "decoder.output": "mask",
     "training.loss": "si_sdr",
     "training.weight_decay": 0.01,
+    "training.mixing": "static",
     "training.precision": "bf16-mixed",
     "separation.overlap": 0.75,
 }

@@ -121,24 +121,31 @@ def utterances(root: Path, subset: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path", "speaker_id", "sex", "subset", "frames"])
 
 
-def _problem(path: Path) -> str | None:
+def _problem(path: Path) -> tuple[str | None, int]:
+    """What is wrong with a file, if anything, and its number of samples."""
     try:
-        read_speech(path)
+        return None, len(read_speech(path))
     except InputError as error:
-        return str(error)
-    return None
+        return str(error), 0
 
 
-def _sources(metadata: Path) -> list[str]:
-    """The distinct source paths that a LibriMix metadata CSV names, sorted."""
+def _expected(metadata: Path) -> dict[str, int | None]:
+    """The speech that a CSV of LibriMix names: path -> samples, None where the CSV does not tell."""
     try:
-        table = pd.read_csv(metadata)
+        table = pd.read_csv(metadata, dtype=str)
     except (OSError, ValueError) as error:
         raise InputError(f"{metadata}: cannot be read ({error}); expected a LibriMix metadata CSV") from None
+    if {"origin_path", "length"} <= set(table):
+        try:
+            return dict(zip(table["origin_path"], table["length"].astype(int), strict=True))
+        except ValueError as error:
+            raise InputError(f"{metadata}: length: {error}; expected numbers of samples") from None
     columns = [name for name in map(str, table) if name.startswith("source_") and name.endswith("_path")]
     if not columns:
-        raise InputError(f"{metadata}: has no column source_1_path; expected a LibriMix metadata CSV")
-    return sorted({path for column in columns for path in table[column].dropna().astype(str)})
+        raise InputError(
+            f"{metadata}: has no column source_1_path, and no origin_path and length; expected a LibriMix metadata CSV"
+        )
+    return dict.fromkeys(path for column in columns for path in table[column].dropna())
 
 
 def check(root: Path, against: Path | None = None) -> list[str]:
@@ -146,16 +153,19 @@ def check(root: Path, against: Path | None = None) -> list[str]:
 
     Args:
         root: the corpus' root folder.
-        against: a LibriMix metadata CSV; its source files that ``root`` lacks are listed as missing.
+        against: a metadata CSV of LibriMix: of mixtures, whose sources must be there, or of LibriSpeech
+            (``metadata/LibriSpeech/<subset>.csv``), whose utterances must be there and as long as it says.
 
     Returns:
         One line a problem, sorted: files that are missing, empty, truncated (shorter than their header says), not
-        decodable, not at 16 kHz or not mono, and speakers that SPEAKERS.TXT lacks. Empty where all is well.
+        decodable, not at 16 kHz, not mono or not of the length that ``against`` gives, and speakers that SPEAKERS.TXT
+        lacks. Empty where all is well.
 
     Raises:
         InputError: ``root`` is no corpus, or ``against`` is no metadata.
     """
     root = Path(root)
+    expected = {} if against is None else _expected(Path(against))
     paths = _files(root, None)
     problems = set()
     try:
@@ -168,9 +178,11 @@ def check(root: Path, against: Path | None = None) -> list[str]:
     # libsndfile decodes outside Python's lock, so threads share the work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = tqdm(pool.map(_problem, paths), "check", total=len(paths), unit="file", disable=None)
-        problems.update(problem for problem in found if problem)
-    if against is not None:
-        for source in _sources(Path(against)):
-            if not (root / source).is_file():
-                problems.add(f"{root / source}: missing; expected by {against}")
+        for path, (problem, samples) in zip(paths, found, strict=True):
+            length = expected.pop(path.relative_to(root).as_posix(), None)
+            if problem:
+                problems.add(problem)
+            elif length not in (None, samples):
+                problems.add(f"{path}: has {samples} samples; expected {length}, by {against}")
+    problems.update(f"{root / path}: missing; expected by {against}" for path in expected)
     return sorted(problems)

@@ -64,9 +64,16 @@ class Mixer:
     def item(self, step: int, item: int) -> np.ndarray:
         """The sources of one mixture: (sources, chunk) float32."""
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
-        crops = np.stack([self._crop(row, random) for row in self._rows(random)])
-        peak = np.abs(crops.sum(axis=0)).max()
+        crops = np.empty((self.sources, self.chunk), np.float32)
+        for crop, row in zip(crops, self._rows(random), strict=True):
+            self._crop(row, random, crop)
+        peak = np.abs(sum(crops[1:], start=crops[0])).max()
         return crops * np.float32(CLIPPED / peak) if peak > CLIPPED else crops
+
+    @cached_property
+    def _samples(self) -> np.ndarray:
+        """The packed array: a plain view, since slicing a memory map is several times slower."""
+        return np.asarray(self.speech.samples)
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
@@ -91,23 +98,27 @@ class Mixer:
                 rows.append(row)
         return rows
 
-    def _crop(self, row: int, random: np.random.Generator) -> np.ndarray:
-        utterance = {name: column[row] for name, column in self._columns.items()}
-        gain = 10 ** ((random.uniform(*LOUDNESS) - utterance["loudness"]) / 20)
-        if gain * utterance["peak"] >= 1:
-            gain = CLIPPED / utterance["peak"]
-        heard = round(self.chunk * (1 + self.speed * random.uniform(-1, 1)))  # samples that become the crop
+    def _crop(self, row: int, random: np.random.Generator, out: np.ndarray) -> None:
+        """Write one source, (chunk,) float32, to ``out``."""
+        columns = self._columns
+        start, length = int(columns["start"][row]), int(columns["length"][row])
+        loudness, peak = float(columns["loudness"][row]), float(columns["peak"][row])
+        low, high = LOUDNESS
+        gain = 10 ** ((low + (high - low) * random.random() - loudness) / 20)
+        if gain * peak >= 1:
+            gain = CLIPPED / peak
+        heard = round(self.chunk * (1 + self.speed * (2 * random.random() - 1)))  # samples that become the crop
         # The threshold is the loudness itself, read as a level: within a decibel or two of the root mean square.
-        enough = 10 ** ((utterance["loudness"] + SPEECH_DB) / 20)
-        loudest, loudest_level = np.zeros(heard), -1.0
+        enough = FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20)
+        loudest_level = -1.0
         for place in random.random(CANDIDATES):
-            at = int(utterance["start"]) + int(place * (int(utterance["length"]) - heard + 1))
-            crop = self.speech.samples[at : at + heard] / FULL_SCALE
-            level = float(np.sqrt(np.mean(crop**2)))
+            at = start + int(place * (length - heard + 1))
+            crop = self._samples[at : at + heard].astype(np.float64)
+            level = math.sqrt(np.dot(crop, crop) / heard)
             if level > loudest_level:
                 loudest, loudest_level = crop, level
             if level >= enough:
                 break
         if heard != self.chunk:  # linear interpolation: what it blurs and mirrors is far below the other speaker
             loudest = np.interp(np.linspace(0, heard - 1, self.chunk), np.arange(heard), loudest)
-        return (loudest * gain).astype(np.float32)
+        np.multiply(loudest, gain / FULL_SCALE, out=out, casting="same_kind")

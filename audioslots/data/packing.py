@@ -1,21 +1,23 @@
 """Packed speech: the utterances of one subset in one memory-mapped int16 array, with an index.
 
 OUT/speech.i16      all utterances end to end, little-endian 16-bit, mono, at the packed rate
-OUT/index.csv       a row an utterance: utterance, speaker_id, sex, start and length (samples), loudness (LUFS), peak
+OUT/index.csv       a row an utterance: utterance, speaker_id, sex, start and length (samples), loudness (LUFS), peak,
+                    crc32 (of its samples' bytes, then of its row up to there)
 OUT/manifest.json   rate, counts, what it was made from and SHA-256 of both files; written last
+
+Until all is packed the first two are called ``unfinished.i16`` and ``unfinished.csv`` and grow utterance by utterance.
 """
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
+import os
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -24,13 +26,18 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from audioslots.data.corpus import read_speech, utterances
+from audioslots.data.folder import claimed, require_room
+from audioslots.data.workers import in_order
 from audioslots.errors import InputError
-from audioslots.files import read_json, sha256, write_json, written_aside
+from audioslots.files import read_json, sha256, write_json
 
 CORPUS_RATE = 16_000  # Hz, LibriSpeech's
 RATES = (8_000, 16_000)  # Hz
 SHORTEST_S = 3.0  # LibriMix's rule: utterances of at least 3 s
 FULL_SCALE = 32_768
+GROWING = {"speech.i16": "unfinished.i16", "index.csv": "unfinished.csv"}
+HEADER = b"utterance,speaker_id,sex,start,length,loudness,peak,crc32\n"
+ROW_BYTES = 100  # of the index, at most
 
 
 @dataclass(frozen=True)
@@ -111,10 +118,12 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
 
     Utterances shorter than 3 s are left out (LibriMix's rule). Loudness is the whole utterance's, by ITU-R BS.1770 at
     the corpus' 16 kHz, before resampling; resampling is ``scipy.signal.resample_poly``, as in LibriMix. The result is
-    the same to the bit for any number of jobs. A finished folder of the same content is verified and left alone.
+    the same to the bit for any number of jobs, interrupted or not: what a killed run has packed is kept. A finished
+    folder of the same content is verified and left alone; where only its manifest is lost, it is verified and closed.
 
     Raises:
-        InputError: a file cannot be read, no utterance is long enough, or ``out`` holds something else.
+        InputError: a file cannot be read, no utterance is long enough, ``out`` holds something else or is being packed
+            right now, or the disk is full.
     """
     if rate not in RATES:
         raise InputError(f"rate: {rate} Hz; expected one of {', '.join(map(str, RATES))}")
@@ -124,24 +133,16 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
         raise InputError(f"{corpus}/{subset}: no utterance of at least {SHORTEST_S:g} s; expected some")
     listing = table[["path", "frames"]].to_csv(index=False).encode()
     made_from = {"subset": subset, "rate": rate, "files": hashlib.sha256(listing).hexdigest()}
-    if _finished(Path(out), made_from):
+    out = Path(out)
+    if _finished(out, made_from):
         return
-    starts, rows = 0, []
-    with written_aside(Path(out) / "speech.i16") as aside, open(aside, "wb") as array:
-        convert = partial(_convert, Path(corpus), rate)
-        for row, (pcm, loudness, peak) in zip(
-            table.itertuples(), _in_order(convert, table["path"], jobs, f"pack {subset}"), strict=True
-        ):
-            array.write(pcm.tobytes())
-            name = Path(str(row.path)).stem
-            rows.append((name, row.speaker_id, row.sex, starts, len(pcm), round(loudness, 4), round(peak, 6)))
-            starts += len(pcm)
-    columns = ["utterance", "speaker_id", "sex", "start", "length", "loudness", "peak"]
-    with written_aside(Path(out) / "index.csv") as aside:
-        pd.DataFrame(rows, columns=columns).to_csv(aside, index=False)
-    sums = {name: sha256(Path(out) / name) for name in ("speech.i16", "index.csv")}
-    counts = {"utterances": len(rows), "speakers": int(table["speaker_id"].nunique()), "samples": starts}
-    write_json(Path(out) / "manifest.json", {**made_from, **counts, "sha256": sums})
+    with claimed(out):
+        if _finished(out, made_from):  # by another process, meanwhile
+            return
+        samples = _grow(table, Path(corpus), out, rate, jobs)
+        sums = {name: sha256(out / name) for name in GROWING}
+        counts = {"utterances": len(table), "speakers": int(table["speaker_id"].nunique()), "samples": samples}
+        write_json(out / "manifest.json", {**made_from, **counts, "sha256": sums})
 
 
 def _finished(out: Path, made_from: dict[str, Any]) -> bool:
@@ -157,7 +158,69 @@ def _finished(out: Path, made_from: dict[str, Any]) -> bool:
     return True
 
 
-def _convert(corpus: Path, rate: int, path: str) -> tuple[np.ndarray, float, float]:
+def _grow(table: pd.DataFrame, corpus: Path, out: Path, rate: int, jobs: int) -> int:
+    """Write the array and its index, going on from what is there already; return the number of samples."""
+    for name, growing in GROWING.items():
+        if not (out / growing).exists() and (out / name).exists():  # closed, but for the manifest
+            os.replace(out / name, out / growing)
+    with open(out / GROWING["index.csv"], "a+b") as index, open(out / GROWING["speech.i16"], "a+b") as array:
+        rows, index_bytes, end = _kept(table, rate, index, array)
+        index.truncate(index_bytes)
+        array.truncate(2 * end)
+        if not rows:
+            index.write(HEADER)
+        rest = table.iloc[rows:]
+        require_room(out, 2 * sum(_length(frames, rate) for frames in rest["frames"]) + ROW_BYTES * len(rest))
+        packed = in_order(partial(_convert, corpus, rate), rest["path"], jobs)
+        bar = tqdm(packed, f"pack {table['subset'][0]}", len(table), initial=rows, unit="file", disable=None)
+        for row, (pcm, loudness, peak) in zip(rest.itertuples(), bar, strict=True):
+            array.write(pcm)
+            array.flush()  # first the speech, then its row: a row is only ever of speech that is there
+            text = f"{_beginning(row, rate, end)}{loudness:.4f},{peak:.6f},".encode()
+            index.write(text + b"%d\n" % _checksum(pcm, text))
+            index.flush()
+            end += len(pcm) // 2
+        for file in (array, index):
+            file.flush()
+            os.fsync(file.fileno())
+    for name, growing in GROWING.items():
+        os.replace(out / growing, out / name)
+    return end
+
+
+def _kept(table: pd.DataFrame, rate: int, index: IO[bytes], array: IO[bytes]) -> tuple[int, int, int]:
+    """How much of an unfinished array is sound: rows, bytes of the index, samples."""
+    index.seek(0)
+    array.seek(0)
+    if index.readline() != HEADER:
+        return 0, 0, 0
+    rows, index_bytes, end = 0, len(HEADER), 0
+    for row, line in zip(table.itertuples(), index, strict=False):
+        length = _length(row.frames, rate)
+        text = line[: line.rfind(b",") + 1]
+        expected = text + b"%d\n" % _checksum(array.read(2 * length), text)
+        if line != expected or not text.startswith(_beginning(row, rate, end).encode()):
+            break
+        rows, index_bytes, end = rows + 1, index_bytes + len(line), end + length
+    return rows, index_bytes if rows else 0, end
+
+
+def _length(frames: Any, rate: int) -> int:
+    """Samples that an utterance of so many samples at 16 kHz is resampled to."""
+    return int(-(-frames * rate // CORPUS_RATE))
+
+
+def _beginning(row: Any, rate: int, start: int) -> str:
+    """An index row up to what only the speech itself tells."""
+    return f"{Path(row.path).stem},{row.speaker_id},{row.sex},{start},{_length(row.frames, rate)},"
+
+
+def _checksum(pcm: bytes, text: bytes) -> int:
+    return zlib.crc32(text, zlib.crc32(pcm))
+
+
+def _convert(corpus: Path, rate: int, path: str) -> tuple[bytes, float, float]:
+    """Packed bytes of an utterance, its loudness in LUFS and its peak."""
     speech = read_speech(corpus / path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pyloudnorm warns of utterances it finds silent; the result says so too
@@ -166,18 +229,4 @@ def _convert(corpus: Path, rate: int, path: str) -> tuple[np.ndarray, float, flo
         raise InputError(f"{corpus / path}: is silent (loudness {loudness} LUFS); expected speech")
     resampled = speech if rate == CORPUS_RATE else resample_poly(speech, rate, CORPUS_RATE)
     pcm = np.clip(np.rint(resampled * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
-    return pcm, float(loudness), float(np.abs(pcm.astype(np.int32)).max()) / FULL_SCALE
-
-
-def _in_order(convert: Any, paths: pd.Series, jobs: int, label: str) -> Iterator[Any]:
-    progress: Any = partial(tqdm, total=len(paths), desc=label, unit="file", disable=None)
-    if jobs == 1:
-        yield from progress(map(convert, paths))
-        return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        window = 64 * jobs  # bounds memory: at most so many converted utterances wait to be written
-        with progress() as bar:
-            for first in range(0, len(paths), window):
-                for converted in pool.map(convert, paths[first : first + window], chunksize=4):
-                    bar.update()
-                    yield converted
+    return pcm.tobytes(), float(loudness), float(np.abs(pcm.astype(np.int32)).max()) / FULL_SCALE

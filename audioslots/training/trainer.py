@@ -21,6 +21,7 @@ from audioslots.commit import commit
 from audioslots.config import Resolved
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech
+from audioslots.data.static import StaticMixer
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import write_json, written_aside
 from audioslots.model.audioslots import AudioSlots
@@ -81,9 +82,7 @@ class Trainer:
         self.speech, held_out = open_speech(config)
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision=self.settings.precision)
         self.fabric.seed_everything(config.seed, verbose=False)
-        self.mixer = Mixer(
-            self.speech, config.sources, config.chunk, config.seed, self.settings.speed, self.settings.even_speakers
-        )
+        self.mixer = training_mixer(config, self.speech)
         validation = Mixer(held_out, config.sources, config.chunk, VALIDATION_SEED)
         self.validation = torch.from_numpy(validation.batch(0, self.settings.validation_mixtures))
         model = AudioSlots(config, config.chunk)
@@ -221,6 +220,14 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
                 f"{config.train}: speaker {min(shared)} is in the {name} set too; expected speakers of its own"
             )
     return speech, held_out
+
+
+def training_mixer(config: Resolved, speech: Speech) -> Mixer:
+    """What draws the training mixtures."""
+    settings = config.training
+    if settings.mixing == "static":
+        return StaticMixer(speech, config.sources, config.chunk, config.seed, size=settings.batch)
+    return Mixer(speech, config.sources, config.chunk, config.seed, settings.speed, settings.even_speakers)
 
 
 def speakers_of(mixtures: str | None) -> set[str]:

@@ -122,6 +122,20 @@ def test_check_lists_every_problem_once(root):
         assert sum(part in problem for problem in problems) == 1, (part, problems)
 
 
+def test_check_compares_lengths_with_librimix_table_of_librispeech(root):
+    table = root / "test-clean.csv"
+    rows = [(NAMES[1], 8000), (NAMES[2], 8001), ("test-clean/8/1/8-1-0000.flac", 8000)]
+    lines = [f"7,F,test-clean,{length},{path}" for path, length in rows]
+    table.write_text("speaker_ID,sex,subset,length,origin_path\n" + "\n".join(lines) + "\n")
+    assert check(root, against=table) == [
+        f"{root / NAMES[2]}: has 8000 samples; expected 8001, by {table}",
+        f"{root / rows[2][0]}: missing; expected by {table}",
+    ]
+    table.write_text("speaker_ID,sex,subset,length,origin_path\n7,F,test-clean,long,a\n")
+    with pytest.raises(InputError, match=r"test-clean.csv: length: .* expected numbers of samples"):
+        check(root, against=table)
+
+
 def test_check_refuses_a_file_that_is_no_metadata(root):
     with pytest.raises(InputError, match=r"absent.csv: cannot be read"):
         check(root, against=root / "absent.csv")
@@ -138,3 +152,10 @@ def test_librispeech_itself_is_read(shared):
     assert len(table) == 400 and table["speaker_id"].nunique() == 40
     first = table.iloc[0]
     assert len(read_speech(root / first["path"])) == first["frames"]
+
+
+def test_librispeech_itself_is_as_long_as_librimix_says(shared):
+    table = shared / "librimix" / "metadata" / "LibriSpeech" / "test-clean.csv"
+    problems = check(shared / "librispeech" / "LibriSpeech", table)
+    assert len(problems) == 2229 - 400
+    assert all("missing; expected by" in problem for problem in problems)

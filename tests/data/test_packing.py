@@ -147,7 +147,7 @@ def test_the_manifest_is_written_last(few: Path, tmp_path: Path, monkeypatch: py
     present: list[set[str]] = []
     monkeypatch.setattr(packing, "write_json", lambda path, value: present.append(set(content(path.parent))))
     pack(few, "train-clean", tmp_path / "out", 8000)
-    assert present == [{"speech.i16", "index.csv"}]
+    assert present == [{"speech.i16", "index.csv", ".lock"}]
 
 
 def test_the_manifest_counts_and_sums(packed: Path) -> None:
@@ -157,13 +157,16 @@ def test_the_manifest_counts_and_sums(packed: Path) -> None:
     assert set(manifest["sha256"]) == {"speech.i16", "index.csv"}
 
 
-def test_a_truncated_flac_is_named_and_leaves_nothing_behind(few: Path, tmp_path: Path) -> None:
+def test_a_truncated_flac_is_named_and_leaves_nothing_under_its_final_name(few, packed, tmp_path) -> None:
     corpus = shutil.copytree(few, tmp_path / "corpus")
     flac = corpus / "train-clean" / "102" / "1" / "102-1-0001.flac"
     flac.write_bytes(flac.read_bytes()[:20_000])
     with pytest.raises(InputError, match=r"102-1-0001\.flac"):
         pack(corpus, "train-clean", tmp_path / "out", 8000)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert set(content(tmp_path / "out")) == {"unfinished.i16", "unfinished.csv"}
+    shutil.copy(few / flac.relative_to(corpus), flac)
+    pack(corpus, "train-clean", tmp_path / "out", 8000)
+    assert content(tmp_path / "out") == content(packed)
 
 
 def test_silence_and_a_corpus_of_snippets_are_refused(few: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-# Speech in LibriSpeech's layout: synthesized here, or on disk already.
+# Speech in LibriSpeech's layout: synthesized here, or on disk already (`audioslots corpus download` gets LibriSpeech).
 CORPUS = [] if benchmark.librispeech else f"{benchmark.corpus_root}/manifest.json"
 
 

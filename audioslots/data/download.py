@@ -1,0 +1,129 @@
+"""A file downloaded by HTTP, however often the connection breaks, and checked by SHA-256."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from audioslots.data.folder import require_room
+from audioslots.errors import InputError
+from audioslots.files import sha256
+
+PIECE = 1 << 20  # bytes read at once
+PASSING = {408, 425, 429}  # HTTP statuses, beside 5xx, after which another attempt may do
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a download waits for its server.
+
+    Attributes:
+        timeout_s: seconds without a byte before a connection is given up.
+        attempts: fruitless connections in a row before the download is.
+        pause_s: seconds before the second attempt; doubled before each further one.
+    """
+
+    timeout_s: float = 30.0
+    attempts: int = 6
+    pause_s: float = 1.0
+
+
+PATIENT = Patience()
+
+
+class Passing(Exception):
+    """A connection that failed, though the next may not."""
+
+
+def fetch(url: str, path: Path, digest: str | None, room: float = 0.0, patience: Patience = PATIENT) -> None:
+    """Download one file; a broken download, of this process or one before, goes on where it stopped.
+
+    Until it is whole and verified it lies beside ``path``, as ``.<name>.part``.
+
+    Args:
+        url: http or https.
+        path: file to write; its folder exists.
+        digest: SHA-256 of the whole file; None where it is not known.
+        room: bytes needed on the disk for every byte of the file, beside the file itself.
+        patience: how long to wait for the server.
+
+    Raises:
+        InputError: the server does not have the file, does not answer, or sends other content; the disk is too small.
+    """
+    if not url.startswith(("https://", "http://")):
+        raise InputError(f"{url}: no address; expected one that begins with https://")
+    part = path.with_name(f".{path.name}.part")
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            _receive(url, part, room, patience.timeout_s)
+            break
+        except Passing as failure:
+            failures = 0 if _size(part) > before else failures + 1
+            if failures >= patience.attempts:
+                raise InputError(f"{url}: {failure}; expected an answer: run again to go on") from None
+            if failures:
+                time.sleep(patience.pause_s * 2 ** (failures - 1))
+    if digest is not None and (found := sha256(part)) != digest:
+        part.unlink()
+        raise InputError(f"{url}: its SHA-256 is {found}; expected {digest}: what was received is removed")
+    os.replace(part, path)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _receive(url: str, part: Path, room: float, timeout_s: float) -> None:
+    """One connection: append to ``part`` what it lacks."""
+    have = _size(part)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+            start, total = _span(response)
+            if start != have:  # the server begins anew, or elsewhere
+                part.unlink(missing_ok=True)
+                if start:
+                    raise Passing(f"sent bytes from {start}")
+            if total is not None:
+                require_room(part.parent, int(total * (1 + room)) - start)
+            with (
+                open(part, "ab") as file,
+                tqdm(None, part.name[1:-5], total, initial=start, unit="B", unit_scale=True, disable=None) as bar,
+            ):
+                while piece := response.read1(PIECE):
+                    file.write(piece)
+                    bar.update(len(piece))
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+            return  # all of it is here
+        if error.code == 416:
+            part.unlink(missing_ok=True)
+        elif error.code not in PASSING and error.code < 500:
+            raise InputError(f"{url}: the server says {error.code} {error.reason}; expected a file") from None
+        raise Passing(f"the server says {error.code} {error.reason}") from None
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        raise Passing(f"{getattr(error, 'reason', None) or error or type(error).__name__}") from None
+    if total is not None and _size(part) != total:
+        raise Passing(f"broke off after {_size(part)} of {total} bytes")
+
+
+def _span(response: HTTPResponse) -> tuple[int, int | None]:
+    """First byte of a response's content within the file, and the file's size where the server tells it."""
+    if response.status == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if not match:
+            raise Passing("sent a part without saying which")
+        return int(match[1]), int(match[2])
+    length = response.headers.get("Content-Length")
+    return 0, int(length) if length else None
