@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audioslots.data.folder import require_room
+from audioslots.data.claim import require_room
 from audioslots.errors import InputError
 from audioslots.files import sha256
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from audioslots.config import nearest
 from audioslots.data.download import PATIENT, Patience, fetch
-from audioslots.data.folder import claimed
+from audioslots.data.claim import claimed
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from audioslots.config import nearest
 from audioslots.data.download import PATIENT, Patience, fetch
-from audioslots.data.folder import claimed
+from audioslots.data.claim import claimed
 from audioslots.errors import InputError
 from audioslots.files import sha256, write_json
 

@@ -12,7 +12,7 @@ import pytest
 from serving import Site, served
 
 from audioslots.data.download import Patience
-from audioslots.data.folder import claimed
+from audioslots.data.claim import claimed
 from audioslots.data.librispeech import LIBRISPEECH, download
 from audioslots.errors import InputError
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from audioslots.data import packing
-from audioslots.data.folder import claimed
+from audioslots.data.claim import claimed
 from audioslots.data.packing import pack
 from audioslots.errors import InputError
 
