@@ -26,17 +26,25 @@ def written_aside(path: Path, sync: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
-        yield aside
-        if sync:
-            with open(aside, "rb") as written:
-                os.fsync(written.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        if error.filename is None:  # as where a write finds the disk full
-            error.filename = str(path)
-        raise
+        with naming(path):
+            yield aside
+            if sync:
+                with open(aside, "rb") as written:
+                    os.fsync(written.fileno())
+            os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in an error that the system reports without it, as when a write finds the disk full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

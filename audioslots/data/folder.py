@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from audioslots.data.metadata import write_metadata
 from audioslots.errors import InputError
-from audioslots.files import read_json, sha256, write_json, write_text
+from audioslots.files import naming, read_json, sha256, write_json, write_text
 
 try:
     import fcntl
@@ -56,7 +56,7 @@ def recording(folder: Path, arguments: dict[str, Any], jobs: int) -> Iterator[tu
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); expected a folder to write into") from None
-    with open(path, "a+", encoding="utf-8", newline="") as file:
+    with naming(path), open(path, "a+", encoding="utf-8", newline="") as file:
         if fcntl is not None:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
