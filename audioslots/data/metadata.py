@@ -231,11 +231,11 @@ def statistics(metadata: pd.DataFrame, root: Path) -> dict[str, object]:
     """What a table holds, measured on its corpus.
 
     Returns:
-        ``mixtures``; ``sources``; ``speakers`` (distinct); ``pairs`` (distinct groups of speakers mixed, in any order);
-        ``utterances`` (distinct); ``sexes`` (mixtures by sorted sexes, e.g. FF, FM, MM); ``hours_min`` and ``hours_max``
-        (cut to the shortest source, padded to the longest); ``overlap_ratio`` (mean of shortest over longest source, 0
-        to 1); ``loudness_lufs`` (minimum, mean and maximum over sources, gain applied); ``clipped`` (mixtures whose sum
-        is held at the peak of 0.9).
+        ``mixtures``; ``sources``; ``speakers`` (distinct); ``pairs`` (distinct groups of speakers, in any order);
+        ``utterances`` (distinct); ``sexes`` (mixtures by sorted sexes, e.g. FF, FM, MM); ``hours_min`` and
+        ``hours_max`` (cut to the shortest source, padded to the longest); ``overlap_ratio`` (mean of shortest over
+        longest source, 0 to 1); ``loudness_lufs`` (minimum, mean and maximum over sources, gain applied); ``clipped``
+        (mixtures whose sum is held at the peak of 0.9).
     """
     root = Path(root)
     numbers = range(1, source_count(metadata) + 1)
