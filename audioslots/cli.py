@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from enum import StrEnum
@@ -143,12 +144,18 @@ def mixtures_render(
     out: Annotated[Path, typer.Option()],
     rate: Annotated[int, typer.Option(help="Hz: 8000 or 16000.")],
     mode: Annotated[Mode, typer.Option(help="Cut to the shortest source, or pad to the longest.")] = Mode.min,
+    types: Annotated[
+        str, typer.Option(help="Of mix_clean,mix_both,mix_single; the last two need noise.")
+    ] = "mix_clean",
+    wham: Annotated[
+        Path | None, typer.Option(help="WHAM's noise: the folder that the CSV's noise paths start from.")
+    ] = None,
     jobs: Jobs = 1,
 ) -> None:
     """Render mixtures as LibriMix does, to the bit."""
     from audioslots.data.rendering import render
 
-    print(render(metadata, librispeech, out, rate, mode.value, jobs))
+    print(render(metadata, librispeech, out, rate, mode.value, jobs, tuple(types.split(",")), wham))
 
 
 @app.command("pack")
@@ -296,6 +303,11 @@ def main() -> None:
         _end(str(error), 2)
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         _end(f"{error.filename}: {error.strerror}; expected a place that can be written", 2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _end(f"{place}{error.strerror}; expected a place with room that can be written", 2)
     except Interrupted as error:
         _end(str(error), RUN_AGAIN)
     except (KeyboardInterrupt, typer.Abort):

@@ -15,22 +15,36 @@ from audioslots.errors import InputError
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def written_aside(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success sync it and rename it to ``path``, on failure remove it.
 
     The temporary name keeps the suffix, since some writers (soundfile, pandas) choose the format by it. Leftovers of
-    killed processes are called ``.<stem>.<hex>.tmp<suffix>`` and are safe to delete.
+    killed processes are called ``.<stem>.<hex>.tmp<suffix>`` and are safe to delete. Whoever writes thousands of files
+    may leave out the sync of each, and must then sync all before saying that they are there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
-        yield aside
-        with open(aside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(aside, path)
+        with naming(path):
+            yield aside
+            if sync:
+                with open(aside, "rb") as written:
+                    os.fsync(written.fileno())
+            os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in an error that the system reports without it, as when a write finds the disk full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -26,6 +26,7 @@ MIN_UTTERANCE_S = 3.0
 LOUDNESS_LUFS = (-33.0, -25.0)  # each source's loudness is drawn uniformly from this range
 MAX_AMPLITUDE = 0.9  # a source or a mixture that is too loud is scaled to this peak
 CLIPPED_PEAK = 0.999 * MAX_AMPLITUDE  # from here on a sum counts as held at that peak, gains being rounded
+MAX_ID_BYTES = 200  # file systems allow names of 255, of which some go to endings
 FRUITLESS_PASSES = 20  # passes over a subset without a new mixture before giving up
 
 
@@ -65,13 +66,16 @@ def read_metadata(csv: Path) -> pd.DataFrame:
         where = f"{csv}: row {row}: mixture_ID"
         if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", mixture):
             raise InputError(f"{where} is {mixture!r}; expected a file name without separators or a leading dot")
+        if len(mixture.encode()) > MAX_ID_BYTES:
+            raise InputError(f"{where} is {mixture!r}; expected {MAX_ID_BYTES} bytes at most, being a file's name")
         if first_row.setdefault(mixture, row) != row:
             raise InputError(f"{where} {mixture} is also in row {first_row[mixture]}; expected each ID once")
     for name in names:
+        layout = "a file" if name == "noise" else "subset/speaker/chapter/utterance"
         for row, text in enumerate(table[f"{name}_path"], start=1):
             path = PurePosixPath(text)
-            if path.is_absolute() or ".." in path.parts or "\\" in text or (name != "noise" and len(path.parts) < 4):
-                problem = f"{name}_path is {text!r}; expected subset/speaker/chapter/utterance inside the corpus"
+            if path.is_absolute() or ".." in path.parts or "\\" in text or len(path.parts) <= layout.count("/"):
+                problem = f"{name}_path is {text!r}; expected {layout} inside the folder given"
                 raise InputError(f"{csv}: row {row}: {problem}")
         table[f"{name}_gain"] = [
             _gain(text, f"{csv}: row {row}: {name}_gain") for row, text in enumerate(table[f"{name}_gain"], start=1)
@@ -227,10 +231,11 @@ def statistics(metadata: pd.DataFrame, root: Path) -> dict[str, object]:
     """What a table holds, measured on its corpus.
 
     Returns:
-        ``mixtures``; ``sources``; ``speakers`` (distinct); ``utterances`` (distinct); ``sexes`` (mixtures by sorted
-        sexes, e.g. FF, FM, MM); ``hours_min`` and ``hours_max`` (cut to the shortest source, padded to the longest);
-        ``overlap_ratio`` (mean of shortest over longest source, 0 to 1); ``loudness_lufs`` (minimum, mean and maximum
-        over sources, gain applied); ``clipped`` (mixtures whose sum is held at the peak of 0.9).
+        ``mixtures``; ``sources``; ``speakers`` (distinct); ``pairs`` (distinct groups of speakers, in any order);
+        ``utterances`` (distinct); ``sexes`` (mixtures by sorted sexes, e.g. FF, FM, MM); ``hours_min`` and
+        ``hours_max`` (cut to the shortest source, padded to the longest); ``overlap_ratio`` (mean of shortest over
+        longest source, 0 to 1); ``loudness_lufs`` (minimum, mean and maximum over sources, gain applied); ``clipped``
+        (mixtures whose sum is held at the peak of 0.9).
     """
     root = Path(root)
     numbers = range(1, source_count(metadata) + 1)
@@ -247,11 +252,13 @@ def statistics(metadata: pd.DataFrame, root: Path) -> dict[str, object]:
         _mixture_peak(root, list(path), list(gain)) > CLIPPED_PEAK
         for path, gain in zip(paths.to_numpy(), gains.to_numpy(), strict=True)
     )
+    speakers = people[[f"speaker_{i}_ID" for i in numbers]].to_numpy()
     sexes = pd.Series(["".join(sorted(row)) for row in people[[f"speaker_{i}_sex" for i in numbers]].to_numpy()])
     return {
         "mixtures": len(metadata),
         "sources": len(numbers),
-        "speakers": len(pd.unique(people[[f"speaker_{i}_ID" for i in numbers]].to_numpy().ravel())),
+        "speakers": len(pd.unique(speakers.ravel())),
+        "pairs": len({frozenset(group) for group in speakers}),
         "utterances": len(frames),
         "sexes": {str(sex): int(mixtures) for sex, mixtures in sexes.value_counts().sort_index().items()},
         "hours_min": round(float(lengths.min(axis=1).sum()) / RATE / 3600, 3),

@@ -32,9 +32,10 @@ def written(tmp_path: Path, **changes: object) -> Path:
 
 
 def changed(column: str, row: int, value: str) -> dict[str, object]:
-    values = list(GOOD[column])
+    noise = {"noise_path": ["tt/a.wav"] * 3, "noise_gain": ["1"] * 3} if column.startswith("noise") else {}
+    values = list((GOOD | noise)[column])
     values[row - 1] = value
-    return {column: values}
+    return noise | {column: values}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,12 @@ def test_an_id_that_looks_like_a_number_or_a_missing_value_stays_text(tmp_path: 
         ("mixture_ID", 2, ".."),
         ("mixture_ID", 2, ".hidden"),
         ("mixture_ID", 2, ""),
+        ("mixture_ID", 3, "\u00e9" * 101),
+        ("noise_path", 2, "../tt/a.wav"),
+        ("noise_path", 1, "/tt/a.wav"),
+        ("noise_path", 3, ""),
+        ("noise_gain", 2, "nan"),
+        ("noise_gain", 1, "-1"),
     ],
 )
 def test_a_bad_cell_is_refused_by_file_row_and_column(tmp_path: Path, column: str, row: int, value: str) -> None:
@@ -176,6 +183,8 @@ def test_statistics_count_what_the_table_holds(drawn: pd.DataFrame, made_corpus:
     both = Counter("".join(sorted(pair)) for pair in people[["speaker_1_sex", "speaker_2_sex"]].to_numpy())
     assert found["sexes"] == dict(both)
     assert (found["mixtures"], found["speakers"], found["sources"]) == (14, 4, 2)
+    assert found["pairs"] == len({frozenset(pair) for pair in people[["speaker_1_ID", "speaker_2_ID"]].to_numpy()}) <= 6
+    assert found["utterances"] == len({*drawn["source_1_path"], *drawn["source_2_path"]})
     shortest = clipped = 0
     for row in drawn.to_dict("records"):
         one, two = (row[f"source_{i}_gain"] * read_speech(made_corpus / row[f"source_{i}_path"]) for i in (1, 2))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,46 +11,28 @@ import pytest
 import soundfile as sf
 import torch
 import torchaudio
+from folder_contents import contents
 from scipy.signal import resample_poly
 
-from audioslots.data.metadata import draw, read_metadata, write_metadata
-from audioslots.data.rendering import UNFINISHED, render
+from audioslots.data.metadata import read_metadata, write_metadata
+from audioslots.data.rendering import render
 from audioslots.errors import InputError
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
-@pytest.fixture(scope="module")
-def table(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("metadata") / "test.csv"
-    write_metadata(draw(made_corpus, "test-clean", sources=2, count=10, seed=0), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def rendered(table: Path, made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder rendered without disturbance at 8 kHz, ``min``."""
-    out = tmp_path_factory.mktemp("rendered")
-    assert render(table, made_corpus, out, 8000, "min") == out / "Libri2Mix/wav8k/min/test"
-    return out
-
-
-@pytest.fixture
-def copy(made_corpus: Path, tmp_path: Path) -> Path:
-    """A copy of the corpus that may be damaged."""
-    return Path(shutil.copytree(made_corpus, tmp_path / "corpus"))
-
-
-@pytest.mark.parametrize("sources", [2, 3])
-@pytest.mark.parametrize("mode", ["min", "max"])
-@pytest.mark.parametrize("rate", [8000, 16000])
-def test_libri_mix_reference_checksums(shared: Path, tmp_path: Path, sources: int, rate: int, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("sources", "rate", "mode", "jobs"),
+    [
+        *((sources, rate, mode, 2) for sources in (2, 3) for rate in (8000, 16000) for mode in ("min", "max")),
+        *((sources, 8000, "min", jobs) for sources in (2, 3) for jobs in (1, 8)),
+    ],
+)
+def test_libri_mix_reference_checksums(
+    shared: Path, tmp_path: Path, sources: int, rate: int, mode: str, jobs: int
+) -> None:
     sample = shared / f"librimix/libri{sources}mix_test-clean_sample.csv"
     golden = pd.read_csv(shared / f"librimix/golden/libri{sources}mix_test-clean_sample_pcm_md5.csv")
     golden = golden[(golden["rate"] == f"{rate // 1000}k") & (golden["mode"] == mode)]
-    folder = render(sample, shared / "librispeech/LibriSpeech", tmp_path, rate, mode, jobs=2 if sources == 2 else 1)
+    folder = render(sample, shared / "librispeech/LibriSpeech", tmp_path, rate, mode, jobs)
     found = json.loads((folder / "manifest.json").read_text())["pcm_md5"]
     expected = {
         row["mixture_ID"]: {"length": row["samples"]}
@@ -120,92 +99,6 @@ def test_torchaudio_reads_the_folder_as_its_own(rendered: Path, monkeypatch: pyt
     for rate, mixture, (one, two) in dataset:
         assert rate == 8000
         torch.testing.assert_close(mixture, one + two, atol=3 / 2**15, rtol=0)
-
-
-def test_a_finished_folder_is_left_alone_even_without_its_corpus(rendered: Path, table: Path, tmp_path: Path) -> None:
-    files = [*rendered.rglob("*.wav"), *rendered.rglob("*.csv"), *rendered.rglob("*.json")]
-    before = {file: file.stat().st_mtime_ns for file in files}
-    render(table, tmp_path / "no corpus", rendered, 8000, "min")
-    assert {file: file.stat().st_mtime_ns for file in files} == before
-
-
-@pytest.mark.parametrize("damage", ["short", "missing", "stray", "table"])
-def test_a_finished_folder_that_was_damaged_is_refused(
-    rendered: Path, table: Path, made_corpus: Path, tmp_path: Path, damage: str
-) -> None:
-    out = Path(shutil.copytree(rendered, tmp_path / "out"))
-    folder = out / "Libri2Mix/wav8k/min/test"
-    victim = sorted((folder / "s2").glob("*.wav"))[3]
-    if damage == "short":
-        victim.write_bytes(victim.read_bytes()[:-2])
-    elif damage == "missing":
-        victim.unlink()
-    elif damage == "stray":
-        victim = Path(shutil.copy(victim, folder / "s2/zzz.wav"))
-    else:
-        victim = folder.parent / "metadata/info_test.csv"
-        victim.write_text(victim.read_text() + "x")
-    with pytest.raises(InputError) as caught:
-        render(table, made_corpus, out, 8000, "min")
-    assert str(caught.value).startswith(f"{victim}: ")
-
-
-def test_other_metadata_into_the_same_folder_is_refused_finished_or_not(
-    rendered: Path, table: Path, made_corpus: Path, tmp_path: Path
-) -> None:
-    out = Path(shutil.copytree(rendered, tmp_path / "out"))
-    other = tmp_path / "other.csv"
-    write_metadata(read_metadata(table).assign(source_1_gain=0.5), other)
-    with pytest.raises(InputError, match=r"manifest.json: made with metadata_sha256 \w+, asked for \w+; expected"):
-        render(other, made_corpus, out, 8000, "min")
-    folder = out / "Libri2Mix/wav8k/min/test"
-    arguments = json.loads((folder / "manifest.json").read_text())["arguments"]
-    (folder / "manifest.json").unlink()
-    with pytest.raises(InputError, match="test: holds files of other origin; expected"):
-        render(table, made_corpus, out, 8000, "min")
-    (folder / UNFINISHED).write_text(json.dumps(arguments) + "\n")
-    with pytest.raises(InputError, match=r"made with metadata_sha256 \w+, asked for \w+; expected"):
-        render(other, made_corpus, out, 8000, "min")
-
-
-def test_an_interrupted_render_continues_to_the_same_bytes(
-    rendered: Path, table: Path, made_corpus: Path, copy: Path, tmp_path: Path
-) -> None:
-    victim = copy / read_metadata(table)["source_1_path"][6]
-    victim.write_bytes(victim.read_bytes()[:20_000])
-    folder = tmp_path / "out/Libri2Mix/wav8k/min/test"
-    with pytest.raises(InputError, match=f"{victim.name}: "):
-        render(table, copy, tmp_path / "out", 8000, "min")
-    assert not (folder / "manifest.json").exists()
-    assert not list(folder.rglob("*.tmp.wav"))
-    before = {file: file.stat().st_mtime_ns for file in (folder / "mix_clean").glob("*.wav")}
-    assert 0 < len(before) < 10
-    # What a SIGKILL leaves besides: a file written aside, a torn last line; and somebody removed a finished file.
-    (folder / "s1/.torn.0123abcd.tmp.wav").write_bytes(b"RIFF")
-    with open(folder / UNFINISHED, "a") as record:
-        record.write('{"mixture_ID": "torn')
-    gone = min(before)
-    gone.unlink()
-    render(table, made_corpus, tmp_path / "out", 8000, "min")
-    assert contents(tmp_path / "out") == contents(rendered)
-    assert all(file.stat().st_mtime_ns == time for file, time in before.items() if file != gone)
-
-
-def test_two_renders_into_one_folder_at_once_are_kept_apart(table: Path, made_corpus: Path, tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
-    folder = tmp_path / "Libri2Mix/wav8k/min/test"
-    folder.mkdir(parents=True)
-    lock = (
-        "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=1); input()"
-    )
-    command = [sys.executable, "-c", lock, str(folder / UNFINISHED)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdin is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="another process renders into it"):
-            render(table, made_corpus, tmp_path, 8000, "min")
-        other.stdin.write("\n")
-    render(table, made_corpus, tmp_path, 8000, "min")
 
 
 def test_a_missing_source_is_found_before_anything_is_written(table: Path, copy: Path, tmp_path: Path) -> None:
