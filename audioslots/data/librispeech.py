@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from audioslots.config import nearest
-from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.data.claim import claimed
+from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
 

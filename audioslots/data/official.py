@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from audioslots.config import nearest
-from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.data.claim import claimed
+from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.errors import InputError
 from audioslots.files import sha256, write_json
 

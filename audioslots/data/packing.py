@@ -25,8 +25,8 @@ import pyloudnorm
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from audioslots.data.corpus import read_speech, utterances
 from audioslots.data.claim import claimed, require_room
+from audioslots.data.corpus import read_speech, utterances
 from audioslots.data.workers import in_order
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json

@@ -8,16 +8,11 @@ from __future__ import annotations
 import io
 import json
 import math
-import multiprocessing
-import os
 import re
-import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -30,6 +25,7 @@ from audioslots.data.corpus import RATE, read_speech
 from audioslots.data.folder import MANIFEST, Result, close, pcm_md5, recording, verify
 from audioslots.data.metadata import info, read_metadata, source_count
 from audioslots.data.noise import read_noise
+from audioslots.data.workers import end_with_parent
 from audioslots.errors import InputError
 from audioslots.files import sha256, written_aside
 
@@ -188,21 +184,8 @@ def _mapped(work: partial[Result], rows: list[Row], jobs: int) -> Iterator[Resul
     if jobs == 1 or len(rows) <= ROWS_PER_TASK:
         yield from map(work, rows)
         return
-    with ProcessPoolExecutor(min(jobs, len(rows)), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(min(jobs, len(rows)), initializer=end_with_parent) as pool:
         yield from pool.map(work, rows, chunksize=ROWS_PER_TASK)
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when its parent is killed, and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _render_row(row: Row, folder: Path, rate: int, mode: str, types: tuple[str, ...]) -> Result:

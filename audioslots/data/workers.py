@@ -31,7 +31,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
         yield from map(work, items)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
@@ -44,7 +44,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
             raise InputError(f"--jobs: one of {jobs} processes was killed; expected memory for so many") from None
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let a worker end when its parent is killed, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

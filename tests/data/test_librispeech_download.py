@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from serving import Site, served
 
-from audioslots.data.download import Patience
 from audioslots.data.claim import claimed
+from audioslots.data.download import Patience
 from audioslots.data.librispeech import LIBRISPEECH, download
 from audioslots.errors import InputError
 
