@@ -1,0 +1,88 @@
+"""Reference results: complete, traceable, without audio, and what the README shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import made_results
+import pytest
+
+from audioslots.errors import InputError
+from audioslots.files import read_json, write_json
+from audioslots.reporting.reference import BEGIN, END, publish, show, shown
+from audioslots.reporting.report import report
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCES = sorted((ROOT / "results" / "reference").glob("*/tables/main.md"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = made_results.make(tmp_path_factory.mktemp("results") / "made", {"mask": 4.0, "magnitude": 1.0})
+    for path in results.glob("runs/*/seed*/system.json"):
+        write_json(
+            path,
+            read_json(path) | {"versions": {"torch": "2"}, "device": "a processor", "threads": 1, "commit": "abc"},
+        )
+    for path in results.glob("runs/*/seed*/evaluation.json"):
+        write_json(path, read_json(path) | {"commit": "def"})
+    report(results, results)
+    return results
+
+
+def test_reference_says_what_made_it_and_holds_no_audio_and_no_scores(results: Path, tmp_path: Path) -> None:
+    folder = publish(results, tmp_path, "make reference")
+    page = (folder / "README.md").read_text()
+    for fact in ("`make reference`", "training abc, evaluation def", "a processor", "torch 2"):
+        assert fact in page
+    assert (folder / "tables" / "main.md").read_text().strip() in page
+    kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert kinds == {".csv", ".md", ".tex", ".svg", ".png"}
+
+
+def test_tables_of_an_earlier_reference_do_not_stay(results: Path, tmp_path: Path) -> None:
+    folder = publish(results, tmp_path, "make reference")
+    (folder / "tables" / "old.md").write_text("old")
+    assert not (publish(results, tmp_path, "make reference") / "tables" / "old.md").exists()
+
+
+def test_runs_of_code_that_is_not_committed_are_no_reference(results: Path, tmp_path: Path) -> None:
+    path = next(iter(sorted(results.glob("runs/*/seed*/system.json"))))
+    before = read_json(path)
+    write_json(path, before | {"commit": "abc-dirty"})
+    with pytest.raises(InputError, match="training by commit 'abc-dirty'; expected code that is committed"):
+        publish(results, tmp_path, "make reference")
+    write_json(path, before)
+
+
+def test_unreported_results_are_no_reference(tmp_path: Path) -> None:
+    write_json(tmp_path / "benchmark.json", {"name": "made"})
+    with pytest.raises(InputError, match=r"no tables/main\.md"):
+        publish(tmp_path, tmp_path / "out", "make reference")
+
+
+def test_only_the_marked_part_of_the_readme_is_replaced(results: Path, tmp_path: Path) -> None:
+    folder = publish(results, tmp_path / "reference", "make reference")
+    readme = tmp_path / "README.md"
+    begin = BEGIN.format(folder.relative_to(tmp_path).as_posix())
+    readme.write_text(f"before\n{begin}\nold\n{END}\nafter\n")
+    show(readme, folder)
+    assert readme.read_text() == f"before\n{begin}\n{shown(folder)}\n{END}\nafter\n"
+
+
+def test_readme_without_marks_is_refused(results: Path, tmp_path: Path) -> None:
+    folder = publish(results, tmp_path / "reference", "make reference")
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(InputError, match="marks of the generated table"):
+        show(tmp_path / "README.md", folder)
+
+
+@pytest.mark.parametrize("table", REFERENCES, ids=lambda path: path.parts[-3])
+def test_readme_shows_the_committed_reference(table: Path) -> None:
+    folder = table.parents[1]
+    begin = BEGIN.format(folder.relative_to(ROOT).as_posix())
+    assert f"{begin}\n{shown(folder)}\n{END}" in (ROOT / "README.md").read_text()
+
+
+def test_there_is_a_reference() -> None:
+    assert REFERENCES, "results/reference holds no benchmark; expected the one that `make reference` writes"
