@@ -139,6 +139,8 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
     with claimed(out):
         if _finished(out, made_from):  # by another process, meanwhile
             return
+        for leftover in out.glob(".*.tmp*"):  # of a run killed while it wrote the manifest
+            leftover.unlink()
         samples = _grow(table, Path(corpus), out, rate, jobs)
         sums = {name: sha256(out / name) for name in GROWING}
         counts = {"utterances": len(table), "speakers": int(table["speaker_id"].nunique()), "samples": samples}
