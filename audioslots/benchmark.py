@@ -144,6 +144,8 @@ class Benchmark(Section):
         """
         name = f"libri{self.sources}mix_{subset}.csv"
         inside = Path("metadata") / f"Libri{self.sources}Mix" / name
+        if self.librispeech and not Path(self.librispeech).is_dir():
+            raise InputError(f"librispeech: {self.librispeech}: no such folder; expected LibriSpeech's subsets in it")
         near = [Path(self.corpus_root).parent, Path(self.corpus_root).parent.parent]
         homes = [Path(self.librimix)] if self.librimix else [p / n for p in near for n in ("LibriMix", "librimix")]
         for candidate in [p for home in homes for p in (home, home / name, home / inside)]:

@@ -256,6 +256,9 @@ def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path:
     inside.touch()
     shutil.copy(inside, tmp_path / name)
     speech = {"librispeech": str(tmp_path / "LibriSpeech"), "corpus": MADE["corpus"] | {"kind": "librispeech"}}
+    with pytest.raises(InputError, match="librispeech: .*LibriSpeech: no such folder; expected LibriSpeech's subsets"):
+        made("output", **speech).official("test-clean")
+    (tmp_path / "LibriSpeech").mkdir()
     assert made("output", **speech).official("test-clean") == inside  # near LibriSpeech
     for home, found in ((clone, inside), (inside.parent, inside), (inside, inside), (tmp_path, tmp_path / name)):
         assert made("output", **speech, librimix=str(home)).official("test-clean") == found
