@@ -13,7 +13,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke test lint format bench reference schemas lock clean
+.PHONY: help demo smoke test lint format bench reference sizes schemas lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ reference: .venv/.installed ## Make results/reference again, from LIBRISPEECH=<f
 	@$(SNAKEMAKE) --configfile config/librispeech.yaml --config librispeech="$(LIBRISPEECH)"
 	@$(BIN)/audioslots reference results/librispeech --command "make reference LIBRISPEECH=<folder of LibriSpeech's subsets>"
 	@$(call PLACE,results/librispeech)
+
+sizes: .venv/.installed ## Count the paper-size model again, for the README: parameters, operations, memory.
+	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --readme README.md
 
 schemas: .venv/.installed ## Write workflow/schemas again, from the pydantic models.
 	$(BIN)/python -c 'import json; from audioslots.benchmark import Benchmark; \

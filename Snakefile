@@ -14,13 +14,14 @@ if "name" not in config:
 
 try:
     benchmark = read_benchmark(config, str((workflow.configfiles or ["config"])[-1]))
+    VARIANTS = variants(benchmark)
     OFFICIAL = {subset: benchmark.official(subset) for subset, part in benchmark.mixture_sets.items() if part.rows == "official"}
 except InputError as error:
     print(f"snakemake: {error}", file=sys.stderr, flush=True)
     os._exit(2)  # an exception would come out as a traceback, and as status 1
 
 RESULTS = f"results/{benchmark.name}"
-RUNS = expand(RESULTS + "/runs/{variant}/seed{seed}", variant=variants(benchmark), seed=benchmark.seeds)
+RUNS = expand(RESULTS + "/runs/{variant}/seed{seed}", variant=VARIANTS, seed=benchmark.seeds)
 BASELINES = expand(RESULTS + "/runs/{variant}/seed0", variant=benchmark.baselines)
 TEST = benchmark.mixtures(benchmark.test.subset)
 

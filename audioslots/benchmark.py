@@ -4,6 +4,10 @@ A *benchmark* (``config/<name>.yaml``) is data, scale and seeds. A *study* (``ab
 a baseline and variants, each a small delta. Resolved, from left to right, the later wins::
 
     defaults (config.py)  <-  benchmark's ``variant``  <-  variant a study starts ``from``  <-  the variant's delta
+                          <-  benchmark's ``overrides`` of that variant
+
+A study names every value of its axis. The one that is the benchmark's own already is the study's baseline, and is not
+trained twice (``members``).
 """
 
 from __future__ import annotations
@@ -88,6 +92,7 @@ class Benchmark(Section):
     studies: list[str] = Field(min_length=1)
     examples: int = Field(4, ge=0, description="mixtures to listen to")
     variant: dict[str, Any] = Field(default_factory=dict, description="scale: a delta below every study's")
+    overrides: dict[Name, dict[str, Any]] = Field(default_factory=dict, description="a delta above a variant's own")
     librispeech: str | None = Field(None, description="LibriSpeech on disk: the folder that holds its subsets")
     librimix: str | None = Field(None, description="LibriMix's metadata: a clone, a folder, or one CSV file")
     device: str = Field("auto", description="Lightning Fabric's accelerator")
@@ -196,20 +201,38 @@ def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Varian
     """
     found: dict[str, Variant] = {}
     for study_name in benchmark.studies:
-        study, deltas = read_study(study_name, folder), _deltas(study_name, folder)
-        for name in study.variants:
-            if name in BASELINES:
-                raise InputError(
-                    f"ablations/{study_name}.yaml: variants.{name}: is a baseline's name; expected another"
-                )
-            document = merge(benchmark.variant, deltas[name])
-            variant = checked(Variant, document, f"ablations/{study_name}.yaml: variants.{name}")
+        for name, variant in members(benchmark, study_name, folder)[0].items():
             if found.setdefault(name, variant) != variant:
                 raise InputError(
                     f"ablations/{study_name}.yaml: variants.{name}: differs from the {name!r} of another study; "
                     "expected one name for one variant"
                 )
     return found
+
+
+def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> tuple[dict[str, Variant], str]:
+    """The variants of a study in a benchmark, and what its baseline is on the study's axis.
+
+    A variant whose values are all the baseline's is the baseline under another name: it is left out, and its title is
+    the second value (else the baseline's own).
+
+    Raises:
+        InputError: an unknown study, a bad delta, or the name of an untrained baseline.
+    """
+    study, found = read_study(study_name, folder), {}
+    for name, delta in _deltas(study_name, folder).items():
+        place = f"ablations/{study_name}.yaml: variants.{name}"
+        if name in BASELINES:
+            raise InputError(f"{place}: is a baseline's name; expected another")
+        document = merge(benchmark.variant, delta)
+        found[name] = checked(Variant, document, place)
+        if name in benchmark.overrides:
+            document = merge(document, benchmark.overrides[name])
+            found[name] = checked(Variant, document, f"{benchmark.name}: overrides.{name}")
+    baseline = found[study.baseline]
+    same = [name for name, variant in found.items() if variant.content == baseline.content and name != study.baseline]
+    title = next((found[name].title for name in same), baseline.title)
+    return {name: variant for name, variant in found.items() if name not in same}, title or study.baseline
 
 
 def _deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
@@ -229,13 +252,17 @@ def _deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[s
     return {name: merge(start, delta) for name, delta in study.variants.items()}
 
 
-def resolve(benchmark: Benchmark, name: str, seed: int, folder: Path = ABLATIONS) -> Resolved:
+def resolve(
+    benchmark: Benchmark, name: str, seed: int, folder: Path = ABLATIONS, known: dict[str, Variant] | None = None
+) -> Resolved:
     """The variant ``name`` for one seed of a benchmark: what training reads.
+
+    ``known``, of ``variants``, spares reading the studies again.
 
     Raises:
         InputError: no study of the benchmark has a variant of that name, or its values do not fit the benchmark.
     """
-    known = variants(benchmark, folder)
+    known = variants(benchmark, folder) if known is None else known
     if name not in known:
         raise InputError(f"{benchmark.name}: unknown variant {name!r}; {nearest(name, list(known))}")
     corpus, test = benchmark.corpus, benchmark.test
@@ -268,9 +295,12 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     source = source or (str(document) if isinstance(document, Path) else "config")
     benchmark = checked(Benchmark, read_yaml(document) if isinstance(document, Path) else document, source)
     checked(Scale, {"variant": benchmark.variant}, source)
-    for name in variants(benchmark):
+    known = variants(benchmark)
+    if unknown := sorted(set(benchmark.overrides) - set(known)):
+        raise InputError(f"{source}: overrides.{unknown[0]}: no such variant; {nearest(unknown[0], list(known))}")
+    for name in known:
         for seed in benchmark.seeds:
-            resolve(benchmark, name, seed)
+            resolve(benchmark, name, seed, known=known)
     return benchmark
 
 
@@ -279,15 +309,19 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
     corpus, test = benchmark.corpus, benchmark.test
     source = "synthesized speech" if corpus.kind == "synthesized" else "LibriSpeech"
     drawn = f"{test.count} drawn" if test.rows == "drawn" else "official"
-    studies = [{"name": name} | read_study(name).model_dump(exclude={"start"}) for name in benchmark.studies]
+    studies = []
+    for name in benchmark.studies:
+        study, (found, title) = read_study(name), members(benchmark, name)
+        about = {"name": name, "title": study.title, "question": study.question, "baseline": study.baseline}
+        studies.append(about | {"baseline_title": title, "variants": list(found)})
     return {
         "name": benchmark.name,
         "title": benchmark.title,
         "rate": benchmark.rate,
         "variants": [*benchmark.baselines, *variants(benchmark)],
         "seeds": benchmark.seeds,
-        "studies": [study | {"variants": list(study["variants"])} for study in studies],
+        "studies": studies,
         "test_description": f"{source}, {drawn} Libri{benchmark.sources}Mix mixtures of {test.subset}, "
         f"{benchmark.rate // 1000} kHz, {benchmark.mode}, clean",
-        "train_description": f"{source}, {corpus.train}, mixed on the fly",
+        "train_description": f"{source}, {corpus.train}",
     }

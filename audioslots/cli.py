@@ -280,6 +280,23 @@ def publish_reference(
     print(folder)
 
 
+@app.command("sizes")
+def count_sizes(
+    benchmark: Annotated[Path, typer.Argument(help="Its YAML file, such as config/libri2mix.yaml.")],
+    variant: Annotated[list[str], typer.Argument(help="Variants: the first by its parts, each as a whole.")],
+    readme: Annotated[Path | None, typer.Option(help="README whose table is replaced.")] = None,
+) -> None:
+    """Count a variant's parameters, multiply-accumulates and peak training memory, part by part; nothing is trained."""
+    from audioslots.reporting.reference import put
+    from audioslots.reporting.sizes import sizes
+    from audioslots.training.losses import Matched
+
+    table = sizes(benchmark, variant, Matched)
+    if readme is not None:
+        put(readme, benchmark.as_posix(), table.markdown().strip())
+    print(table.plain())
+
+
 def _torch_device(device: str) -> str:
     import torch
 

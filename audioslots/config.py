@@ -10,15 +10,31 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from audioslots.errors import InputError
 from audioslots.files import read_json
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+MODEL = Path(__file__).parent / "model"
+
+
+def kinds(part: str) -> list[str]:
+    """The kinds of a part of the model, ``encoders``, ``slots`` or ``decoders``: the files in its folder."""
+    return sorted(path.stem for path in (MODEL / part).glob("[!_]*.py"))
+
+
+def _known(part: str, kind: str) -> str:
+    known = kinds(part)
+    if kind not in known:
+        close = difflib.get_close_matches(kind, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"no such kind; {hint}expected one of {', '.join(known)}")
+    return kind
 
 
 class Section(BaseModel):
@@ -53,11 +69,11 @@ class Spectrogram(Section):
 class Encoder(Section):
     """From the mixture's spectrogram to features, a set of tokens."""
 
-    kind: Literal["resnet", "frames"] = hyper(
-        "resnet", "resnet: ResNet on the spectrogram; frames: each frame is one token", secondary="resnet"
+    kind: Annotated[str, AfterValidator(partial(_known, "encoders"))] = hyper(
+        "resnet", "resnet, cnn: on the spectrogram as an image; frames: each frame is one token", secondary="resnet"
     )
     blocks: tuple[Annotated[int, Field(ge=1)], ...] = hyper(
-        (3, 4, 6, 3), "residual blocks a stage (resnet)", secondary=(3, 4, 6, 3), min_length=1
+        (3, 4, 6, 3), "residual blocks (resnet) or convolutions (cnn) a stage", secondary=(3, 4, 6, 3), min_length=1
     )
     width: int = hyper(512, "features of a token", secondary=512, ge=8)
     layers: int = hyper(4, "Transformer layers", secondary=4, ge=0)
@@ -75,36 +91,59 @@ class Encoder(Section):
 
 
 class Slots(Section):
-    """Learned queries that cross-attend to the features; what they become are the source embeddings."""
+    """Learned queries that read the features; what they become are the source embeddings."""
 
+    kind: Annotated[str, AfterValidator(partial(_known, "slots"))] = hyper(
+        "queries", "queries: they cross-attend to the features; attention: slots compete for them", secondary="queries"
+    )
     count: int = hyper(2, "number of slots, at least the number of sources", ge=1)
-    layers: int = hyper(2, "layers of self-attention, cross-attention and MLP", ge=1)
+    layers: int = hyper(2, "layers of self-attention, cross-attention and MLP (queries)", ge=1)
+    iterations: int = hyper(3, "steps of slot attention, all of the same weights (attention)", ge=1, le=10)
 
 
 class Decoder(Section):
     """From one slot to one source's spectrogram; the same weights for every slot."""
 
-    kind: Literal["broadcast", "modulated"] = hyper(
+    kind: Annotated[str, AfterValidator(partial(_known, "decoders"))] = hyper(
         "broadcast",
-        "broadcast: an MLP on (slot, frequency, time) at every point; "
-        "modulated: the slot scales and shifts the encoder's features, Transformer layers follow (no bottleneck)",
+        "broadcast: an MLP at every point; broadcast_cnn: convolutions; frames: Transformer layers on frames; "
+        "modulated: the same on the encoder's features, scaled and shifted by the slot (no bottleneck)",
         paper="broadcast",
     )
-    width: int = hyper(512, "hidden units (broadcast)", ge=8)
-    layers: int = hyper(5, "hidden layers of the MLP (broadcast), Transformer layers (modulated)", secondary=5, ge=1)
-    output: Literal["magnitude", "mask"] = hyper(
+    width: int = hyper(512, "hidden units (broadcast) or channels (broadcast_cnn)", ge=8)
+    layers: int = hyper(5, "hidden layers, convolutions or Transformer layers", secondary=5, ge=1)
+    output: Literal["magnitude", "softmax", "sigmoid", "complex"] = hyper(
         "magnitude",
-        "magnitude: compressed magnitudes, with the mixture's phase; mask: a sigmoid mask on the mixture",
+        "magnitude: compressed magnitudes, with the mixture's phase; softmax, sigmoid, complex: a mask on the mixture",
         paper="magnitude",
     )
+
+
+class ConvTasNet(Section):
+    """Sizes of Conv-TasNet, a baseline; its ``paper`` is Luo and Mesgarani 2019, by whose letters the keys go."""
+
+    kernel: int = hyper(16, "window of the learned filters, samples (L)", paper=16, ge=2, multiple_of=2)
+    filters: int = hyper(512, "learned filters (N)", paper=512, ge=1)
+    features: int = hyper(128, "channels between blocks (B)", paper=128, ge=1)
+    hidden: int = hyper(512, "channels in a block (H)", paper=512, ge=1)
+    layers: int = hyper(8, "blocks a stack, each of twice the dilation (X)", paper=8, ge=1)
+    stacks: int = hyper(3, "stacks (R)", paper=3, ge=1)
 
 
 class Training(Section):
     """Optimisation. What is trained on is a pure function of (seed, step, item)."""
 
-    loss: Literal["magnitude", "si_sdr"] = hyper(
-        "magnitude", "magnitude: squared error of compressed magnitudes; si_sdr: negative SI-SDR", paper="magnitude"
+    loss: Literal["squared", "absolute", "si_sdr", "snr"] = hyper(
+        "squared",
+        "squared, absolute: error of compressed magnitudes; si_sdr: negative SI-SDR of waveforms; snr: negative SNR "
+        "of waveforms, which stops to count 30 dB above the noise",
+        secondary="squared",
     )
+    exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
+    order: Literal["matched", "fixed"] = hyper(
+        "matched", "matched: each source meets the slot that suits best; fixed: slot k meets source k", paper="matched"
+    )
+    unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
     mixing: Literal["dynamic", "static"] = hyper(
@@ -133,33 +172,47 @@ class Separation(Section):
 
     overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
     embedding_weight: float = hyper(0.5, "blind order: of the slots' likeness, against that of waveforms", ge=0)
+    longest_s: float = hyper(30.0, "chunk of a model that takes any length (conv_tasnet), seconds", gt=0)
 
 
 class Variant(Section):
     """One system to train: the model, its loss and its optimisation."""
 
     title: str = Field("", description="for tables; the name where empty")
+    model: Literal["audioslots", "conv_tasnet"] = hyper("audioslots", "conv_tasnet: the baseline", paper="audioslots")
     chunk_s: float = hyper(0.5, "chunk, seconds", secondary=0.5, gt=0, le=30)
     spectrogram: Spectrogram = Spectrogram()
     encoder: Encoder = Encoder()
     slots: Slots = Slots()
     decoder: Decoder = Decoder()
+    conv_tasnet: ConvTasNet = ConvTasNet()
     training: Training = Training()
     separation: Separation = Separation()
 
     @model_validator(mode="after")
-    def _tokens_suit_the_decoder(self) -> Self:
-        if self.decoder.kind == "modulated" and self.encoder.kind != "frames":
-            raise ValueError(f"decoder.kind modulated needs encoder.kind frames; found {self.encoder.kind}")
+    def _loss_suits_the_model(self) -> Self:
+        if self.model == "conv_tasnet" and self.training.loss not in ("si_sdr", "snr"):
+            loss = self.training.loss
+            raise ValueError(
+                f"training.loss {loss} needs a spectrogram, which conv_tasnet lacks; expected si_sdr or snr"
+            )
         return self
 
     @property
-    def ceiling(self) -> str:
-        """The oracle that bounds this kind of output."""
+    def ceiling(self) -> str | None:
+        """The oracle that bounds this kind of output; None where phase is estimated too."""
+        if self.model == "conv_tasnet" or self.decoder.output == "complex":
+            return None
         return "oracle-magnitude" if self.decoder.output == "magnitude" else "oracle-psm"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that decides the result: not the title, not how recordings are stitched, no section of another model."""
+        return self.model_dump(mode="json", exclude=NOT_IDENTITY | UNUSED[self.model])
 
 
 NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "test", "separation"}
+UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 
 
 class Resolved(Variant):
@@ -180,7 +233,7 @@ class Resolved(Variant):
     def _fits(self) -> Self:
         if self.slots.count < self.sources:
             raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
-        if self.chunk < self.spectrogram.window:
+        if self.model == "audioslots" and self.chunk < self.spectrogram.window:
             raise ValueError(
                 f"chunk_s {self.chunk_s} is {self.chunk} samples, shorter than spectrogram.window; "
                 f"expected at least {self.spectrogram.window} samples"
@@ -194,9 +247,8 @@ class Resolved(Variant):
 
     @property
     def identity(self) -> str:
-        """Hash of everything that decides the result. Where the data lie, titles and names do not."""
-        content = self.model_dump(mode="json", exclude=NOT_IDENTITY)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        """Hash of ``content``: where the data lie, titles and names do not count."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
 
     def document(self) -> dict[str, Any]:
         """The content of ``config.json``: all values, where each is from, the identity and the ceiling."""

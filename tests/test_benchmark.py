@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from audioslots.baselines.oracles import BASELINES as SYSTEMS
-from audioslots.benchmark import BASELINES, Benchmark, merge, read_benchmark, read_study, resolve, summary, variants
-from audioslots.config import Resolved, checked
+from audioslots.benchmark import BASELINES, Benchmark, members, read_benchmark, read_study, resolve, summary, variants
+from audioslots.config import checked
 from audioslots.errors import InputError
-from audioslots.model.audioslots import AudioSlots
-from audioslots.training.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
 STUDIES = sorted((ROOT / "ablations").glob("*.yaml"))
-SHRUNK = {"encoder": {"width": 16, "mlp": 16, "heads": 2}, "decoder": {"width": 16}}
 MADE: dict[str, Any] = {
     "name": "made",
     "title": "Made",
@@ -30,7 +26,6 @@ MADE: dict[str, Any] = {
     "corpus": {"kind": "synthesized", "validation": "dev-clean"},
     "test": {"subset": "test-clean"},
     "studies": ["first"],
-    "variant": {"encoder": {"kind": "frames"}},  # which the repository's own studies need
 }
 
 
@@ -79,31 +74,6 @@ def test_every_study_reads_and_is_run_by_a_benchmark(path: Path) -> None:
     assert path.stem in {name for config in CONFIGS for name in document(config)["studies"]}
 
 
-def every_variant() -> list[Any]:
-    found = {}
-    for path in CONFIGS:
-        benchmark = read_benchmark(document(path))
-        for name in variants(benchmark):
-            found[f"{path.stem}-{name}"] = resolve(benchmark, name, benchmark.seeds[0])
-    return [pytest.param(config, id=name) for name, config in found.items()]
-
-
-@pytest.mark.parametrize("config", every_variant())
-def test_every_variant_of_every_benchmark_trains_one_step(config: Resolved) -> None:
-    shrunk = merge(config.model_dump(), SHRUNK) | {"chunk_s": min(config.chunk_s, 0.25)}
-    config = checked(Resolved, shrunk, config.name)
-    torch.manual_seed(0)
-    model = AudioSlots(config, config.chunk)
-    sources = 0.1 * torch.randn(2, config.sources, config.chunk)
-    estimates = model(sources.sum(dim=1))
-    loss = LOSSES[config.training.loss](model, estimates, sources)
-    loss.backward()
-    assert torch.isfinite(loss)
-    without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
-    assert without == []
-    assert model.waveforms(estimates).shape == (2, config.slots.count, config.chunk)
-
-
 def test_schema_is_the_one_of_the_models() -> None:
     path = ROOT / "workflow" / "schemas" / "benchmark.schema.json"
     written = json.loads(path.read_text(encoding="utf-8"))
@@ -130,6 +100,24 @@ def test_from_follows_a_chain_of_studies(folder: Path) -> None:
     study(folder, "third", {"deepest": {"decoder": {"layers": 7}}}, start="second/deep")
     deepest = variants(made("third"), folder)["deepest"]
     assert (deepest.encoder.width, deepest.slots.layers, deepest.decoder.layers) == (1024, 4, 7)
+
+
+def test_the_benchmarks_own_delta_of_a_variant_wins(folder: Path) -> None:
+    overrides = {"wide": {"encoder": {"width": 256}, "training": {"steps": 7}}}
+    found = variants(made("first", "second", overrides=overrides), folder)
+    assert (found["wide"].encoder.width, found["wide"].training.steps, found["wide"].slots.layers) == (256, 7, 3)
+    assert found["plain"].training.steps == found["deep"].training.steps == 300_000
+
+
+def test_a_variant_that_is_its_studys_baseline_is_not_trained_twice(folder: Path) -> None:
+    axis = {"base": {}, "two": {"title": "Two", "slots": {"layers": 2}}, "three": {"slots": {"layers": 3}}}
+    study(folder, "axis", axis)
+    found, title = members(made("axis"), "axis", folder)
+    assert (list(found), title) == (["base", "three"], "Two")
+    found, title = members(made("axis", variant={"slots": {"layers": 3}}), "axis", folder)
+    assert (list(found), title) == (["base", "two"], "base")
+    found, _ = members(made("axis", overrides={"two": {"training": {"steps": 7}}}), "axis", folder)
+    assert set(found) == {"base", "two", "three"}
 
 
 def test_same_name_for_the_same_variant_is_one_run(folder: Path) -> None:
@@ -213,6 +201,12 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
         ({"seeds": []}, "seeds: "),
         ({"seeds": [1, 1]}, "seeds [1, 1] repeat"),
         ({"studies": ["outptu"]}, "did you mean 'output'?"),
+        ({"overrides": {"slots-33": {}}}, "overrides.slots-33: no such variant; did you mean 'slots-3'?"),
+        (
+            {"overrides": {"slots-3": {"slots": {"cuont": 3}}}},
+            "overrides.slots-3: slots.cuont: unknown key; did you mean 'count'?",
+        ),
+        ({"variant": {"decoder": {"kind": "broadcats"}}}, "did you mean 'broadcast'? expected one of broadcast, "),
         ({"baselines": ["oracle-imb"]}, "baselines.0: "),
         ({"corpus": {"kind": "synthesized"}}, "corpus: give either validation (a subset) or held_out_speakers"),
         ({"corpus": MADE["corpus"] | {"hours": float("inf")}}, "corpus.hours: "),
@@ -221,7 +215,7 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
     ],
 )
 def test_bad_benchmark_is_one_line_naming_file_and_key(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
-    (tmp_path / "made.yaml").write_text(yaml.safe_dump(MADE | {"studies": ["output"]} | wrong))
+    (tmp_path / "made.yaml").write_text(yaml.safe_dump(MADE | {"studies": ["slots"]} | wrong))
     with pytest.raises(InputError) as error:
         read_benchmark(tmp_path / "made.yaml")
     assert says in str(error.value)

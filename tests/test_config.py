@@ -32,8 +32,14 @@ OTHER = {
     "encoder.kernel": 3,
     "spectrogram.hop": 60,
     "spectrogram.exponent": 0.5,
-    "decoder.output": "mask",
+    "slots.kind": "attention",
+    "decoder.kind": "modulated",
+    "decoder.output": "sigmoid",
+    "model": "conv_tasnet",
     "training.loss": "si_sdr",
+    "training.exponent": 0.5,
+    "training.order": "fixed",
+    "training.unmatched": "free",
     "training.weight_decay": 0.01,
     "training.mixing": "static",
     "training.precision": "bf16-mixed",
@@ -65,8 +71,9 @@ def delta(key: str, value: Any) -> dict[str, Any]:
 
 def changed(key: str, value: Any) -> Resolved:
     """A variant with another value of one hyper-parameter."""
-    if key == "decoder.kind":  # modulates frames
-        return resolved(encoder={"kind": "frames"}, decoder={"kind": "modulated"})
+    if key == "model" or key.startswith("conv_tasnet."):
+        waveforms = resolved(model="conv_tasnet", training={"loss": "si_sdr"}).model_dump()
+        return checked(Resolved, merge(waveforms, delta(key, OTHER.get(key, 2 * value))), "config.json")
     if isinstance(value, bool):
         return resolved(**delta(key, not value))
     return resolved(**delta(key, OTHER[key] if key in OTHER else 2 * value or 0.1))
@@ -89,7 +96,7 @@ def test_every_hyper_parameter_has_one_word_of_provenance() -> None:
         ("encoder.blocks", [3, 4, 6, 3], "secondary"),
         ("encoder.blocks", [3, 4, 6], "ours"),
         ("decoder.output", "magnitude", "paper"),
-        ("decoder.output", "mask", "ours"),
+        ("decoder.output", "sigmoid", "ours"),
         ("training.clip", 5.0, "ours"),
     ],
 )
@@ -109,7 +116,7 @@ def test_provenance_word_changes_with_the_value_of_every_key_but_ours() -> None:
         ({"trainnig": {}}, "trainnig", "'training'"),
         ({"training": {"learning_rat": 1}}, "training.learning_rat", "'learning_rate'"),
         ({"encoder": {"widht": 16}}, "encoder.widht", "'width'"),
-        ({"slots": {"zzzzz": 2}}, "slots.zzzzz", "['count', 'layers']"),
+        ({"slots": {"zzzzz": 2}}, "slots.zzzzz", "['count', 'iterations', 'kind', 'layers']"),
     ],
 )
 def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
@@ -136,7 +143,20 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
         ({"encoder": {"kernel": 4}}, "encoder", "kernel 4 is even"),
         ({"encoder": {"blocks": []}}, "encoder", "blocks"),
         ({"encoder": {"blocks": [1, 0]}}, "encoder", "blocks"),
-        ({"encoder": {"kind": "resnet"}, "decoder": {"kind": "modulated"}}, "modulated", "frames"),
+        (
+            {"encoder": {"kind": "resnext"}},
+            "encoder.kind",
+            "did you mean 'resnet'? expected one of cnn, frames, resnet",
+        ),
+        ({"slots": {"kind": "banana"}}, "slots.kind", "no such kind; expected one of attention, queries"),
+        (
+            {"decoder": {"kind": "__init__"}},
+            "decoder.kind",
+            "expected one of broadcast, broadcast_cnn, frames, modulated",
+        ),
+        ({"decoder": {"output": "mask"}}, "decoder.output", "'sigmoid'"),
+        ({"model": "conv_tasnet"}, "training.loss", "squared needs a spectrogram, which conv_tasnet lacks"),
+        ({"slots": {"iterations": 0}}, "slots.iterations", "greater than or equal to 1"),
         ({"slots": {"count": 1}}, "slots.count", "expected >= 2"),
         ({"sources": 3}, "slots.count", "expected >= 3"),
         ({"training": {"steps": 0}}, "training.steps", "greater than or equal to 1"),
@@ -204,10 +224,11 @@ def test_identity_does_not_depend_on_how_a_value_was_written() -> None:
 
 
 def test_document_reads_back_as_the_same_variant(tmp_path: Path) -> None:
-    config = resolved(encoder={"blocks": [1, 2]}, decoder={"output": "mask"}, training={"learning_rate": 1 / 3})
+    config = resolved(encoder={"blocks": [1, 2]}, decoder={"output": "sigmoid"}, training={"learning_rate": 1 / 3})
     document = config.document()
     assert document["identity"] == config.identity
     assert document["ceiling"] == "oracle-psm" and resolved().document()["ceiling"] == "oracle-magnitude"
+    assert resolved(decoder={"output": "complex"}).ceiling is None
     assert document["provenance"]["decoder.output"] == "ours"
     write_json(tmp_path / "config.json", document)
     again = Resolved.read(tmp_path / "config.json")

@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
     "corpus": {"kind": "synthesized", "speakers": 12, "hours": 0.03, "validation": "dev-clean"},
     "test": {"subset": "test-clean", "count": 2},
     "baselines": ["mixture"],
-    "studies": ["output"],
+    "studies": ["audioslots"],
     "examples": 1,
     "device": "cpu",
     "variant": {
@@ -40,8 +40,15 @@ TINY: dict[str, Any] = {
         "spectrogram": {"window": 128, "hop": 64},
         "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
         "slots": {"layers": 1},
-        "decoder": {"width": 16, "layers": 1},
-        "training": {"steps": 4, "batch": 2, "validate_every": 2, "validation_mixtures": 2, "checkpoint_every": 1},
+        "decoder": {"kind": "modulated", "output": "sigmoid", "width": 16, "layers": 1},
+        "training": {
+            "loss": "si_sdr",
+            "steps": 4,
+            "batch": 2,
+            "validate_every": 2,
+            "validation_mixtures": 2,
+            "checkpoint_every": 1,
+        },
     },
 }
 FINISHED = "Nothing to be done"
@@ -199,9 +206,9 @@ def test_bad_config_ends_with_one_line_and_status_2(tmp_path: Path, wrong: dict[
 def test_one_command_makes_everything_and_again_does_nothing(finished: Path) -> None:
     results = finished / "results" / "tiny"
     scores = pd.read_parquet(results / "scores.parquet")
-    assert set(scores["variant"]) == {"mixture", "magnitude", "mask"}
+    assert set(scores["variant"]) == {"mixture", "audioslots", "audioslots-paper"}
     assert len(scores) == 2 * 2 * (1 + 2 * 2)  # mixtures, sources, and for the two variants two ways of stitching
-    for variant in ("magnitude", "mask"):
+    for variant in ("audioslots", "audioslots-paper"):
         run = results / "runs" / variant / "seed0"
         made = {"config.json", "system.json", "history.csv", "model.safetensors", "scores.parquet", "evaluation.json"}
         assert made <= {path.name for path in run.iterdir()}
@@ -228,24 +235,24 @@ def test_white_space_in_a_rule_repeats_nothing(finished: Path, tmp_path: Path) -
 def test_changed_variant_is_trained_anew_and_no_other(finished: Path, tmp_path: Path) -> None:
     copy, folder = clone(tmp_path / "clone"), tmp_path / "work"
     shutil.copytree(finished, folder)
-    study = copy / "ablations" / "output.yaml"
+    study = copy / "ablations" / "audioslots.yaml"
     content = yaml.safe_load(study.read_text())
-    content["variants"]["mask"].setdefault("training", {})["steps"] = 5
+    content["variants"]["audioslots-paper"].setdefault("training", {})["steps"] = 5
     study.write_text(yaml.safe_dump(content, sort_keys=False))
 
     plan = snakemake(folder, "--dry-run", "--configfile", "tiny.yaml", root=copy)
     assert planned(plan.stdout) == {"resolve": 1, "train": 1, "evaluate": 1, "report": 1, "all": 1}, plan.stdout[
         -REPORT:
     ]
-    assert "variant=mask" in plan.stdout and "variant=magnitude" not in plan.stdout
+    assert "variant=audioslots-paper" in plan.stdout and "variant=audioslots," not in plan.stdout
 
     run = snakemake(folder, "--configfile", "tiny.yaml", root=copy)
     assert run.returncode == 0, run.stdout[-REPORT:]
     steps = {
         variant: json.loads((folder / f"results/tiny/runs/{variant}/seed0/system.json").read_text())["steps"]
-        for variant in ("magnitude", "mask")
+        for variant in ("audioslots", "audioslots-paper")
     }
-    assert steps == {"magnitude": 4, "mask": 5}
+    assert steps == {"audioslots": 4, "audioslots-paper": 5}
 
 
 @pytest.mark.slow
@@ -254,7 +261,7 @@ def test_interrupted_training_goes_on_by_the_same_command(finished: Path, tmp_pa
     shutil.copytree(finished, folder)
     training = TINY["variant"]["training"] | {"steps": 400, "checkpoint_every": 5, "validate_every": 400}
     config = write_config(folder / "tiny.yaml", seeds=[7], variant=TINY["variant"] | {"training": training})
-    run = folder / "results" / "tiny" / "runs" / "magnitude" / "seed7"
+    run = folder / "results" / "tiny" / "runs" / "audioslots" / "seed7"
     target = str((run / "model.safetensors").relative_to(folder))
     arguments = [target, "--configfile", str(config)]
 

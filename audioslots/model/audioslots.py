@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor, nn
 
 from audioslots import config
-from audioslots.model.decoders import DECODERS
-from audioslots.model.encoder import ENCODERS
-from audioslots.model.slots import LearnedQueries
+from audioslots.model.estimates import Estimates, level_of
+from audioslots.model.outputs import OUTPUTS, compress
+from audioslots.model.parts import Shape, part
 from audioslots.model.spectrogram import STFT
 
 TINY = 1e-8
-
-
-class Estimates(NamedTuple):
-    """What the model says of a batch of chunks; K slots in no particular order.
-
-    Attributes:
-        compressed: (B, K, F, N) magnitudes to the power of ``exponent``, at the model's level.
-        spectra: (B, K, F, N) complex, with the mixture's phase, at the model's level.
-        slots: (B, K, W) source embeddings.
-        level: (B, 1) what the mixture was divided by.
-    """
-
-    compressed: Tensor
-    spectra: Tensor
-    slots: Tensor
-    level: Tensor
 
 
 class AudioSlots(nn.Module):
@@ -46,12 +28,13 @@ class AudioSlots(nn.Module):
         super().__init__()
         self.samples = samples
         self.exponent = variant.spectrogram.exponent
-        self.output = variant.decoder.output
+        self.output = OUTPUTS[variant.decoder.output]
         self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
         bins, frames = self.stft.bins, self.stft.frames(samples)
-        self.encoder = ENCODERS[variant.encoder.kind](variant.encoder, bins, frames)
-        self.slots = LearnedQueries(variant.slots, variant.encoder)
-        self.decoder = DECODERS[variant.decoder.kind](variant, bins, frames)
+        self.encoder = part("encoders", variant.encoder.kind)(variant.encoder, bins, frames)
+        self.slots = part("slots", variant.slots.kind)(variant.slots, variant.encoder)
+        shape = Shape(bins, frames, self.output.channels, self.encoder.grid)
+        self.decoder = part("decoders", variant.decoder.kind)(variant, shape)
 
     def forward(self, mixture: Tensor) -> Estimates:
         """Mixtures (B, T) -> estimates of K sources each.
@@ -61,28 +44,13 @@ class AudioSlots(nn.Module):
         """
         if mixture.shape[-1] != self.samples:
             raise ValueError(f"mixture has {mixture.shape[-1]} samples; expected a chunk of {self.samples}")
-        level = mixture.square().mean(dim=-1, keepdim=True).sqrt() + TINY
+        level = level_of(mixture)
         spectrum = self.stft(mixture / level)  # (B, F, N)
-        magnitude = spectrum.abs()
-        tokens = self.encoder(standardise(self.compress(magnitude)))
+        tokens = self.encoder(standardise(compress(spectrum.abs(), self.exponent)))
         slots = self.slots(tokens)
-        maps = self.decoder(slots, tokens)  # (B, K, F, N)
-        if self.output == "magnitude":
-            compressed = nn.functional.softplus(maps)
-            phase = spectrum / (magnitude + TINY)
-            spectra = compressed ** (1 / self.exponent) * phase[:, None]
-        else:
-            spectra = maps.sigmoid() * spectrum[:, None]
-            compressed = self.compress(spectra.abs())
-        return Estimates(compressed, spectra, slots, level)
-
-    def compress(self, magnitude: Tensor) -> Tensor:
-        """Magnitudes to the power of ``exponent``, with a gradient that stays finite at zero."""
-        return (magnitude + TINY) ** self.exponent
-
-    def waveforms(self, estimates: Estimates) -> Tensor:
-        """Estimates -> waveforms (B, K, T), at the mixture's level."""
-        return self.stft.inverse(estimates.spectra, self.samples) * estimates.level[:, None]
+        compressed, spectra = self.output.read(self.decoder(slots, tokens), spectrum, self.exponent)
+        waveforms = self.stft.inverse(spectra, self.samples) * level[:, None]
+        return Estimates(waveforms, level, compressed, slots)
 
 
 def standardise(spectrogram: Tensor) -> Tensor:

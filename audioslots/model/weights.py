@@ -7,21 +7,30 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import written_aside
 from audioslots.model.audioslots import AudioSlots
+from audioslots.model.conv_tasnet import ConvTasNet
+
+MODELS: dict[str, type[nn.Module]] = {"audioslots": AudioSlots, "conv_tasnet": ConvTasNet}
 
 
-def save_model(path: Path, model: AudioSlots, config: Resolved) -> None:
+def build(config: Resolved) -> nn.Module:
+    """The model of a resolved variant, its weights drawn anew: mixtures (B, T) -> ``Estimates``."""
+    return MODELS[config.model](config, config.chunk)
+
+
+def save_model(path: Path, model: nn.Module, config: Resolved) -> None:
     """Write the weights as safetensors, with the config in the header."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_aside(path) as aside:
         save_file(weights, aside, metadata={"config": json.dumps(config.document(), sort_keys=True)})
 
 
-def load_model(path: Path) -> tuple[AudioSlots, Resolved]:
+def load_model(path: Path) -> tuple[nn.Module, Resolved]:
     """Load a model from a run folder or from one safetensors file, ready to separate.
 
     Raises:
@@ -41,7 +50,7 @@ def load_model(path: Path) -> tuple[AudioSlots, Resolved]:
         raise InputError(f"{file}: its header has no config; expected a model written by `audioslots train`")
     try:
         config = Resolved.of(json.loads(header["config"]), str(file))
-        model = AudioSlots(config, config.chunk)
+        model = build(config)
         model.load_state_dict(weights)
     except (json.JSONDecodeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -70,13 +70,22 @@ def show(readme: Path, folder: Path) -> None:
     Raises:
         InputError: the README lacks the marks.
     """
-    begin = BEGIN.format(folder.relative_to(readme.parent).as_posix())
+    put(readme, folder.relative_to(readme.parent).as_posix(), shown(folder))
+
+
+def put(readme: Path, source: str, content: str) -> None:
+    """Put what was generated from ``source`` between its marks in the README.
+
+    Raises:
+        InputError: the README lacks the marks.
+    """
+    begin = BEGIN.format(source)
     text = readme.read_text(encoding="utf-8")
     before, mark, rest = text.partition(begin)
     _, end, after = rest.partition(END)
     if not mark or not end:
         raise InputError(f"{readme}: no {begin!r} followed by {END!r}; expected the marks of the generated table")
-    write_text(readme, f"{before}{begin}\n{shown(folder)}\n{end}{after}")
+    write_text(readme, f"{before}{begin}\n{content}\n{end}{after}")
 
 
 def shown(folder: Path) -> str:

@@ -9,12 +9,11 @@ import numpy as np
 import soundfile
 import torch
 from scipy.signal import resample_poly
-from torch import Tensor
+from torch import Tensor, nn
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import written_aside
-from audioslots.model.audioslots import AudioSlots
 from audioslots.model.weights import load_model
 from audioslots.separation.chunking import cut, hop_of
 from audioslots.separation.stitching import stitch
@@ -31,7 +30,7 @@ class Separator:
         config: the resolved variant it was trained as.
     """
 
-    model: AudioSlots
+    model: nn.Module
     config: Resolved
 
     @classmethod
@@ -67,20 +66,25 @@ class Separator:
             references: (S, T) true sources, for oracle order besides.
 
         Returns:
-            (K, T) estimates in blind order, and in oracle order where references are given.
+            (S, T) estimates in blind order, the loudest where there are more slots than sources; and (S, T) in oracle
+            order where references are given.
         """
-        chunk = self.config.chunk
-        hop = hop_of(chunk, self.config.separation.overlap)
-        pieces = cut(mixture, chunk, hop)  # (C, chunk)
+        settings, chunk, samples = self.config.separation, self.config.chunk, mixture.shape[-1]
+        if self.config.model == "conv_tasnet":  # it takes any length
+            chunk = min(samples, round(settings.longest_s * self.rate))
+        hop = hop_of(chunk, settings.overlap)
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            batches = pieces.split(max(1, int(BATCH_S / self.config.chunk_s)))
+            batches = cut(mixture, chunk, hop).split(max(1, int(BATCH_S * self.rate / chunk)))
             separated = [self.model(batch.to(device)) for batch in batches]
-            chunks = torch.cat([self.model.waveforms(part).cpu() for part in separated])  # (C, K, chunk)
-            embeddings = torch.cat([part.slots.cpu() for part in separated])  # (C, K, W)
-        samples = mixture.shape[-1]
-        blind = stitch(chunks, hop, samples, None, embeddings, self.config.separation.embedding_weight)
-        return blind, None if references is None else stitch(chunks, hop, samples, references)
+        chunks = torch.cat([part.waveforms.cpu() for part in separated])  # (C, K, chunk)
+        slots = [part.slots.cpu() for part in separated if part.slots is not None]
+        embeddings = torch.cat(slots) if slots else None  # (C, K, W)
+        blind = stitch(chunks, hop, samples, None, embeddings, settings.embedding_weight)
+        blind = blind[loudest(blind, self.config.sources)]
+        if references is None:
+            return blind, None
+        return blind, stitch(chunks, hop, samples, references)[: len(references)]
 
     def separate(self, mixture: np.ndarray, sources: np.ndarray) -> dict[str, np.ndarray]:
         """Estimates (K, T) by stitching, ``blind`` and ``oracle``, of a mixture (T,) with known sources (S, T)."""
@@ -89,11 +93,15 @@ class Separator:
         return {"blind": blind.numpy(), "oracle": oracle.numpy()}
 
 
+def loudest(estimates: Tensor, count: int) -> Tensor:
+    """Which ``count`` of the estimates (K, T) have the most energy, in their order."""
+    return estimates.square().sum(dim=-1).argsort(descending=True, stable=True)[:count].sort().values
+
+
 def separate_file(separator: Separator, audio: Path, out: Path) -> list[Path]:
     """Separate one audio file of any rate; several channels are averaged to one.
 
     Writes ``<stem>_s1.wav`` ... at the file's own rate and level, 16-bit; what would clip is scaled down together.
-    Where the model has more slots than sources, the loudest are kept.
 
     Returns:
         The files written.
@@ -114,8 +122,7 @@ def separate_file(separator: Separator, audio: Path, out: Path) -> list[Path]:
     if rate != separator.rate:
         mixture = resample_poly(mixture, separator.rate, rate)
     blind, _ = separator.estimates(torch.from_numpy(np.ascontiguousarray(mixture, dtype=np.float32)))
-    loudest = blind.square().sum(dim=-1).argsort(descending=True, stable=True)[: separator.config.sources]
-    estimates = blind[loudest.sort().values].numpy()
+    estimates = blind.numpy()
     if rate != separator.rate:
         estimates = resample_poly(estimates, rate, separator.rate, axis=-1)
     estimates = estimates[:, : len(samples)]

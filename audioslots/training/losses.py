@@ -1,15 +1,22 @@
-"""Losses: matched to the sources without regard to order, unmatched slots matched to silence."""
+"""Losses: what a slot costs as the estimate of a source, and the sum of it over the slots once they are matched."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable
+from typing import NamedTuple
 
-from audioslots.model.audioslots import AudioSlots, Estimates
+import torch
+from torch import Tensor, nn
+
+from audioslots.config import Variant
+from audioslots.model.estimates import Estimates
+from audioslots.model.outputs import compress
+from audioslots.model.spectrogram import STFT
 from audioslots.training.matching import match, unmatched
 
 TINY = 1e-8
-SILENCE_WEIGHT = 10.0  # dB charged to an unmatched slot that holds the whole mixture's energy (SI-SDR loss)
+SNR_LIMIT = 1e-3  # of the reference's energy: an error below it, an SNR above 30 dB, earns nothing more
+SILENCE_WEIGHT = 10.0  # dB charged to an unmatched slot that holds the whole mixture's energy (SI-SDR)
 
 
 def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
@@ -30,48 +37,81 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     return 10 * torch.log10((target.square().sum(dim=-1) + TINY) / (noise.square().sum(dim=-1) + TINY))
 
 
-def magnitude_loss(model: AudioSlots, estimates: Estimates, sources: Tensor) -> Tensor:
-    """Mean squared error of compressed magnitudes over all slots; the paper's kind of loss.
+def snr(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Thresholded signal-to-noise ratio, dB, at most 30 (Wisdom et al. 2020, MixIT, equation 2).
+
+    Args and shapes as ``si_sdr``; a silent reference gives a large negative number.
+    """
+    energy = reference.square().sum(dim=-1) + TINY
+    noise = (estimate - reference).square().sum(dim=-1)
+    return 10 * torch.log10(energy / (noise + SNR_LIMIT * energy))
+
+
+def energy_db(estimate: Tensor) -> Tensor:
+    """Cost of energy where there should be none, dB above -30 of a mixture at unit level (Wisdom et al. 2021, FUSS)."""
+    return 10 * torch.log10(estimate.square().mean(dim=-1) / SNR_LIMIT + 1)
+
+
+class Loss(NamedTuple):
+    """A kind of loss.
+
+    Attributes:
+        spectral: it compares compressed magnitudes (..., F, N); else waveforms (..., T) at unit level of the mixture.
+        cost: of an estimate for a reference, (...) of both broadcast.
+        silence: cost of an estimate that no source is matched to.
+    """
+
+    spectral: bool
+    cost: Callable[[Tensor, Tensor], Tensor]
+    silence: Callable[[Tensor], Tensor]
+
+
+LOSSES = {
+    "squared": Loss(True, lambda a, b: (a - b).square().mean((-2, -1)), lambda a: a.square().mean((-2, -1))),
+    "absolute": Loss(True, lambda a, b: (a - b).abs().mean((-2, -1)), lambda a: a.abs().mean((-2, -1))),
+    "si_sdr": Loss(False, lambda a, b: -si_sdr(a, b), lambda a: SILENCE_WEIGHT * a.square().mean(-1)),
+    "snr": Loss(False, lambda a, b: -snr(a, b), energy_db),
+}
+
+
+class Matched(nn.Module):
+    """Mean cost of the slots, each matched to a source or to silence so that the sum over all slots is least.
 
     Args:
-        model: for its spectrogram.
-        estimates: of a batch, K slots.
-        sources: (B, S, T) references, S <= K.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ValueError: fewer slots than sources.
+        variant: kind of loss, exponent of its magnitudes, ``order`` and ``unmatched``; the spectrogram.
     """
-    if estimates.compressed.shape[1] < sources.shape[1]:
-        raise ValueError(f"{estimates.compressed.shape[1]} slots for {sources.shape[1]} sources; expected as many")
-    references = model.compress(model.stft(sources / estimates.level[:, None]).abs())  # (B, S, F, N)
-    slots = estimates.compressed.shape[1]
-    silence = references.new_zeros(len(references), slots - references.shape[1], *references.shape[2:])
-    references = torch.cat([references, silence], dim=1)  # (B, K, F, N)
-    # |a - b|^2 = |a|^2 - 2ab + |b|^2 needs no (B, K, K, F, N) tensor
-    a, b = references.flatten(2), estimates.compressed.flatten(2)
-    cost = a.square().sum(-1)[:, :, None] - 2 * a @ b.transpose(1, 2) + b.square().sum(-1)[:, None]
-    order = match(cost)[..., None].expand(-1, -1, b.shape[-1])
-    return (b.gather(1, order) - a).square().mean()
 
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.settings, self.kind = variant.training, LOSSES[variant.training.loss]
+        self.exponent = variant.spectrogram.exponent
+        self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
 
-def si_sdr_loss(model: AudioSlots, estimates: Estimates, sources: Tensor) -> Tensor:
-    """Negative SI-SDR of the matched waveforms, dB; an unmatched slot pays for its share of the mixture's energy.
+    def forward(self, estimates: Estimates, sources: Tensor) -> Tensor:
+        """Estimates of K slots and sources (B, S, T), S <= K -> scalar.
 
-    Args and return value as ``magnitude_loss``.
-    """
-    waveforms = model.waveforms(estimates) / estimates.level[:, None]  # (B, K, T)
-    sources = sources / estimates.level[:, None]
-    ratios = si_sdr(waveforms[:, None], sources[:, :, None])  # (B, S, K)
-    matched = match(-ratios)
-    loss = -ratios.gather(2, matched[..., None]).mean()
-    slots = waveforms.shape[1]
-    if slots > sources.shape[1]:
-        energy = waveforms.square().mean(dim=-1)  # relative to the mixture's, which is 1
-        loss = loss + SILENCE_WEIGHT * energy[unmatched(matched, slots)].mean()
-    return loss
+        Raises:
+            ValueError: fewer slots than sources, or a loss of magnitudes for a model without a spectrogram.
+        """
+        signals, references = self.compared(estimates, sources / estimates.level[:, None])
+        costs = self.kind.cost(signals[:, None], references[:, :, None])  # (B, S, K)
+        batch, count, slots = costs.shape
+        silent = slots > count and self.settings.unmatched == "silence"
+        silence = self.kind.silence(signals) if silent else costs.new_zeros(batch, slots)  # (B, K)
+        if self.settings.order == "fixed":
+            matched = torch.arange(count, device=costs.device).expand(batch, -1)
+        else:  # a source that takes a slot saves that slot's cost of silence
+            matched = match(costs - silence[:, None])
+        total = costs.gather(2, matched[..., None]).sum() + (silence * unmatched(matched, slots)).sum()
+        return total / (batch * (slots if silent else count))
 
-
-LOSSES = {"magnitude": magnitude_loss, "si_sdr": si_sdr_loss}
+    def compared(self, estimates: Estimates, sources: Tensor) -> tuple[Tensor, Tensor]:
+        """What the loss compares, of slots (B, K, ...) and of sources (B, S, ...), at unit level of the mixture."""
+        if not self.kind.spectral:
+            return estimates.waveforms / estimates.level[:, None], sources
+        if estimates.compressed is None:
+            raise ValueError(f"loss {self.settings.loss} of a model without a spectrogram; expected si_sdr or snr")
+        signals = estimates.compressed
+        if self.settings.exponent != self.exponent:
+            signals = signals ** (self.settings.exponent / self.exponent)
+        return signals, compress(self.stft(sources).abs(), self.settings.exponent)

@@ -9,7 +9,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-EXHAUSTIVE = 3  # up to so many slots all assignments are tried, on the device; above, SciPy's Hungarian method
+EXHAUSTIVE = 3  # up to so many slots all assignments are tried, on the device, and so for two sources of any number;
+# beyond, SciPy's Hungarian method, on the host
 
 
 def match(cost: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def match(cost: Tensor) -> Tensor:
     if slots < sources:
         raise ValueError(f"{slots} slots for {sources} sources; expected at least as many slots as sources")
     cost = cost.detach()
-    if slots <= EXHAUSTIVE:
+    if slots <= EXHAUSTIVE or sources <= 2:
         assignments = torch.tensor(list(permutations(range(slots), sources)), device=cost.device)  # (P, S)
         rows = torch.arange(sources, device=cost.device)
         totals = cost[:, rows, assignments].sum(dim=-1)  # (B, P)

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from audioslots import __version__
 from audioslots.config import Resolved
 from audioslots.data.packing import Speech
-from audioslots.model.audioslots import AudioSlots
 
 PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
 
 
-def describe(config: Resolved, model: AudioSlots, speech: Speech, device: torch.device) -> dict[str, Any]:
+def describe(config: Resolved, model: nn.Module, speech: Speech, device: torch.device) -> dict[str, Any]:
     """Versions and machine of a finished run, and what its costs are by construction."""
     settings = config.training
     return {
@@ -32,7 +32,8 @@ def describe(config: Resolved, model: AudioSlots, speech: Speech, device: torch.
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "macs_per_second": multiply_accumulates(model) / config.chunk_s,
+        "macs_per_second": multiply_accumulates(model, config.chunk) / config.chunk_s,
+        "slots": config.slots.count,
         "steps": settings.steps,
         "train_subset": speech.subset,
         "train_hours": round(speech.hours, 4),
@@ -41,12 +42,12 @@ def describe(config: Resolved, model: AudioSlots, speech: Speech, device: torch.
     }
 
 
-def multiply_accumulates(model: AudioSlots) -> int:
+def multiply_accumulates(model: nn.Module, samples: int) -> int:
     """Multiply-accumulates of separating one chunk: matrix products, convolutions and attention, no STFT."""
     device = next(model.parameters()).device
     counter = FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), counter:  # the fused kernels are not counted on every device
-        model(torch.zeros(1, model.samples, device=device))
+        model(torch.zeros(1, samples, device=device))
     return counter.get_total_flops() // 2
 
 

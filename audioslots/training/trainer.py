@@ -24,14 +24,14 @@ from audioslots.data.packing import Speech
 from audioslots.data.static import StaticMixer
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import write_json, written_aside
-from audioslots.model.audioslots import AudioSlots
-from audioslots.model.weights import save_model
+from audioslots.model.weights import build, save_model
 from audioslots.training.checkpoint import load_state, save_state
-from audioslots.training.losses import LOSSES, si_sdr
+from audioslots.training.losses import Matched, si_sdr
 from audioslots.training.matching import match
 from audioslots.training.system import describe, peak_memory
 
 VALIDATION_SEED = 2**32  # beyond any run's seed: all runs are validated on the same mixtures
+OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
 LOG_EVERY = 20  # steps averaged to one row of history.csv
 
 
@@ -46,7 +46,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def log(self, learning_rate: float, audio_s: float, validation: float) -> None:
+    def log(self, learning_rate: float, audio_s: float, validation: float, occupied: float) -> None:
         """Close one row of history: the mean loss since the last, and how fast it went."""
         before = self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
         rate = audio_s * (self.step - before["step"]) / max(self.seconds - before["seconds"], 1e-9)
@@ -58,6 +58,7 @@ class Progress:
                 "seconds": round(self.seconds, 3),
                 "audio_seconds_per_second": round(rate, 2),
                 "validation_si_sdri_db": validation,
+                "occupied_slots": occupied,
             }
         )
         self.losses = []
@@ -85,7 +86,8 @@ class Trainer:
         self.mixer = training_mixer(config, self.speech)
         validation = Mixer(held_out, config.sources, config.chunk, VALIDATION_SEED)
         self.validation = torch.from_numpy(validation.batch(0, self.settings.validation_mixtures))
-        model = AudioSlots(config, config.chunk)
+        model = build(config)
+        self.loss = Matched(config).to(self.fabric.device)
         optimiser = torch.optim.AdamW(
             model.parameters(),
             lr=self.settings.learning_rate,
@@ -121,11 +123,11 @@ class Trainer:
                 bar.update()
                 last = progress.step == settings.steps
                 if last or progress.step % settings.validate_every == 0:
-                    score = self.validate()
-                    progress.log(learning_rate, settings.batch * self.config.chunk_s, score)
+                    score, occupied = self.validate()
+                    progress.log(learning_rate, settings.batch * self.config.chunk_s, score, occupied)
                     bar.set_postfix(validation=f"{score:+.2f} dB")
                 elif progress.step % LOG_EVERY == 0:
-                    progress.log(learning_rate, settings.batch * self.config.chunk_s, math.nan)
+                    progress.log(learning_rate, settings.batch * self.config.chunk_s, math.nan, math.nan)
                 if last or stop or progress.step % settings.checkpoint_every == 0:
                     self.save()
                 if stop and not last:
@@ -140,7 +142,7 @@ class Trainer:
         learning_rate = rate_at(progress.step, settings.learning_rate, settings.warmup, settings.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        loss = LOSSES[settings.loss](self.model.module, self.model(sources.sum(dim=1)), sources)
+        loss = self.loss(self.model(sources.sum(dim=1)), sources)
         if not torch.isfinite(loss):
             raise InputError(
                 f"{self.out}: the loss of step {progress.step}, seed {self.config.seed}, is {loss.item()}; expected a "
@@ -155,19 +157,23 @@ class Trainer:
         return learning_rate
 
     @torch.no_grad()
-    def validate(self) -> float:
-        """Mean SI-SDRi, dB, on single chunks of held-out speakers, each slot given to its best source."""
+    def validate(self) -> tuple[float, float]:
+        """Mean SI-SDRi, dB, and occupied slots, on single chunks of held-out speakers.
+
+        Each source is given the slot that suits it best.
+        """
         self.model.eval()
-        improvements = []
+        improvements, occupied = [], []
         for sources in self.validation.split(self.settings.batch):
             sources = self.fabric.to_device(sources)
             mixture = sources.sum(dim=1)
-            estimates = self.model.module.waveforms(self.model(mixture))
-            ratios = si_sdr(estimates[:, None], sources[:, :, None])  # (B, S, K)
+            waveforms = self.model(mixture).waveforms
+            ratios = si_sdr(waveforms[:, None], sources[:, :, None])  # (B, S, K)
             matched = ratios.gather(2, match(-ratios)[..., None]).squeeze(-1)
             improvements.append(matched - si_sdr(mixture[:, None], sources))
+            occupied.append(occupancy(waveforms, mixture))
         self.model.train()
-        return float(torch.cat(improvements).mean())
+        return float(torch.cat(improvements).mean()), float(torch.cat(occupied).mean())
 
     def save(self) -> None:
         """Write the checkpoint, and the history so far for who looks in on a long run."""
@@ -192,11 +198,18 @@ class Trainer:
         measured = {
             "wall_s": round(progress.seconds, 3),
             "peak_memory_bytes": progress.peak_memory_bytes,
+            "occupied_slots": progress.history[-1]["occupied_slots"],
             "commit": progress.commit,
             "command": command,
         }
         described = describe(self.config, self.model.module, self.speech, self.fabric.device)
         write_json(self.out / "system.json", described | measured)
+
+
+def occupancy(waveforms: Tensor, mixture: Tensor) -> Tensor:
+    """How many of the slots (B, K, T) hold more energy than -20 dB of the mixture (B, T)'s: (B,)."""
+    energy = waveforms.square().sum(dim=-1)
+    return (energy > OCCUPIED * mixture.square().sum(dim=-1, keepdim=True)).sum(dim=-1).float()
 
 
 def open_speech(config: Resolved) -> tuple[Speech, Speech]:

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from audioslots import config
-from audioslots.model.decoders import DECODERS, BroadcastDecoder
-from audioslots.model.encoder import ENCODERS
-from audioslots.model.slots import LearnedQueries
+from audioslots.config import kinds
+from audioslots.model.parts import CLASSES, Shape, part
 from audioslots.model.spectrogram import STFT
 from audioslots.model.transformer import Attention, Layer, sinusoids
 
@@ -30,10 +29,23 @@ def variant(**sections: dict) -> config.Variant:
     encoder = {"kind": "frames", "blocks": (1, 1), "width": WIDTH, "layers": 1, "heads": 2, "mlp": 24, "kernel": 3}
     document: dict[str, Any] = {
         "encoder": encoder,
-        "slots": {"count": 3, "layers": 1},
+        "slots": {"count": 3, "layers": 2},
         "decoder": {"width": 12, "layers": 2},
     }
     return config.Variant.model_validate({key: document.get(key, {}) | sections.get(key, {}) for key in document})
+
+
+def encoder_of(kind: str, bins: int = BINS, frames: int = FRAMES, **values: Any) -> Any:
+    return part("encoders", kind)(variant(encoder=values).encoder, bins, frames).double()
+
+
+def decoder_of(kind: str, channels: int = 1, grid: tuple[int, int] = (1, FRAMES), **values: Any) -> Any:
+    return part("decoders", kind)(variant(decoder=values), Shape(BINS, FRAMES, channels, grid)).double()
+
+
+def slots_of(kind: str, **values: Any) -> Any:
+    sizes = variant(slots=values)
+    return part("slots", kind)(sizes.slots, sizes.encoder).double()
 
 
 @few
@@ -106,68 +118,117 @@ def test_sinusoids_tell_positions_apart(width: int) -> None:
     assert torch.allclose(table[:, 0], torch.arange(200).sin(), atol=1e-4)
 
 
+@pytest.mark.parametrize("folder", CLASSES)
+def test_every_file_of_a_part_is_a_kind_with_its_class(folder: str) -> None:
+    assert len(kinds(folder)) > 1
+    for kind in kinds(folder):
+        assert issubclass(part(folder, kind), torch.nn.Module)
+
+
 @pytest.mark.parametrize(("bins", "frames"), [(17, 9), (16, 8), (33, 31)])
 @pytest.mark.parametrize("blocks", [(1,), (1, 1), (1, 2, 1)])
-def test_the_resnet_gives_one_token_for_every_point_that_is_left(bins: int, frames: int, blocks: tuple) -> None:
-    encoder = ENCODERS["resnet"](variant(encoder={"blocks": blocks}).encoder, bins, frames).double()
-    halvings = len(blocks)
-    height, length = -(-bins // 2**halvings), -(-frames // 2**halvings)
+@pytest.mark.parametrize("kind", kinds("encoders"))
+def test_an_encoder_gives_one_token_for_every_point_of_its_grid(
+    kind: str, bins: int, frames: int, blocks: tuple
+) -> None:
+    encoder = encoder_of(kind, bins, frames, blocks=blocks)
+    height, length = encoder.grid
     assert encoder(noise(2, bins, frames)).shape == (2, height * length, WIDTH)
+    halved = 2 ** len(blocks)
+    assert encoder.grid == ((1, frames) if kind == "frames" else (-(-bins // halved), -(-frames // halved)))
 
 
 def test_the_papers_resnet_has_the_33_convolutions_and_channels_of_resnet_34() -> None:
-    encoder = ENCODERS["resnet"](config.Encoder(layers=0), 257, 64)
+    encoder = part("encoders", "resnet")(config.Encoder(layers=0), 257, 64)
     threes = [m for m in encoder.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)]
     assert len(threes) == 2 * (3 + 4 + 6 + 3)
     assert sorted({m.out_channels for m in threes}) == [64, 128, 256, 512]
 
 
-def test_the_frames_encoder_gives_one_token_a_frame() -> None:
-    encoder = ENCODERS["frames"](variant().encoder, BINS, FRAMES).double()
-    assert encoder(noise(2, BINS, FRAMES)).shape == (2, FRAMES, WIDTH)
-
-
-@pytest.mark.parametrize("kind", sorted(ENCODERS))
+@pytest.mark.parametrize("kind", kinds("encoders"))
 def test_an_encoder_tells_times_apart(kind: str) -> None:
-    encoder = ENCODERS[kind](variant(encoder={"kernel": 0}).encoder, BINS, FRAMES).double()
-    spectrogram = noise(1, BINS, 1).expand(-1, -1, FRAMES)
-    tokens = encoder(spectrogram)
+    encoder = encoder_of(kind, kernel=0)
+    tokens = encoder(noise(1, BINS, 1).expand(-1, -1, FRAMES))
     assert not torch.allclose(tokens[:, 0], tokens[:, -1])
 
 
+@pytest.mark.parametrize("kind", kinds("slots"))
 @few
-@given(count=st.integers(2, 6), seed=seeds)
-def test_permuting_the_queries_permutes_the_slots(count: int, seed: int) -> None:
-    sizes = variant(slots={"count": count})
-    slots = LearnedQueries(sizes.slots, sizes.encoder).double()
-    tokens, order = noise(2, 7, WIDTH, seed=seed), torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+@given(count=st.integers(2, 6), seed=seeds, data=st.data())
+def test_permuting_the_queries_permutes_the_slots(kind: str, count: int, seed: int, data: st.DataObject) -> None:
+    slots, tokens, order = slots_of(kind, count=count), noise(2, 7, WIDTH, seed=seed), torch.arange(count)
+    order = order[data.draw(st.permutations(range(count)))]
     before = slots(tokens)
     assert before.shape == (2, count, WIDTH)
+    assert not torch.allclose(before[:, 0], before[:, 1])
     with torch.no_grad():
         slots.queries.copy_(slots.queries[order].clone())
     torch.testing.assert_close(slots(tokens), before[:, order], atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("kind", sorted(DECODERS))
+@pytest.mark.parametrize("kind", kinds("slots"))
+def test_the_slots_do_not_depend_on_the_order_of_the_tokens(kind: str) -> None:
+    slots, tokens, order = slots_of(kind), noise(2, 5, WIDTH), [3, 0, 4, 1, 2]
+    torch.testing.assert_close(slots(tokens[:, order]), slots(tokens), atol=1e-12, rtol=0)
+    assert not torch.allclose(slots(noise(2, 5, WIDTH, seed=1)), slots(tokens))
+
+
+def test_iterations_of_slot_attention_share_their_weights_and_change_the_slots() -> None:
+    modules = [slots_of("attention", iterations=iterations) for iterations in (1, 5)]
+    modules[1].load_state_dict(modules[0].state_dict())
+    tokens = noise(1, 7, WIDTH)
+    assert not torch.allclose(modules[0](tokens), modules[1](tokens))
+
+
+def test_the_first_iteration_of_slot_attention_equals_the_published_algorithm() -> None:
+    """Locatello et al. 2020, algorithm 1, written out for one item."""
+    module, tokens = slots_of("attention", iterations=1), noise(1, 7, WIDTH)
+    inputs, queries = module.tokens_norm(tokens[0]), module.queries
+    dots = module.key(inputs) @ module.query(module.slots_norm(queries)).T / WIDTH**0.5  # (tokens, slots)
+    attention = dots.softmax(dim=1) + 1e-8
+    weights = attention / attention.sum(dim=0)
+    state = module.gru(weights.T @ module.value(inputs), queries)
+    expected = module.norm(state + module.mlp(module.mlp_norm(state)))
+    torch.testing.assert_close(module(tokens)[0], expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("grid", [(1, FRAMES), (5, 3)], ids=["frames", "points"])
+@pytest.mark.parametrize("kind", kinds("decoders"))
 @few
-@given(seed=seeds)
-def test_a_decoders_output_for_a_slot_does_not_depend_on_the_other_slots(kind: str, seed: int) -> None:
-    decoder = DECODERS[kind](variant(), BINS, FRAMES).double()
-    slots, tokens = noise(2, 3, WIDTH, seed=seed), noise(2, FRAMES, WIDTH, seed=seed + 1)
+@given(seed=seeds, channels=st.integers(1, 2))
+def test_a_decoders_output_for_a_slot_does_not_depend_on_the_other_slots(
+    kind: str, grid: tuple[int, int], seed: int, channels: int
+) -> None:
+    decoder = decoder_of(kind, channels, grid)
+    slots, tokens = noise(2, 3, WIDTH, seed=seed), noise(2, grid[0] * grid[1], WIDTH, seed=seed + 1)
     others = slots.clone()
     others[:, [0, 2]] = noise(2, 2, WIDTH, seed=seed + 2)
     maps, changed = decoder(slots, tokens), decoder(others, tokens)
-    assert maps.shape == (2, 3, BINS, FRAMES)
+    assert maps.shape == (2, 3, channels, BINS, FRAMES)
     torch.testing.assert_close(changed[:, 1], maps[:, 1], atol=1e-12, rtol=0)
     assert not torch.allclose(changed[:, 0], maps[:, 0])
     torch.testing.assert_close(decoder(slots[:, 1:2], tokens), maps[:, 1:2], atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("kind", kinds("decoders"))
+def test_equal_slots_are_decoded_to_equal_maps(kind: str) -> None:
+    slots, tokens = noise(2, 1, WIDTH).expand(-1, 3, -1), noise(2, FRAMES, WIDTH, seed=1)
+    maps = decoder_of(kind)(slots, tokens)
+    torch.testing.assert_close(maps, maps[:, :1].expand_as(maps), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("layers", [1, 3, 5])
+@pytest.mark.parametrize("kind", kinds("decoders"))
+def test_a_decoder_tells_every_time_and_frequency_apart(kind: str, layers: int) -> None:
+    (maps,) = decoder_of(kind, layers=layers)(noise(1, 1, WIDTH), noise(1, FRAMES, WIDTH, seed=1))[0]
+    for points in (maps[0], maps[0].T):
+        assert torch.cdist(points, points).fill_diagonal_(1).min() > 1e-6
+
+
 def test_the_broadcast_decoders_first_layer_equals_a_linear_on_the_concatenation() -> None:
-    decoder: Any = BroadcastDecoder(variant(), BINS, FRAMES).double()
-    slots = noise(2, 3, WIDTH)
+    decoder, slots = decoder_of("broadcast", channels=2), noise(2, 3, WIDTH)
     parts = [decoder.slot.weight, decoder.frequency.weight, decoder.time.weight]
-    whole = torch.nn.Linear(sum(part.shape[1] for part in parts), len(parts[0])).double()
+    whole = torch.nn.Linear(sum(weight.shape[1] for weight in parts), len(parts[0])).double()
     with torch.no_grad():
         whole.weight.copy_(torch.cat(parts, dim=1))
         whole.bias.copy_(decoder.slot.bias)
@@ -177,12 +238,24 @@ def test_the_broadcast_decoders_first_layer_equals_a_linear_on_the_concatenation
         decoder.frequencies[None, None, :, None].expand(*grid, -1),
         decoder.times[None, None, None].expand(*grid, -1),
     ]
-    expected = decoder.hidden(whole(torch.cat(points, dim=-1))).squeeze(-1)
+    expected = decoder.hidden(whole(torch.cat(points, dim=-1))).movedim(-1, 2)
     torch.testing.assert_close(decoder(slots, noise(2, FRAMES, WIDTH)), expected, atol=1e-12, rtol=0)
 
 
-def test_the_broadcast_decoder_sees_the_mixture_through_the_slot_alone_and_the_modulated_one_does_not() -> None:
+@pytest.mark.parametrize("kind", kinds("decoders"))
+def test_all_decoders_but_the_modulated_see_the_mixture_through_the_slot_alone(kind: str) -> None:
     slots, tokens, others = noise(1, 2, WIDTH), noise(1, FRAMES, WIDTH, seed=1), noise(1, FRAMES, WIDTH, seed=2)
-    for kind, bottleneck in (("broadcast", True), ("modulated", False)):
-        decoder = DECODERS[kind](variant(), BINS, FRAMES).double()
-        assert torch.equal(decoder(slots, tokens), decoder(slots, others)) is bottleneck
+    decoder = decoder_of(kind)
+    assert torch.equal(decoder(slots, tokens), decoder(slots, others)) == (kind != "modulated")
+
+
+def test_the_modulated_decoder_gives_each_frame_the_tokens_of_its_time() -> None:
+    """Tokens of 5 frequencies by 3 times stand for 9 frames: three frames a time, told apart by their position."""
+    decoder, slots, tokens = decoder_of("modulated", grid=(5, 3), layers=1), noise(1, 1, WIDTH), noise(1, 15, WIDTH)
+    heard: list[Tensor] = []
+    decoder.frames.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0]))
+    moved = tokens.clone()
+    moved[:, 1::3] += noise(5, WIDTH, seed=1)  # the second time, at every frequency
+    decoder(slots, tokens), decoder(slots, moved)
+    changed = (heard[0] - heard[1]).abs().amax(dim=-1)[0, 0] > 1e-9
+    assert changed.nonzero().ravel().tolist() == [3, 4, 5]

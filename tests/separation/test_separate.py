@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots
-from audioslots.model.weights import save_model
-from audioslots.separation.separate import Separator, separate_file
+from audioslots.model.weights import build, save_model
+from audioslots.separation.separate import Separator, loudest, separate_file
 
 
 def tiny(rate: int = 8000, slots: int = 2) -> Separator:
@@ -33,7 +34,7 @@ def tiny(rate: int = 8000, slots: int = 2) -> Separator:
         "spectrogram": {"window": 128, "hop": 64},
         "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
         "slots": {"count": slots, "layers": 1},
-        "decoder": {"width": 16, "layers": 1, "output": "mask"},
+        "decoder": {"width": 16, "layers": 1, "output": "sigmoid"},
     }
     config = Resolved.model_validate(document)
     torch.manual_seed(0)
@@ -56,10 +57,24 @@ def test_estimates_are_as_long_as_the_recording(samples: int) -> None:
     assert tiny().estimates(mixture)[1] is None
 
 
-def test_spare_slots_are_kept_for_the_evaluation() -> None:
+def test_there_are_as_many_estimates_as_sources_however_many_slots() -> None:
     separator = tiny(slots=3)
     estimates = separator.separate(np.ones(2000, np.float32), np.ones((2, 2000), np.float32))
-    assert {name: waveforms.shape for name, waveforms in estimates.items()} == {"blind": (3, 2000), "oracle": (3, 2000)}
+    assert {name: waveforms.shape for name, waveforms in estimates.items()} == {"blind": (2, 2000), "oracle": (2, 2000)}
+
+
+@pytest.mark.parametrize("samples", [1, 500, 12_345])
+def test_conv_tasnet_separates_a_recording_in_one_piece_and_a_longer_one_in_pieces(samples: int) -> None:
+    sizes = {"filters": 8, "features": 8, "hidden": 8, "layers": 1, "stacks": 1}
+    content = tiny().config.model_dump() | {"model": "conv_tasnet", "conv_tasnet": sizes, "training": {"loss": "snr"}}
+    config = Resolved.model_validate(content)
+    torch.manual_seed(0)
+    model, mixture = build(config).eval(), 0.1 * torch.randn(samples)
+    estimates, oracle = Separator(model, config).estimates(mixture, 0.1 * torch.randn(2, samples))
+    assert oracle is not None and estimates.shape == oracle.shape == (2, samples)
+    torch.testing.assert_close(estimates, model(mixture[None]).waveforms[0].detach(), atol=1e-6, rtol=1e-5)
+    short = config.model_copy(update={"separation": config.separation.model_copy(update={"longest_s": 0.5})})
+    assert Separator(model, short).estimates(mixture)[0].shape == (2, samples)
 
 
 def test_estimates_do_not_depend_on_how_many_chunks_go_through_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,14 +141,15 @@ def test_what_would_clip_is_scaled_down_together(tmp_path: Path) -> None:
     np.testing.assert_allclose(loud_estimates * scale, quiet_estimates, atol=1e-3)
 
 
-def test_loudest_estimates_are_written_where_slots_are_spare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    separator = tiny(slots=3)
-    levels = torch.tensor([0.2, 0.001, 0.1])
-    monkeypatch.setattr(Separator, "estimates", lambda self, mixture: (levels[:, None].expand(3, len(mixture)), None))
-    soundfile.write(tmp_path / "talk.wav", recording(0.2, 8000), 8000)
-    first, second = separate_file(separator, tmp_path / "talk.wav", tmp_path)
-    assert soundfile.read(first)[0].mean() == pytest.approx(0.2, abs=1e-3)
-    assert soundfile.read(second)[0].mean() == pytest.approx(0.1, abs=1e-3)
+def test_the_loudest_estimates_are_kept_where_slots_are_spare() -> None:
+    separator, levels = tiny(slots=3), torch.tensor([0.2, 0.001, 0.1])
+    estimates = levels[:, None].expand(3, 100)
+    assert loudest(estimates, 2).tolist() == [0, 2]
+    mixture = torch.from_numpy(recording(0.5, 8000)[:, 0]).float()
+    every = replace(separator, config=separator.config.model_copy(update={"sources": 3})).estimates(mixture)[0]
+    kept = separator.estimates(mixture)[0]
+    assert kept.shape == (2, 4000)
+    torch.testing.assert_close(kept, every[loudest(every, 2)], atol=0, rtol=0)
 
 
 def test_what_is_no_audio_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

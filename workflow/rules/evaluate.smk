@@ -47,7 +47,7 @@ rule evaluate:
         scores=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/scores.parquet",
         costs=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/evaluation.json",
     wildcard_constraints:
-        variant="|".join(variants(benchmark)),
+        variant="|".join(VARIANTS),
     params:
         mixtures=TEST,
         benchmark=benchmark.name,

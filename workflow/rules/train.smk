@@ -24,7 +24,7 @@ rule resolve:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/config.json",
     params:
         content=lambda wildcards: json.dumps(
-            resolve(benchmark, wildcards.variant, int(wildcards.seed)).document(), indent=1, sort_keys=True
+            resolve(benchmark, wildcards.variant, int(wildcards.seed), known=VARIANTS).document(), indent=1, sort_keys=True
         ),
     shell:
         "printf '%s\\n' {params.content:q} > {output}"

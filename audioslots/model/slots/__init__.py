@@ -1,0 +1,5 @@
+"""Slot modules: one file a kind, found by its name.
+
+Each holds a class ``Slots(settings, encoder)`` with learned ``queries`` (K, W), that maps tokens (B, C, W) to slots
+(B, K, W). Permuting the queries permutes the slots.
+"""

@@ -1,0 +1,28 @@
+"""Learned queries that cross-attend to the tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from audioslots import config
+from audioslots.model.transformer import Layer
+
+
+class Slots(nn.Module):
+    """Queries attend to one another and cross-attend to the tokens, layer by layer."""
+
+    def __init__(self, settings: config.Slots, encoder: config.Encoder) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(settings.count, encoder.width))
+        self.layers = nn.ModuleList(
+            [Layer(encoder.width, encoder.heads, encoder.mlp, cross=True) for _ in range(settings.layers)]
+        )
+        self.norm = nn.LayerNorm(encoder.width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, C, W) -> slots (B, K, W)."""
+        slots = self.queries.expand(len(tokens), -1, -1)
+        for layer in self.layers:
+            slots = layer(slots, tokens)
+        return self.norm(slots)

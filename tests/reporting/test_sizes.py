@@ -1,0 +1,137 @@
+"""Sizes: the table the README shows, and counts that agree with what real tensors do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audioslots.benchmark import merge
+from audioslots.cli import main
+from audioslots.config import Resolved
+from audioslots.errors import InputError
+from audioslots.model.weights import build
+from audioslots.reporting.reference import BEGIN, END
+from audioslots.reporting.sizes import count, sizes
+from audioslots.training.losses import Matched
+from audioslots.training.system import multiply_accumulates
+
+ROOT = Path(__file__).resolve().parents[2]
+PAPER = "config/libri2mix.yaml"
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "benchmark": "made",
+    "seed": 0,
+    "rate": 8000,
+    "sources": 2,
+    "train": "packed/train-clean",
+    "validation": "packed/dev-clean",
+    "held_out_speakers": 0,
+    "data_identity": "made",
+    "chunk_s": 0.25,
+    "spectrogram": {"window": 128, "hop": 64},
+    "encoder": {"blocks": [1, 1], "width": 32, "layers": 1, "heads": 2, "mlp": 32},
+    "slots": {"layers": 1},
+    "decoder": {"width": 32, "layers": 2},
+    "conv_tasnet": {"filters": 32, "features": 16, "hidden": 32, "layers": 2, "stacks": 1},
+    "training": {"batch": 8},
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "weights": {"encoder": {"width": 256, "mlp": 2048}, "training": {"batch": 1}},
+    "convolutions": {"encoder": {"kind": "cnn"}, "slots": {"kind": "attention"}, "decoder": {"kind": "broadcast_cnn"}},
+    "frames": {
+        "encoder": {"kind": "frames"},
+        "decoder": {"kind": "modulated", "output": "complex"},
+        "slots": {"count": 4},
+        "sources": 3,
+        "training": {"loss": "si_sdr"},
+    },
+    "conv_tasnet": {"model": "conv_tasnet", "training": {"loss": "si_sdr"}},
+}
+
+
+def small(**delta: Any) -> Resolved:
+    return Resolved.of(merge(SMALL, delta), "made")
+
+
+def measured_peak(config: Resolved) -> int:
+    """Bytes that torch's allocator hands out at most in two training steps on values, by its profiler."""
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profile:
+        model, loss = build(config), Matched(config)
+        optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+        for _ in range(2):
+            sources = torch.randn(config.training.batch, config.sources, config.chunk)
+            value = loss(model(sources.sum(dim=1)), sources)
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+    assert profile.profiler is not None and profile.profiler.kineto_results is not None
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    live = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_counted_peak_is_what_a_step_on_values_takes_to_2_percent(kind: str) -> None:
+    config = small(**KINDS[kind])
+    counted = count(config, Matched)["peak_memory_bytes"].sum()
+    assert counted == pytest.approx(measured_peak(config), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_sum_up_to_what_training_reports_of_the_whole(kind: str) -> None:
+    config = small(**KINDS[kind])
+    counted, model = count(config, Matched), build(config)
+    assert counted["parameters"].sum() == sum(parameter.numel() for parameter in model.parameters())
+    assert counted["macs_per_second"].sum() == multiply_accumulates(model, config.chunk) / config.chunk_s
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "part"),
+    [
+        ("encoder", "blocks", "Encoder: resnet"),
+        ("encoder", "layers", "Encoder: Transformer"),
+        ("slots", "layers", "Slots: queries"),
+        ("decoder", "layers", "Decoder: broadcast"),
+    ],
+)
+def test_a_larger_part_is_charged_to_that_part_alone(section: str, key: str, part: str) -> None:
+    before = count(small(), Matched)
+    larger = {"blocks": [2, 1], "layers": SMALL[section].get("layers", 1) + 1}[key]
+    more = count(small(**{section: {key: larger}}), Matched) - before
+    assert (more.loc[part] > 0).all()
+    assert (more.drop(index=part) == 0).all(axis=None), more
+
+
+def test_matching_of_three_sources_needs_no_values() -> None:
+    """Beyond two sources and three slots it is SciPy's, on the host."""
+    fixed = count(small(sources=3, slots={"count": 4}, training={"order": "fixed"}), Matched)
+    assert count(small(sources=3, slots={"count": 4}), Matched).equals(fixed)
+
+
+def test_readme_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting anew changes nothing in it; else: ``make sizes``."""
+    monkeypatch.chdir(ROOT)
+    before = Path("README.md").read_text(encoding="utf-8")
+    emptied, (ahead, begin, rest) = tmp_path / "README.md", before.partition(BEGIN.format(PAPER))
+    emptied.write_text(f"{ahead}{begin}\nold\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    arguments = ["sizes", PAPER, "audioslots", "conv-tasnet", "--readme", str(emptied)]
+    monkeypatch.setattr(sys, "argv", ["audioslots", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert emptied.read_text(encoding="utf-8") == before
+
+
+def test_an_unknown_variant_is_named() -> None:
+    with pytest.raises(InputError, match="unknown variant 'audioslot'; did you mean 'audioslots'"):
+        sizes(ROOT / PAPER, ["audioslot"], Matched)

@@ -1,0 +1,219 @@
+"""The ablations: every variant of every study trains, saves, loads and separates; and a new one is two files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from audioslots.benchmark import Benchmark, members, read_study, resolve, variants
+from audioslots.config import Variant, checked, kinds
+from audioslots.data.packing import pack
+from audioslots.files import read_json
+from audioslots.model.outputs import OUTPUTS
+from audioslots.model.weights import MODELS, load_model
+from audioslots.separation.separate import Separator
+from audioslots.training.losses import LOSSES
+from audioslots.training.trainer import Trainer
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDIES = sorted(path.stem for path in (ROOT / "ablations").iterdir() if path.suffix in (".yaml", ".yml"))
+SUBSETS = ("train-clean", "dev-clean")
+
+# One scale for all studies: the code path of any benchmark, at widths at which a step takes milliseconds.
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "title": "Small",
+    "rate": 8000,
+    "seeds": [0],
+    "corpus": {"kind": "synthesized", "validation": "dev-clean"},
+    "test": {"subset": "test-clean"},
+    "studies": STUDIES,
+    "variant": {
+        "spectrogram": {"window": 256, "hop": 128},
+        "encoder": {"kind": "frames", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16, "kernel": 3},
+        "slots": {"layers": 1},
+        "decoder": {"kind": "modulated", "output": "sigmoid", "width": 8, "layers": 1},
+        "training": {"loss": "si_sdr", "steps": 2, "batch": 2, "warmup": 1, "validation_mixtures": 2},
+        "separation": {"longest_s": 1.0},
+    },
+}
+NAMES = {study: list(read_study(study).variants) for study in STUDIES}
+# Of the same few steps whatever a delta says; and of another batch than the baseline's, else the variant that has the
+# baseline's values on the axis would be left out.
+SHORT = {
+    name: {"training": {"steps": 2, "batch": 3, "warmup": 1}}
+    for study in STUDIES
+    for name in NAMES[study]
+    if name != read_study(study).baseline
+}
+
+
+def benchmark(**values: Any) -> Benchmark:
+    return checked(Benchmark, SMALL | values, "small.yaml")
+
+
+@pytest.fixture(scope="module")
+def data(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that a benchmark's relative paths lead from, with speech packed at 8 kHz."""
+    root = tmp_path_factory.mktemp("small")
+    for subset in SUBSETS:
+        pack(made_corpus, subset, root / subset, 8000)
+    return root
+
+
+def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
+    """Train a variant two steps, load what was saved, and separate a recording with it: (S, T)."""
+    places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1]), "test": None}
+    config = resolve(small, name, 0).model_copy(update=places)
+    Trainer(config, out, accelerator="cpu").train()
+    assert read_json(out / "system.json")["steps"] == 2
+    model, read = load_model(out)
+    assert read == config
+    assert type(model) is MODELS[config.model]
+    mixture = 0.1 * torch.randn(round(2.6 * 8000), generator=torch.Generator().manual_seed(0))
+    assert len(mixture) > max(config.chunk, config.separation.longest_s * 8000), "longer than a chunk"
+    blind, oracle = Separator.load(out).estimates(mixture, torch.stack([mixture, mixture.flip(0)]))
+    assert oracle is not None and oracle.shape == blind.shape
+    return blind
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for names in NAMES.values() for name in names))
+def test_every_variant_of_every_study_trains_saves_loads_and_separates(name: str, data: Path, tmp_path: Path) -> None:
+    blind = run(name, data, tmp_path, benchmark(overrides=SHORT))
+    assert blind.shape == (2, round(2.6 * 8000))
+    assert torch.isfinite(blind).all()
+    assert blind.square().mean() > 1e-8
+
+
+# --- the studies' files --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_has_a_title_a_question_and_a_baseline(study: str) -> None:
+    read = read_study(study)
+    assert read.title
+    assert read.question.endswith("?")
+    assert read.baseline in read.variants and len(read.variants) > 1
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_no_two_variants_of_a_study_are_the_same_and_each_has_a_title_of_its_own(study: str) -> None:
+    found = members(benchmark(overrides=SHORT), study)[0]
+    contents = [json.dumps(variant.content, sort_keys=True) for variant in found.values()]
+    assert len(set(contents)) == len(found)
+    titles = [variant.title for variant in found.values()]
+    assert all(titles) and len(set(titles)) == len(found)
+
+
+def values_used(key: str) -> set[Any]:
+    """The values of a variant's key in all studies."""
+    section, _, leaf = key.partition(".")
+    return {getattr(getattr(variant, section), leaf) for variant in variants(benchmark(overrides=SHORT)).values()}
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("encoder.kind", kinds("encoders")),
+        ("slots.kind", kinds("slots")),
+        ("decoder.kind", kinds("decoders")),
+        ("decoder.output", list(OUTPUTS)),
+        ("training.loss", list(LOSSES)),
+        ("training.order", ["matched", "fixed"]),
+        ("training.unmatched", ["silence", "free"]),
+        ("training.mixing", ["dynamic", "static"]),
+        ("training.exponent", [0.3, 0.5, 1.0]),
+        ("slots.count", [2, 3, 4, 8]),
+        ("slots.iterations", [1, 2, 3, 4, 5]),
+    ],
+)
+def test_every_value_of_an_axis_is_in_some_study(key: str, known: list[Any]) -> None:
+    assert set(known) <= values_used(key)
+
+
+def test_every_chunk_and_every_model_is_in_some_study() -> None:
+    found = variants(benchmark(overrides=SHORT)).values()
+    assert {variant.chunk_s for variant in found} >= {0.25, 0.5, 1.0, 2.0}
+    assert {variant.model for variant in found} == set(MODELS)
+
+
+def test_every_output_and_loss_of_the_config_is_one_that_exists() -> None:
+    schema = Variant.model_json_schema()["$defs"]
+    assert set(schema["Decoder"]["properties"]["output"]["enum"]) == set(OUTPUTS)
+    assert set(schema["Training"]["properties"]["loss"]["enum"]) == set(LOSSES)
+
+
+# --- a new decoder -------------------------------------------------------------------------------------------------
+
+DECODER = '''
+from torch import nn
+
+class Decoder(nn.Module):
+    """One linear map of the slot."""
+
+    def __init__(self, variant, shape):
+        super().__init__()
+        self.sizes = (shape.channels, shape.bins, shape.frames)
+        self.maps = nn.Linear(variant.encoder.width, shape.channels * shape.bins * shape.frames)
+
+    def forward(self, slots, tokens):
+        return self.maps(slots).unflatten(-1, self.sizes)
+'''
+STUDY = """
+title: Flat
+question: Is one linear map of the slot enough?
+from: audioslots/audioslots
+baseline: audioslots
+variants:
+  audioslots: {}
+  decoder-flat: {title: One linear map, decoder: {kind: flat}}
+"""
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from audioslots.benchmark import read_benchmark, resolve, summary
+from audioslots.config import kinds
+from audioslots.separation.separate import Separator
+from audioslots.training.trainer import Trainer
+
+document, places, out = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
+benchmark = read_benchmark(document, "small.yaml")
+config = resolve(benchmark, "decoder-flat", 0).model_copy(update=places)
+Trainer(config, out, accelerator="cpu").train()
+blind, _ = Separator.load(out).estimates(torch.randn(10_000))
+found = {"kinds": kinds("decoders"), "summary": summary(benchmark), "shape": list(blind.shape)}
+found["decoder"] = type(Separator.load(out).model.decoder).__module__
+print(json.dumps(found))
+"""
+
+
+def test_a_new_decoder_is_one_class_and_one_yaml(data: Path, tmp_path: Path) -> None:
+    """In a copy of the repository to which these two files are added, and nothing else is done."""
+    for folder in ("audioslots", "ablations"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "audioslots" / "model" / "decoders" / "flat.py").write_text(DECODER)
+    (tmp_path / "ablations" / "flat.yaml").write_text(STUDY)
+    places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1]), "test": None}
+    arguments = [json.dumps(SMALL | {"studies": ["audioslots", "flat"]}), json.dumps(places), str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert "flat" in found["kinds"]
+    assert found["decoder"] == "audioslots.model.decoders.flat"
+    assert found["shape"] == [2, 10_000]
+    assert "decoder-flat" in found["summary"]["variants"]
+    (study,) = (study for study in found["summary"]["studies"] if study["name"] == "flat")
+    assert study["variants"] == ["audioslots", "decoder-flat"]
+    assert study["question"] == "Is one linear map of the slot enough?"
+    assert np.isfinite(read_json(tmp_path / "run" / "system.json")["macs_per_second"])
