@@ -40,7 +40,7 @@ def seconds_a_step(config: Resolved, steps: int) -> float:
 def main() -> None:
     """Print a line of YAML a variant."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("benchmark", type=Path)
+    parser.add_argument("benchmark", type=Path, nargs="?", default=Path("config/mini.yaml"))
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--steps", type=int, default=8, help="to take the median of")
     arguments = parser.parse_args()
