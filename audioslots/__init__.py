@@ -1,3 +1,27 @@
 """A reproducible benchmark and ablation suite for slot-centric audio separation."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from audioslots.separation.separate import Separator
+
 __version__ = "0.1.0"
+
+
+def load(path: str | Path, device: str = "cpu") -> Separator:
+    """Load a trained model, from a run folder or one safetensors file, onto a torch device.
+
+    Its ``separate(waveform, rate)`` returns estimates (sources, samples).
+
+    Raises:
+        InputError: no such model, or it cannot be read.
+    """
+    from pathlib import Path
+
+    from audioslots.separation.separate import Separator
+
+    return Separator.load(Path(path), device)

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from audioslots.errors import InputError
 
+Waveforms = NDArray[np.float32]
+
 STFTS = {8000: (256, 64), 16000: (512, 125)}
 """Sample rate in Hz -> default STFT of the oracle masks: window and hop in samples."""
 
@@ -70,7 +72,14 @@ class Mixture:
     name: str = "mixture"
     seed: int = 0
 
-    def separate(self, mixture: NDArray[np.float32], sources: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    @property
+    def identity(self) -> str:
+        """What decides its estimates."""
+        return repr(self)
+
+    def by_stitching(
+        self, mixture: NDArray[np.float32], sources: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
         """``{"none": [sources, samples]}`` from the mixture [samples]."""
         return {"none": np.broadcast_to(mixture, sources.shape)}
 
@@ -85,7 +94,14 @@ class Oracle:
     hop: int
     seed: int = 0
 
-    def separate(self, mixture: NDArray[np.float32], sources: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    @property
+    def identity(self) -> str:
+        """What decides its estimates."""
+        return repr(self)
+
+    def by_stitching(
+        self, mixture: NDArray[np.float32], sources: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
         """``{"none": [sources, samples]}`` from the mixture [samples] and the sources [sources, samples]."""
         waveforms = torch.from_numpy(np.vstack([sources, mixture[None]]).astype(np.float64))
         hann = torch.hann_window(self.window, dtype=torch.float64)

@@ -16,15 +16,15 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import soundfile as sf
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audioslots.commit import commit
 from audioslots.errors import InputError
-from audioslots.files import write_json, written_aside
+from audioslots.files import sha256, write_json, written_aside
 from audioslots.scoring.metrics import score, score_mixture
+from audioslots.scoring.mixtures import TestMixture, Waveforms, listing, read_mixtures
+from audioslots.scoring.parts import Parts
 
-Waveforms = NDArray[np.float32]
 Scored = tuple[list[dict[str, Any]], float]
 """Rows of a mixture, and the seconds they took."""
 
@@ -58,44 +58,17 @@ class System(Protocol):
     def rate(self) -> int:
         """Sample rate in Hz."""
 
-    def separate(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+    @property
+    def identity(self) -> str:
+        """What decides its estimates: an interrupted evaluation goes on only where it is the same."""
+
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         """Estimates [estimates, samples] by stitching ("blind", "oracle" or "none").
 
         Args:
             mixture: [samples].
             sources: [sources, samples], for oracles only.
         """
-
-
-@dataclass(frozen=True)
-class TestMixture:
-    """One row of a mixture list."""
-
-    __test__ = False  # not a test, whatever pytest thinks of the name
-
-    folder: Path
-    mixture_id: str
-    speakers: tuple[str, ...]
-    sexes: tuple[str, ...]
-
-    def read(self) -> tuple[Waveforms, Waveforms, int]:
-        """Mixture [samples], sources [sources, samples], rate in Hz.
-
-        Raises:
-            InputError: a WAV file is absent, unreadable, or differs from the mixture in length or rate.
-        """
-        mixture, rate = _read_wav(self.folder / "mix_clean" / f"{self.mixture_id}.wav")
-        sources = []
-        for number in range(1, len(self.speakers) + 1):
-            path = self.folder / f"s{number}" / f"{self.mixture_id}.wav"
-            source, source_rate = _read_wav(path)
-            if (len(source), source_rate) != (len(mixture), rate):
-                raise InputError(
-                    f"{path}: {len(source)} samples at {source_rate} Hz; "
-                    f"expected the mixture's {len(mixture)} at {rate} Hz"
-                )
-            sources.append(source)
-        return mixture, np.stack(sources), rate
 
 
 @dataclass(frozen=True)
@@ -117,12 +90,14 @@ def evaluate(
     jobs: int = 1,
     mixture_scores: Path | None = None,
     examples: int = 4,
+    shard: tuple[int, int] = (1, 1),
 ) -> None:
     """Separate and score the mixtures of a folder; write the scores, ``evaluation.json`` and ``examples/`` beside them.
 
     Separation runs in this process, scoring beside it in ``jobs`` processes (in this one where ``jobs`` is 1). They
-    are spawned, so a script that calls this needs the usual ``if __name__ == "__main__"``. The scores do not depend
-    on ``jobs`` and are written last.
+    are spawned, so a script that calls this needs the usual ``if __name__ == "__main__"``. What is scored is kept
+    beside the table until that is written: a killed evaluation goes on by the same call. The scores do not depend on
+    jobs, shards or interruptions.
 
     Args:
         system: what separates.
@@ -132,6 +107,8 @@ def evaluate(
         jobs: number of scoring processes.
         mixture_scores: scores.parquet of the variant "mixture" for the same mixtures, whose input scores are reused.
         examples: number of mixtures, from the first, kept as WAV; one that would clip is scaled to a peak of one.
+        shard: (n, of): score every ``of``-th mixture from the n-th on, and write no table; shards may run at the same
+            time. The same call without it scores what lacks and writes the table.
 
     Raises:
         InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores`` is of
@@ -140,87 +117,61 @@ def evaluate(
     mixtures, out = Path(mixtures), Path(out)
     listed = read_mixtures(mixtures)
     inputs = _read_mixture_scores(mixture_scores, listed) if mixture_scores else {}
-    scored: list[list[dict[str, Any]]] = []
-    audio_s = separation_s = scoring_s = 0.0
+    decides = [commit(), benchmark, system.name, str(system.seed), system.identity, *map(sha256, listing(mixtures))]
+    parts = Parts.beside(out, decides)
+    first, step = shard
+    todo = [index for index in range(first - 1, len(listed), step) if index not in parts]
 
     with _scorer(jobs) as submit:
-        pending: deque[tuple[TestMixture, Job, Future[Scored]]] = deque()
+        pending: deque[tuple[int, Job, float, Future[Scored]]] = deque()
 
         def finish_first() -> None:
-            nonlocal scoring_s
-            item, job, future = pending.popleft()
-            rows, seconds = future.result()
-            scoring_s += seconds
-            if len(scored) < examples:
+            index, job, separation_s, future = pending.popleft()
+            rows, scoring_s = future.result()
+            item, audio_s = listed[index], len(job.mixture) / job.rate
+            if index < examples:
                 _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
-            scored.append([{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows])
+            described = [{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows]
+            seconds = {"audio_s": audio_s, "separation_s": separation_s, "scoring_s": scoring_s}
+            parts.write(index, {"rows": described, **seconds})
 
-        for item in tqdm(listed, desc=f"evaluate {system.name}", unit="mixture", disable=None):
-            mixture, sources, rate = item.read()
+        for index in tqdm(todo, desc=f"evaluate {system.name}", unit="mixture", disable=None):
+            mixture, sources, rate = listed[index].read()
             if rate != system.rate:
                 raise InputError(f"{mixtures}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")
             started = time.perf_counter()
-            estimates = system.separate(mixture, sources)
-            separation_s += time.perf_counter() - started
-            audio_s += len(mixture) / rate
-            job = Job(estimates, sources, mixture, rate, inputs.get(item.mixture_id))
-            pending.append((item, job, submit(job)))
+            estimates = system.by_stitching(mixture, sources)
+            separation_s = time.perf_counter() - started
+            job = Job(estimates, sources, mixture, rate, inputs.get(listed[index].mixture_id))
+            pending.append((index, job, separation_s, submit(job)))
             if len(pending) >= 2 * jobs:  # bounds the memory that waiting waveforms take
                 finish_first()
         while pending:
             finish_first()
 
-    table = pd.DataFrame([row for rows in scored for row in rows], columns=list(COLUMNS)).astype(COLUMNS)
+    if step == 1:
+        _write_table(out, [parts.read(index) for index in range(len(listed))])
+        parts.remove()
+
+
+def _write_table(out: Path, scored: list[dict[str, Any]]) -> None:
+    """The parts of all mixtures, in their order, as one table; what they took, in ``evaluation.json``."""
+    table = pd.DataFrame([row for part in scored for row in part["rows"]], columns=list(COLUMNS)).astype(COLUMNS)
     failures = Counter(reason for cell in table["failure"] for reason in cell.split("; ") if reason)
+    total = {key: sum(part[key] for part in scored) for key in ("audio_s", "separation_s", "scoring_s")}
     write_json(
         out.parent / "evaluation.json",
         {
             "commit": commit(),
-            "mixtures": len(listed),
-            "audio_s": audio_s,
-            "separation_s": separation_s,
-            "scoring_s": scoring_s,
-            "real_time_factor": separation_s / audio_s,
+            "mixtures": len(scored),
+            **total,
+            "real_time_factor": total["separation_s"] / total["audio_s"],
             "rows": len(table),
             "failures": dict(failures),
         },
     )
     with written_aside(out) as aside:
         table.to_parquet(aside, index=False)
-
-
-def read_mixtures(folder: Path) -> list[TestMixture]:
-    """The mixtures of a finished folder, in the order of its list, with speakers and sexes.
-
-    Raises:
-        InputError: the folder is not finished, or its list or speakers are absent, empty or do not fit together.
-    """
-    if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder}: the mixtures are not finished; expected a manifest.json in the folder")
-    listing = folder.parent / "metadata" / f"mixture_{folder.name}_mix_clean.csv"
-    speakers = folder.parent / "metadata" / f"info_{folder.name}.csv"
-    listed, known = _read_csv(listing), _read_csv(speakers).set_index("mixture_ID")
-    if listed.empty:
-        raise InputError(f"{listing}: no mixtures; expected at least one row")
-    sources = sum(column.startswith("source_") and column.endswith("_path") for column in listed.columns)
-    numbers = range(1, sources + 1)
-    missing = {f"speaker_{i}_{word}" for i in numbers for word in ("ID", "sex")} - set(known.columns)
-    if missing:
-        raise InputError(f"{speakers}: no column {min(missing)}; expected speaker and sex of {sources} sources")
-    mixtures = []
-    for mixture_id in listed["mixture_ID"]:
-        if mixture_id not in known.index:
-            raise InputError(f"{speakers}: no row for {mixture_id}; expected one for every mixture of {listing.name}")
-        row = known.loc[mixture_id]
-        mixtures.append(
-            TestMixture(
-                folder,
-                mixture_id,
-                tuple(row[f"speaker_{i}_ID"] for i in numbers),
-                tuple(row[f"speaker_{i}_sex"] for i in numbers),
-            )
-        )
-    return mixtures
 
 
 def score_job(job: Job) -> Scored:
@@ -322,27 +273,3 @@ def _write_examples(folder: Path, job: Job, rows: list[dict[str, Any]]) -> None:
         audible = np.nan_to_num(np.asarray(waveform, np.float64), posinf=0.0, neginf=0.0)
         with written_aside(folder / f"{name}.wav") as aside:
             sf.write(aside, audible / max(1.0, np.abs(audible).max(initial=0.0)), job.rate, subtype="PCM_16")
-
-
-def _read_wav(path: Path) -> tuple[Waveforms, int]:
-    """One channel [samples] as float32, and its rate in Hz."""
-    try:
-        waveform, rate = sf.read(path, dtype="float32")
-    except (sf.LibsndfileError, OSError) as error:
-        raise InputError(f"{path}: not readable ({error}); expected a WAV file") from None
-    if waveform.ndim != 1 or not len(waveform):
-        raise InputError(f"{path}: shape {waveform.shape}; expected one channel with at least one sample")
-    return waveform, rate
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """A CSV with a column mixture_ID, every cell as text."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected it beside the mixtures") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV file ({error}); expected a column mixture_ID") from None
-    if "mixture_ID" not in table.columns:
-        raise InputError(f"{path}: no column mixture_ID; expected LibriMix's columns")
-    return table

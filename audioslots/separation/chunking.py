@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +23,23 @@ def cut(waveform: Tensor, chunk: int, hop: int) -> Tensor:
     count = 1 + max(0, -(-(samples - chunk) // hop))
     padded = F.pad(waveform, (0, (count - 1) * hop + chunk - samples))
     return padded.unfold(-1, chunk, hop).movedim(-2, 0)
+
+
+def batches(blocks: Iterable[Tensor], chunk: int, hop: int, count: int) -> Iterator[Tensor]:
+    """The chunks of ``cut`` from a recording that comes in blocks (n,), as soon as they are there.
+
+    Yields:
+        (B, chunk), B at most ``count``. Neither blocks nor batches change what the chunks are.
+    """
+    waiting = torch.zeros(0)
+    span = (count - 1) * hop + chunk
+    for block in blocks:
+        waiting = torch.cat([waiting, block])
+        while len(waiting) > span:  # more than that: so what is left at the end holds something new
+            yield cut(waiting[:span], chunk, hop)
+            waiting = waiting[count * hop :]
+    if len(waiting):
+        yield cut(waiting, chunk, hop)
 
 
 def fade(chunk: int) -> Tensor:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
-from scipy.signal import resample_poly
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
-from audioslots.files import written_aside
 from audioslots.model.weights import load_model
-from audioslots.separation.chunking import cut, hop_of
-from audioslots.separation.stitching import stitch
+from audioslots.separation.chunking import batches, cut, hop_of
+from audioslots.separation.resampling import resample
+from audioslots.separation.stitching import Stitcher
 
-BATCH_S = 32.0  # seconds of chunks separated at a time: bounds memory
+BATCH_S = {"cpu": 4.0, "other": 32.0}  # seconds of chunks separated at a time: bounds memory
+
+Waveforms = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,65 @@ class Separator:
         """Sample rate, Hz."""
         return self.config.rate
 
+    @cached_property
+    def identity(self) -> str:
+        """Hash of the weights and of the config, stitching included: of all that decides the estimates."""
+        digest = hashlib.sha256(json.dumps(self.config.model_dump(mode="json"), sort_keys=True).encode())
+        for tensor in self.model.state_dict().values():
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def separate(self, waveform: ArrayLike, rate: int, sum_consistent: bool = False) -> Waveforms:
+        """Separate one recording in memory.
+
+        Args:
+            waveform: (T,) or (T, channels), as soundfile reads it; channels are averaged.
+            rate: its sample rate, Hz; any.
+            sum_consistent: make the estimates add up to the waveform.
+
+        Returns:
+            (S, T) estimates at the same rate and level.
+
+        Raises:
+            InputError: no samples, samples that are not finite, or more channels than samples.
+        """
+        samples = np.asarray(waveform, np.float32)
+        if samples.ndim not in (1, 2) or not samples.size or (samples.ndim == 2 and samples.shape[1] > len(samples)):
+            raise InputError(f"waveform: has shape {samples.shape}; expected (samples,) or (samples, channels)")
+        if not np.isfinite(samples).all():
+            raise InputError("waveform: holds samples that are not finite numbers; expected audio")
+        mixture = samples if samples.ndim == 1 else samples.mean(axis=1)
+        length = max(1, round(len(mixture) * self.rate / rate))
+        blind, _ = self.estimates(torch.from_numpy(resample(mixture[:, None], rate, self.rate, length)[:, 0]))
+        estimates = resample(blind.numpy().T, self.rate, rate, len(mixture))
+        return (consistent(estimates, mixture) if sum_consistent else estimates).T
+
+    def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Separate one recording of any length as it comes: blocks (n,) at the model's rate.
+
+        Yields:
+            (K, n) estimates of all slots in blind order; together as long as the recording. Memory is that of a batch
+            of chunks, however long the recording; that of its longest block where blocks are longer.
+        """
+        heard = said = 0
+
+        def listened() -> Iterator[Tensor]:
+            nonlocal heard
+            for block in blocks:
+                heard += len(block)
+                yield block
+
+        stitcher: Stitcher | None = None
+        for hop, chunks, slots in self._separated(listened()):
+            stitcher = stitcher or Stitcher(hop, self.config.separation.embedding_weight)
+            piece = stitcher.add(chunks, slots)[:, : heard - said]  # the last chunk may reach beyond the end
+            said += piece.shape[-1]
+            yield piece
+        if stitcher is not None and said < heard:
+            yield stitcher.rest()[:, : heard - said]
+
     def estimates(self, mixture: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Separate one recording.
+        """Separate one recording in memory.
 
         Args:
             mixture: (T,) at the model's rate.
@@ -69,68 +132,58 @@ class Separator:
             (S, T) estimates in blind order, the loudest where there are more slots than sources; and (S, T) in oracle
             order where references are given.
         """
-        settings, chunk, samples = self.config.separation, self.config.chunk, mixture.shape[-1]
-        if self.config.model == "conv_tasnet":  # it takes any length
-            chunk = min(samples, round(settings.longest_s * self.rate))
-        hop = hop_of(chunk, settings.overlap)
-        device = next(self.model.parameters()).device
-        with torch.inference_mode():
-            batches = cut(mixture, chunk, hop).split(max(1, int(BATCH_S * self.rate / chunk)))
-            separated = [self.model(batch.to(device)) for batch in batches]
-        chunks = torch.cat([part.waveforms.cpu() for part in separated])  # (C, K, chunk)
-        slots = [part.slots.cpu() for part in separated if part.slots is not None]
-        embeddings = torch.cat(slots) if slots else None  # (C, K, W)
-        blind = stitch(chunks, hop, samples, None, embeddings, settings.embedding_weight)
-        blind = blind[loudest(blind, self.config.sources)]
         if references is None:
-            return blind, None
-        return blind, stitch(chunks, hop, samples, references)[: len(references)]
+            blind = torch.cat(list(self.stream([mixture])), dim=-1)
+            return blind[loudest(blind.square().sum(dim=-1), self.config.sources)], None
+        samples, ordered = mixture.shape[-1], []
+        separated = list(self._separated([mixture]))
+        hop, length = separated[0][0], separated[0][1].shape[-1]
+        wanted = cut(references, length, hop).split(len(separated[0][1]))
+        for true in (False, True):
+            stitcher = Stitcher(hop, self.config.separation.embedding_weight)
+            pieces = [
+                stitcher.add(chunks, None if true else slots, sources if true else None)
+                for (_, chunks, slots), sources in zip(separated, wanted, strict=True)
+            ]
+            ordered.append(torch.cat([*pieces, stitcher.rest()], dim=-1)[:, :samples])
+        blind, oracle = ordered
+        return blind[loudest(blind.square().sum(dim=-1), self.config.sources)], oracle[: len(references)]
 
-    def separate(self, mixture: np.ndarray, sources: np.ndarray) -> dict[str, np.ndarray]:
-        """Estimates (K, T) by stitching, ``blind`` and ``oracle``, of a mixture (T,) with known sources (S, T)."""
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+        """Estimates (S, T) by stitching, ``blind`` and ``oracle``, of a mixture (T,) with known sources (S, T)."""
         blind, oracle = self.estimates(torch.from_numpy(mixture), torch.from_numpy(sources))
         assert oracle is not None
         return {"blind": blind.numpy(), "oracle": oracle.numpy()}
 
+    def _separated(self, blocks: Iterable[Tensor]) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Hop, chunks' estimates (B, K, chunk) and embeddings (B, K, W) of a recording, batch by batch."""
+        settings, chunk = self.config.separation, self.config.chunk
+        if self.config.model == "conv_tasnet":  # it takes any length: all of a recording, or the longest that is set
+            blocks, chunk = _measured(iter(blocks), round(settings.longest_s * self.rate))
+        hop = hop_of(chunk, settings.overlap)
+        device = next(self.model.parameters()).device
+        count = max(1, int(BATCH_S.get(device.type, BATCH_S["other"]) * self.rate / chunk))
+        for batch in batches(blocks, chunk, hop, count):
+            with torch.inference_mode():
+                found = self.model(batch.to(device))
+            yield hop, found.waveforms.cpu(), None if found.slots is None else found.slots.cpu()
 
-def loudest(estimates: Tensor, count: int) -> Tensor:
-    """Which ``count`` of the estimates (K, T) have the most energy, in their order."""
-    return estimates.square().sum(dim=-1).argsort(descending=True, stable=True)[:count].sort().values
+
+def loudest(energies: Tensor, count: int) -> Tensor:
+    """Which ``count`` of the estimates, by their energies (K,), are the loudest, in their order."""
+    return energies.argsort(descending=True, stable=True)[:count].sort().values
 
 
-def separate_file(separator: Separator, audio: Path, out: Path) -> list[Path]:
-    """Separate one audio file of any rate; several channels are averaged to one.
+def consistent(estimates: Waveforms, mixture: Waveforms) -> Waveforms:
+    """Estimates (n, S) made to add up to the mixture (n,): each takes an equal share of what lacks (Wisdom 2019)."""
+    return estimates + (mixture - estimates.sum(axis=1))[:, None] / estimates.shape[1]
 
-    Writes ``<stem>_s1.wav`` ... at the file's own rate and level, 16-bit; what would clip is scaled down together.
 
-    Returns:
-        The files written.
-
-    Raises:
-        InputError: the file is absent, is no audio, or is empty.
-    """
-    if not audio.is_file():
-        raise InputError(f"{audio}: no such file; expected an audio file")
-    try:
-        samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"{audio}: cannot be read ({error}); expected WAV, FLAC, OGG or MP3") from None
-    if not len(samples) or not np.isfinite(samples).all():
-        what = "samples that are not finite numbers" if len(samples) else "no samples"
-        raise InputError(f"{audio}: holds {what}; expected audio")
-    mixture = samples.mean(axis=1)
-    if rate != separator.rate:
-        mixture = resample_poly(mixture, separator.rate, rate)
-    blind, _ = separator.estimates(torch.from_numpy(np.ascontiguousarray(mixture, dtype=np.float32)))
-    estimates = blind.numpy()
-    if rate != separator.rate:
-        estimates = resample_poly(estimates, rate, separator.rate, axis=-1)
-    estimates = estimates[:, : len(samples)]
-    estimates = estimates / max(1.0, float(np.abs(estimates).max()))
-    written = []
-    for number, estimate in enumerate(estimates, start=1):
-        path = out / f"{audio.stem}_s{number}.wav"
-        with written_aside(path) as aside:
-            soundfile.write(aside, estimate, rate, subtype="PCM_16")
-        written.append(path)
-    return written
+def _measured(blocks: Iterator[Tensor], longest: int) -> tuple[Iterator[Tensor], int]:
+    """The same blocks, and how long the recording is, at most ``longest``."""
+    head: list[Tensor] = []
+    samples = 0
+    while samples < longest and (block := next(blocks, None)) is not None:
+        head.append(block)
+        samples += len(block)
+    return chain(head, blocks), min(samples, longest)

@@ -14,8 +14,76 @@ from torch import Tensor
 
 from audioslots.separation.chunking import cut, fade
 
-SILENT = 1e-6  # a chunk with less energy than this share of the loudest tells nothing of its order
+SILENT = 1e-6  # a chunk with less energy than this share of the loudest so far tells nothing of its order
 TINY = 1e-12
+
+
+class Stitcher:
+    """Whole estimates from chunks that come one after the other; what it remembers is no longer than a chunk.
+
+    From left to right, a chunk's slots go to the outputs where the summed likeness is greatest. In blind order the
+    likeness of a slot and an output is the correlation of their waveforms in the overlap, plus ``embedding_weight``
+    times the cosine similarity of the slot's embedding and the output's mean embedding so far. A chunk of silence
+    carries the last order on.
+
+    Args:
+        hop: samples from one chunk's start to the next's.
+        embedding_weight: 0 for waveforms alone.
+    """
+
+    def __init__(self, hop: int, embedding_weight: float = 0.0) -> None:
+        self.hop = hop
+        self.embedding_weight = embedding_weight
+        self.order: list[int] = []
+        self.loudest = 0.0
+        self.mean = torch.zeros(0)  # (K, W) summed embeddings of the outputs
+        self.total = self.weight = self.window = torch.zeros(0)  # (K, chunk) and (chunk,), from the next chunk's start
+
+    def add(self, chunks: Tensor, embeddings: Tensor | None = None, references: Tensor | None = None) -> Tensor:
+        """Order and cross-fade the next chunks.
+
+        Args:
+            chunks: (B, K, chunk) estimates of each chunk, slots in any order.
+            embeddings: (B, K, W) of the slots, for blind order; None for waveforms alone.
+            references: (B, S, chunk) true sources, S <= K, for oracle order; None for blind order.
+
+        Returns:
+            (K, B * hop) samples that no later chunk changes.
+        """
+        named = chunks.new_zeros(*chunks.shape[:2], 1) if embeddings is None else F.normalize(embeddings, dim=-1)
+        if not self.order:
+            self.order = list(range(chunks.shape[1]))
+            self.total, self.weight = torch.zeros_like(chunks[0]), torch.zeros_like(chunks[0, 0])
+            self.window, self.mean = fade(chunks.shape[-1]).to(chunks), torch.zeros_like(named[0])
+        done = []
+        for number, chunk in enumerate(chunks):
+            energy = float(chunk.square().sum())
+            self.loudest = max(self.loudest, energy)
+            if energy > SILENT * self.loudest:
+                if references is not None:
+                    self.order = _best(references[number] @ chunk.T)  # (S, K)
+                elif self.weight[0] > 0:
+                    self.order = _best(self._likeness(chunk, named[number]))
+                self.mean += named[number][self.order]
+            self.total += chunk[self.order] * self.window
+            self.weight += self.window
+            done.append(self.total[:, : self.hop] / self.weight[: self.hop])
+            self.total = F.pad(self.total[:, self.hop :], (0, self.hop))
+            self.weight = F.pad(self.weight[self.hop :], (0, self.hop))
+        return torch.cat(done, dim=-1)
+
+    def rest(self) -> Tensor:
+        """What is left after the last chunk: (K, chunk - hop)."""
+        left = self.total.shape[-1] - self.hop
+        return self.total[:, :left] / self.weight[:left]
+
+    def _likeness(self, chunk: Tensor, named: Tensor) -> Tensor:
+        """How alike outputs and slots are: (K, K)."""
+        overlap = slice(0, chunk.shape[-1] - self.hop)
+        before = self.total[:, overlap] / self.weight[overlap] * self.window[overlap]
+        now = chunk[:, overlap] * self.window[overlap]
+        correlation = before @ now.T / (before.norm() * now.norm() + TINY)
+        return correlation + self.embedding_weight * F.normalize(self.mean, dim=-1) @ named.T
 
 
 def stitch(
@@ -26,12 +94,7 @@ def stitch(
     embeddings: Tensor | None = None,
     embedding_weight: float = 0.0,
 ) -> Tensor:
-    """Order the slots of every chunk and cross-fade to whole estimates.
-
-    From left to right, a chunk's slots go to the outputs where the summed likeness is greatest. In blind order the
-    likeness of a slot and an output is the correlation of their waveforms in the overlap, plus ``embedding_weight``
-    times the cosine similarity of the slot's embedding and the output's mean embedding so far. A chunk of silence
-    carries the last order on.
+    """Order the slots of every chunk of a whole recording, and cross-fade.
 
     Args:
         chunks: (C, K, chunk) estimates of each chunk, slots in any order.
@@ -44,30 +107,9 @@ def stitch(
     Returns:
         (K, T) estimates. In oracle order the first S are in the references' order.
     """
-    count, slots, length = chunks.shape
-    window = fade(length).to(chunks)
-    total = chunks.new_zeros(slots, (count - 1) * hop + length)
-    weight = chunks.new_zeros(total.shape[-1])
-    named = chunks.new_zeros(count, slots, 1) if embeddings is None else F.normalize(embeddings, dim=-1)
-    mean = torch.zeros_like(named[0])
-    wanted = None if references is None else cut(references, length, hop)  # (C, S, chunk)
-    energy = chunks.square().sum(dim=(1, 2))
-    order = list(range(slots))
-    for number, chunk in enumerate(chunks):
-        here = slice(number * hop, number * hop + length)
-        if energy[number] > SILENT * energy.max():
-            if wanted is not None:
-                order = _best(wanted[number] @ chunk.T)  # (S, K)
-            elif number:
-                done = weight[here] > 0
-                before = (total[:, here] / weight[here] * window)[:, done]
-                now = (chunk * window)[:, done]
-                likeness = before @ now.T / (before.norm() * now.norm() + TINY)  # (K, K)
-                order = _best(likeness + embedding_weight * F.normalize(mean, dim=-1) @ named[number].T)
-            mean += named[number][order]
-        total[:, here] += chunk[order] * window
-        weight[here] += window
-    return (total / weight)[:, :samples]
+    stitcher = Stitcher(hop, embedding_weight)
+    wanted = None if references is None else cut(references, chunks.shape[-1], hop)  # (C, S, chunk)
+    return torch.cat([stitcher.add(chunks, embeddings, wanted), stitcher.rest()], dim=-1)[:, :samples]
 
 
 def _best(likeness: Tensor) -> list[int]:

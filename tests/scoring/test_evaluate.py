@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,64 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from made_systems import IDS, RATE, Leaky
 
 import audioslots.scoring.evaluate as evaluate_module
 from audioslots.baselines.oracles import baseline
 from audioslots.errors import InputError
 from audioslots.scoring.evaluate import COLUMNS, Waveforms, evaluate
 
-RATE = 8000
-IDS = ["z-first", "a-second", "m-third"]  # not in alphabetical order, as in official lists
-
-
-@pytest.fixture(scope="module")
-def made_mixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished folder of three mixtures of two sources, 0.8 to 1.2 s at 8 kHz."""
-    folder = tmp_path_factory.mktemp("mixtures") / "wav8k" / "min" / "test"
-    rng = np.random.default_rng(0)
-    listing, info = [], []
-    for number, mixture_id in enumerate(IDS):
-        length = 6400 + 1600 * number
-        envelope = np.abs(np.sin(np.arange(length) * [[3e-3], [2e-3]])) ** 2
-        sources = 0.1 * envelope * np.cumsum(rng.standard_normal((2, length)), axis=1)
-        sources = 0.3 * np.diff(sources, axis=1, prepend=0.0) / np.abs(np.diff(sources, axis=1)).max()
-        for name, waveform in {"mix_clean": sources.sum(0), "s1": sources[0], "s2": sources[1]}.items():
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            sf.write(folder / name / f"{mixture_id}.wav", waveform, RATE, subtype="PCM_16")
-        listing.append([mixture_id, f"mix/{mixture_id}.wav", "s1", "s2", length])
-        info.append([mixture_id, "0" + str(number), "FM"[number % 2], "9", "F" if number < 2 else ""])
-    metadata = folder.parent / "metadata"
-    metadata.mkdir()
-    columns = ["mixture_ID", "mixture_path", "source_1_path", "source_2_path", "length"]
-    pd.DataFrame(listing, columns=columns).to_csv(metadata / "mixture_test_mix_clean.csv", index=False)
-    columns = ["mixture_ID", "speaker_1_ID", "speaker_1_sex", "speaker_2_ID", "speaker_2_sex"]
-    pd.DataFrame(info, columns=columns).to_csv(metadata / "info_test.csv", index=False)
-    (folder / "manifest.json").write_text("{}")
-    return folder
-
-
-@pytest.fixture
-def copied_mixtures(made_mixtures: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made_mixtures.parent, tmp_path / "min")
-    return tmp_path / "min" / "test"
-
-
-class Leaky:
-    """Sources in the wrong order with some of the mixture left in, twice too loud to be written as PCM."""
-
-    name, seed, rate = "leaky", 2, RATE
-
-    def separate(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
-        estimates = 2 * (sources + 0.1 * mixture) / np.abs(sources).max()
-        return {"oracle": estimates[::-1], "blind": estimates[::-1] + 0.02}
-
 
 class Broken(Leaky):
     """One estimate is NaN, the other silent; the last mixture's end is missing."""
 
-    name = "broken"
+    name, identity = "broken", "broken's weights"
 
-    def separate(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         if len(mixture) > 9000:
             return {"blind": sources[:, :9000]}
         estimates = np.zeros_like(sources)
@@ -163,9 +118,9 @@ def test_separation_time_is_that_of_separation_alone(
     clock = [0.0]
 
     class Slow(Broken):
-        def separate(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+        def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
             clock[0] += 0.5
-            return super().separate(mixture, sources)
+            return super().by_stitching(mixture, sources)
 
     def read(self: evaluate_module.TestMixture) -> tuple[Waveforms, Waveforms, int]:
         clock[0] += 100.0
@@ -209,7 +164,7 @@ def test_a_system_of_another_rate_is_refused(made_mixtures: Path, tmp_path: Path
 
 def test_fewer_estimates_than_sources_are_refused(made_mixtures: Path, tmp_path: Path) -> None:
     class Lonely(Leaky):
-        def separate(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+        def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
             return {"blind": mixture[None]}
 
     with pytest.raises(InputError, match="1 for 2 sources"):
@@ -237,7 +192,7 @@ def test_a_bad_wav_is_named_and_no_scores_are_left(
         sf.write(path, np.zeros(99) if damage == "shorter" else np.zeros((9600, 2)), RATE)
     with pytest.raises(InputError, match=message):
         evaluate(Broken(), copied_mixtures, tmp_path / "out" / "scores.parquet", examples=0)
-    assert not (tmp_path / "out").exists()
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".parts"]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioslots.separation.chunking import cut, fade, hop_of
+from audioslots.separation.chunking import batches, cut, fade, hop_of
 
 
+@settings(deadline=None)  # a busy machine must not fail it
 @given(samples=st.integers(1, 400), chunk=st.integers(1, 100), overlap=st.floats(0.25, 0.9))
 def test_every_sample_is_in_a_chunk_at_its_place(samples: int, chunk: int, overlap: float) -> None:
     hop = hop_of(chunk, overlap)
@@ -23,6 +24,15 @@ def test_every_sample_is_in_a_chunk_at_its_place(samples: int, chunk: int, overl
     assert torch.equal(seen[:samples], waveform)
     assert not seen[samples:].any()
     assert (len(chunks) - 2) * hop + chunk < samples or len(chunks) == 1, "the last chunk holds nothing new"
+
+
+@pytest.mark.parametrize("samples", [1, 9, 10, 11, 15, 16, 40, 41, 100])
+@pytest.mark.parametrize(("hop", "count", "size"), [(5, 3, 7), (5, 1, 1), (8, 2, 100), (3, 4, 6)])
+def test_batches_of_a_stream_hold_the_chunks_of_the_whole(samples: int, hop: int, count: int, size: int) -> None:
+    waveform = torch.arange(1.0, samples + 1)
+    found = list(batches(waveform.split(size), 10, hop, count))
+    assert torch.equal(torch.cat(found), cut(waveform, 10, hop))
+    assert max(map(len, found)) <= count
 
 
 def test_leading_dimensions_follow_the_chunks() -> None:

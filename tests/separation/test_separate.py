@@ -1,49 +1,22 @@
-"""Separating whole recordings: lengths, levels and files are kept, whatever the recording."""
+"""Separating recordings in memory and as a stream: lengths and levels are kept, whatever the recording."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from made_separator import recording, tiny
+from torch import Tensor
 
+import audioslots
 from audioslots.config import Resolved
 from audioslots.errors import InputError
-from audioslots.model.audioslots import AudioSlots
 from audioslots.model.weights import build, save_model
-from audioslots.separation.separate import Separator, loudest, separate_file
-
-
-def tiny(rate: int = 8000, slots: int = 2) -> Separator:
-    """An untrained model of chunks of 0.1 s."""
-    document: dict[str, Any] = {
-        "name": "tiny",
-        "benchmark": "made",
-        "seed": 3,
-        "rate": rate,
-        "sources": 2,
-        "train": "train",
-        "validation": None,
-        "held_out_speakers": 2,
-        "data_identity": "made",
-        "chunk_s": 0.1,
-        "spectrogram": {"window": 128, "hop": 64},
-        "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
-        "slots": {"count": slots, "layers": 1},
-        "decoder": {"width": 16, "layers": 1, "output": "sigmoid"},
-    }
-    config = Resolved.model_validate(document)
-    torch.manual_seed(0)
-    return Separator(AudioSlots(config, config.chunk).eval(), config)
-
-
-def recording(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
-    random = np.random.default_rng(0)
-    return 0.1 * random.standard_normal((round(seconds * rate), channels))
+from audioslots.separation.separate import BATCH_S, Separator, consistent, loudest
 
 
 @pytest.mark.parametrize("samples", [1, 500, 800, 801, 12_345])
@@ -59,7 +32,7 @@ def test_estimates_are_as_long_as_the_recording(samples: int) -> None:
 
 def test_there_are_as_many_estimates_as_sources_however_many_slots() -> None:
     separator = tiny(slots=3)
-    estimates = separator.separate(np.ones(2000, np.float32), np.ones((2, 2000), np.float32))
+    estimates = separator.by_stitching(np.ones(2000, np.float32), np.ones((2, 2000), np.float32))
     assert {name: waveforms.shape for name, waveforms in estimates.items()} == {"blind": (2, 2000), "oracle": (2, 2000)}
 
 
@@ -80,7 +53,7 @@ def test_conv_tasnet_separates_a_recording_in_one_piece_and_a_longer_one_in_piec
 def test_estimates_do_not_depend_on_how_many_chunks_go_through_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     mixture = 0.1 * torch.randn(20_000)
     whole, _ = tiny().estimates(mixture)
-    monkeypatch.setattr("audioslots.separation.separate.BATCH_S", 0.3)
+    monkeypatch.setitem(BATCH_S, "cpu", 0.3)
     torch.testing.assert_close(tiny().estimates(mixture)[0], whole)
 
 
@@ -99,68 +72,91 @@ def test_saved_model_separates_alike(tmp_path: Path) -> None:
         assert torch.equal(loaded.estimates(mixture)[0], separator.estimates(mixture)[0])
 
 
-@pytest.mark.parametrize(
-    ("rate", "channels", "name"), [(44_100, 2, "talk.wav"), (8000, 1, "talk.flac"), (11_025, 1, "talk.ogg")]
-)
-def test_file_of_any_rate_gives_files_of_the_same_rate_and_length(
-    tmp_path: Path, rate: int, channels: int, name: str
-) -> None:
-    soundfile.write(tmp_path / name, recording(0.777, rate, channels), rate)
-    length = soundfile.info(tmp_path / name).frames
-    written = separate_file(tiny(), tmp_path / name, tmp_path / "out" / "deep")
-    assert written == [tmp_path / "out" / "deep" / f"talk_s{number}.wav" for number in (1, 2)]
-    assert sorted((tmp_path / "out" / "deep").iterdir()) == written
-    for path in written:
-        info = soundfile.info(path)
-        assert (info.samplerate, info.frames, info.channels, info.subtype) == (rate, length, 1, "PCM_16")
-        assert np.abs(soundfile.read(path)[0]).max() > 1e-3
-
-
-def test_channels_are_averaged(tmp_path: Path) -> None:
-    stereo = recording(0.5, 8000, 2)
-    soundfile.write(tmp_path / "stereo.wav", stereo, 8000, subtype="FLOAT")
-    soundfile.write(tmp_path / "mono.wav", stereo.mean(axis=1), 8000, subtype="FLOAT")
-    for name in ("stereo", "mono"):
-        separate_file(tiny(), tmp_path / f"{name}.wav", tmp_path)
-    for number in (1, 2):
-        one, other = (soundfile.read(tmp_path / f"{name}_s{number}.wav")[0] for name in ("stereo", "mono"))
-        np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-def test_what_would_clip_is_scaled_down_together(tmp_path: Path) -> None:
-    loud, quiet = 40 * recording(0.5, 8000), recording(0.5, 8000)
-    for name, samples in {"loud": loud, "quiet": quiet}.items():
-        soundfile.write(tmp_path / f"{name}.wav", samples, 8000, subtype="FLOAT")
-        separate_file(tiny(), tmp_path / f"{name}.wav", tmp_path)
-    loud_estimates, quiet_estimates = (
-        np.stack([soundfile.read(tmp_path / f"{name}_s{number}.wav")[0] for number in (1, 2)])
-        for name in ("loud", "quiet")
-    )
-    assert np.abs(loud_estimates).max() > 0.999
-    scale = np.abs(quiet_estimates).max() / np.abs(loud_estimates).max()
-    np.testing.assert_allclose(loud_estimates * scale, quiet_estimates, atol=1e-3)
-
-
 def test_the_loudest_estimates_are_kept_where_slots_are_spare() -> None:
     separator, levels = tiny(slots=3), torch.tensor([0.2, 0.001, 0.1])
     estimates = levels[:, None].expand(3, 100)
-    assert loudest(estimates, 2).tolist() == [0, 2]
+    assert loudest(estimates.square().sum(dim=-1), 2).tolist() == [0, 2]
     mixture = torch.from_numpy(recording(0.5, 8000)[:, 0]).float()
     every = replace(separator, config=separator.config.model_copy(update={"sources": 3})).estimates(mixture)[0]
     kept = separator.estimates(mixture)[0]
     assert kept.shape == (2, 4000)
-    torch.testing.assert_close(kept, every[loudest(every, 2)], atol=0, rtol=0)
+    torch.testing.assert_close(kept, every[loudest(every.square().sum(dim=-1), 2)], atol=0, rtol=0)
 
 
-def test_what_is_no_audio_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    (tmp_path / "text.wav").write_text("no audio at all")
-    (tmp_path / "nothing.wav").touch()
-    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
-    soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), 8000, subtype="FLOAT")
-    says = {"text": "cannot be read", "nothing": "cannot be read", "empty": "no samples", "nan": "not finite"}
-    for name, reason in (says | {"absent": "no such file"}).items():
-        with pytest.raises(InputError, match=rf"{name}.wav: .*{reason}"):
-            separate_file(tiny(), tmp_path / f"{name}.wav", tmp_path / "out")
-    with pytest.raises(InputError, match="no such file"):
-        separate_file(tiny(), tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def tiny_conv_tasnet(longest_s: float) -> Separator:
+    sizes = {"filters": 8, "features": 8, "hidden": 8, "layers": 1, "stacks": 1}
+    content = tiny().config.model_dump() | {"model": "conv_tasnet", "conv_tasnet": sizes, "training": {"loss": "snr"}}
+    config = Resolved.model_validate(content | {"separation": {"longest_s": longest_s}})
+    torch.manual_seed(0)
+    return Separator(build(config).eval(), config)
+
+
+@pytest.mark.parametrize("separator", [tiny(), tiny(slots=3), tiny_conv_tasnet(0.5), tiny_conv_tasnet(10.0)])
+@pytest.mark.parametrize("samples", [1, 799, 800, 801, 12_345])
+def test_a_stream_gives_what_the_whole_gives_however_it_is_cut(separator: Separator, samples: int) -> None:
+    """Loudness changes a lot, and there is a pause: neither may be known in advance."""
+    mixture = torch.randn(samples, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.001, 0.3, samples)
+    mixture[samples // 2 : samples * 2 // 3] = 0
+    whole = torch.cat(list(separator.stream([mixture])), dim=-1)
+    assert whole.shape == (separator.config.slots.count, samples)
+    for size in (1, 77, 800, 5000)[samples > 800 :]:
+        pieces = list(separator.stream(iter(mixture.split(size))))
+        torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, atol=1e-6, rtol=1e-5)
+    blind, _ = separator.estimates(mixture, torch.stack([mixture, mixture]))
+    kept = loudest(whole.square().sum(dim=-1), 2)
+    torch.testing.assert_close(blind, whole[kept], atol=1e-6, rtol=1e-5)
+
+
+def test_a_stream_is_separated_as_it_comes_and_no_more_of_it_is_kept_than_a_batch() -> None:
+    separator, block = tiny(), 400
+    asked = 0
+
+    def endless() -> Iterator[Tensor]:
+        nonlocal asked
+        while True:
+            asked += block
+            yield 0.1 * torch.randn(block)
+
+    said = 0
+    for piece in separator.stream(endless()):
+        said += piece.shape[-1]
+        assert asked - said <= BATCH_S["cpu"] * separator.rate + 2 * block
+        if said > 10 * BATCH_S["cpu"] * separator.rate:
+            break
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, None), (44_100, 2), (6000, 1), (192_000, None)])
+def test_a_waveform_of_any_rate_is_separated_by_three_lines(tmp_path: Path, rate: int, channels: int | None) -> None:
+    save_model(tmp_path / "model.safetensors", tiny().model, tiny().config)
+    waveform = recording(0.3, rate, channels or 1)
+    estimates = audioslots.load(tmp_path).separate(waveform if channels else waveform[:, 0], rate)
+    assert estimates.shape == (2, len(waveform)) and estimates.dtype == np.float32
+    summed = audioslots.load(tmp_path).separate(waveform, rate, sum_consistent=True).sum(axis=0)
+    np.testing.assert_allclose(summed, waveform.mean(axis=1), atol=1e-6)
+    assert not np.allclose(estimates.sum(axis=0), summed, atol=1e-3)
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(0), np.zeros((0, 2)), np.zeros((2, 100)), np.zeros((9, 1, 1))])
+def test_what_is_no_waveform_is_refused(waveform: np.ndarray) -> None:
+    with pytest.raises(InputError, match="waveform: has shape"):
+        tiny().separate(waveform, 8000)
+    with pytest.raises(InputError, match="not finite"):
+        tiny().separate(np.array([0.0, np.nan]), 8000)
+
+
+def test_consistent_estimates_share_what_lacks_equally() -> None:
+    estimates, mixture = np.array([[1.0, 2.0], [0.0, 0.0]], np.float32), np.array([4.0, -1.0], np.float32)
+    np.testing.assert_array_equal(consistent(estimates, mixture), [[1.5, 2.5], [-0.5, -0.5]])
+
+
+def test_identity_is_of_weights_and_stitching() -> None:
+    separator = tiny()
+    assert separator.identity == tiny().identity
+    stitching = separator.config.separation.model_copy(update={"overlap": 0.75})
+    others = [
+        Separator(separator.model, separator.config.model_copy(update={"separation": stitching})),
+        tiny(),
+    ]
+    with torch.no_grad():
+        next(others[1].model.parameters()).add_(1e-3)
+    assert separator.identity not in {other.identity for other in others}

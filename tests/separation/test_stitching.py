@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from audioslots.separation.chunking import cut, hop_of
-from audioslots.separation.stitching import stitch
+from audioslots.separation.stitching import Stitcher, stitch
 
 CHUNK = 400
 
@@ -92,3 +92,13 @@ def test_chunks_that_disagree_are_faded_into_each_other() -> None:
     stitched = stitch(chunks, 200, 600)[0]
     assert torch.equal(stitched[:200], torch.ones(200)) and torch.equal(stitched[400:], torch.full((200,), 2.0))
     assert (stitched[200:400].diff() > 0).all()
+
+
+def test_what_a_stitcher_remembers_does_not_grow() -> None:
+    chunks, stitcher = shuffled(cut(made_sources(2, 9000), CHUNK, 200), 5), Stitcher(200, 0.5)
+    sizes = set()
+    for chunk in chunks:
+        assert stitcher.add(chunk[None], torch.ones(1, 2, 8)).shape == (2, 200)
+        sizes.add(sum(held.numel() for held in vars(stitcher).values() if isinstance(held, Tensor)))
+    assert len(sizes) == 1
+    assert stitcher.rest().shape == (2, 200)

@@ -76,7 +76,7 @@ def test_the_complex_mask_alone_passes_well_beyond_the_mixtures_phase(
 ) -> None:
     """A real mask learned through the inverse STFT may pass the oracle, which is best only point by point; not far."""
     oracle = Oracle("oracle-psm", 8000, WINDOW, HOP)
-    masked = [torch.from_numpy(oracle.separate(part.sum(dim=0).numpy(), part.numpy())["none"]) for part in sources]
+    masked = [torch.from_numpy(oracle.by_stitching(part.sum(dim=0).numpy(), part.numpy())["none"]) for part in sources]
     ceiling = improvement(torch.stack(masked), sources)
     assert fitted("complex") > ceiling + 2.5
     assert all(fitted(output) < ceiling + 2.5 for output in OUTPUTS if output != "complex")
