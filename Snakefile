@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from audioslots.benchmark import read_benchmark, resolve, summary, variants
+from audioslots.benchmark import read_benchmark, resolve, summary, twins, variants
 from audioslots.errors import InputError
 
 if "name" not in config:
@@ -15,6 +15,7 @@ if "name" not in config:
 try:
     benchmark = read_benchmark(config, str((workflow.configfiles or ["config"])[-1]))
     VARIANTS = variants(benchmark)
+    TWINS = twins(VARIANTS)
     OFFICIAL = {subset: benchmark.official(subset) for subset, part in benchmark.mixture_sets.items() if part.rows == "official"}
 except InputError as error:
     print(f"snakemake: {error}", file=sys.stderr, flush=True)

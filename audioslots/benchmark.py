@@ -213,8 +213,8 @@ def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Varian
 def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> tuple[dict[str, Variant], str]:
     """The variants of a study in a benchmark, and what its baseline is on the study's axis.
 
-    A variant whose values are all the baseline's is the baseline under another name: it is left out, and its title is
-    the second value (else the baseline's own).
+    A variant whose values are all the baseline's, stitching included, is the baseline under another name: it is left
+    out, and its title is the second value (else the baseline's own).
 
     Raises:
         InputError: an unknown study, a bad delta, or the name of an untrained baseline.
@@ -230,9 +230,20 @@ def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> 
             document = merge(document, benchmark.overrides[name])
             found[name] = checked(Variant, document, f"{benchmark.name}: overrides.{name}")
     baseline = found[study.baseline]
-    same = [name for name, variant in found.items() if variant.content == baseline.content and name != study.baseline]
+    own = (baseline.content, baseline.separation)
+    same = [name for name, one in found.items() if (one.content, one.separation) == own and name != study.baseline]
     title = next((found[name].title for name in same), baseline.title)
     return {name: variant for name, variant in found.items() if name not in same}, title or study.baseline
+
+
+def twins(known: dict[str, Variant]) -> dict[str, str]:
+    """For every variant that another's model serves too, that other: they differ in stitching alone.
+
+    ``known`` is of ``variants``; the first of several is trained.
+    """
+    first: dict[str, str] = {}
+    trained = {name: first.setdefault(json.dumps(one.content, sort_keys=True), name) for name, one in known.items()}
+    return {name: other for name, other in trained.items() if other != name}
 
 
 def _deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:

@@ -62,6 +62,19 @@ def train_variant(
     Trainer(resolved, out, device, anew).train(shlex.join(["audioslots", *sys.argv[1:]]))
 
 
+@app.command("adopt")
+def adopt_model(
+    config: Annotated[Path, typer.Argument(help="A resolved variant.")],
+    model: Annotated[Path, typer.Option(help="Run folder of a variant that differs in stitching alone.")],
+    out: Annotated[Path, typer.Option(help="Run folder to fill.")],
+) -> None:
+    """Take a trained model over for a variant that differs from its own in stitching alone; nothing is trained."""
+    from audioslots.config import Resolved
+    from audioslots.separation.adoption import adopt
+
+    adopt(Resolved.read(config), model, out)
+
+
 @app.command("separate")
 def separate_audio(
     audio: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3, of any rate, channels and length.")],

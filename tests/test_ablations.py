@@ -107,7 +107,7 @@ def test_every_study_has_a_title_a_question_and_a_baseline(study: str) -> None:
 @pytest.mark.parametrize("study", STUDIES)
 def test_no_two_variants_of_a_study_are_the_same_and_each_has_a_title_of_its_own(study: str) -> None:
     found = members(benchmark(overrides=SHORT), study)[0]
-    contents = [json.dumps(variant.content, sort_keys=True) for variant in found.values()]
+    contents = [json.dumps([one.content, one.separation.model_dump()], sort_keys=True) for one in found.values()]
     assert len(set(contents)) == len(found)
     titles = [variant.title for variant in found.values()]
     assert all(titles) and len(set(titles)) == len(found)

@@ -11,7 +11,17 @@ import pytest
 import yaml
 
 from audioslots.baselines.oracles import BASELINES as SYSTEMS
-from audioslots.benchmark import BASELINES, Benchmark, members, read_benchmark, read_study, resolve, summary, variants
+from audioslots.benchmark import (
+    BASELINES,
+    Benchmark,
+    members,
+    read_benchmark,
+    read_study,
+    resolve,
+    summary,
+    twins,
+    variants,
+)
 from audioslots.config import checked
 from audioslots.errors import InputError
 
@@ -118,6 +128,16 @@ def test_a_variant_that_is_its_studys_baseline_is_not_trained_twice(folder: Path
     assert (list(found), title) == (["base", "two"], "base")
     found, _ = members(made("axis", overrides={"two": {"training": {"steps": 7}}}), "axis", folder)
     assert set(found) == {"base", "two", "three"}
+
+
+def test_variants_that_differ_in_stitching_alone_are_one_training_and_several_runs(folder: Path) -> None:
+    axis = {"base": {}, "half": {"separation": {"overlap": 0.5}}, "more": {"separation": {"overlap": 0.75}}}
+    study(folder, "axis", axis | {"deep": {"slots": {"layers": 3}, "separation": {"overlap": 0.75}}})
+    assert list(members(made("axis"), "axis", folder)[0]) == ["base", "more", "deep"]
+    known = variants(made("axis"), folder)
+    assert twins(known) == {"more": "base"}
+    runs = [resolve(made("axis"), name, 0, folder, known) for name in ("base", "more", "deep")]
+    assert runs[0].identity == runs[1].identity != runs[2].identity
 
 
 def test_same_name_for_the_same_variant_is_one_run(folder: Path) -> None:

@@ -210,6 +210,8 @@ def test_compare_says_how_far_a_variant_is_from_the_baseline(call: Call, tmp_pat
         (["corpus", "synthesize", "a", "--speakers", "12", "--hours", "1", "--seed", "-1"], "seed"),
         (["mixtures", "render", "a.csv", "--librispeech", "b", "--out", "c", "--rate", "8000", "--mode", "mid"], "mid"),
         (["evaluate", "--model", "mixture", "--mixtures", "a", "--out", "b", "--jobs", "0"], "--jobs"),
+        (["evaluate", "--model", "mixture", "--mixtures", "a", "--out", "b", "--shard", "3/2"], "--shard"),
+        (["evaluate", "--model", "mixture", "--mixtures", "a", "--out", "b", "--shard", "0/2"], "--shard"),
     ],
 )
 def test_usage_error_is_one_line(call: Call, arguments: list[str], says: str) -> None:
@@ -328,6 +330,26 @@ def test_what_is_no_audio_is_refused(call: Call, model: Path) -> None:
     for name in ("text", "folder", "absent"):
         assert f"{name}.wav" in call.refused("separate", f"{name}.wav", "--model", model, "--out", "out")
     assert not Path("out").exists()
+
+
+def test_channels_are_separated_each_by_itself_and_add_up(call: Call, model: Path) -> None:
+    stereo = 0.1 * np.random.default_rng(0).standard_normal((11_025, 2))
+    soundfile.write("talk.wav", stereo, 11_025, subtype="FLOAT")
+    options = ("--each-channel", "--sum-consistent", "--float")
+    paths = call.good("separate", "talk.wav", "--model", model, "--out", "out", *options).split()
+    assert paths == [f"out/talk_c{channel}_s{number}.wav" for channel in (1, 2) for number in (1, 2)]
+    estimates = [soundfile.read(path)[0] for path in paths]
+    for channel in (0, 1):
+        np.testing.assert_allclose(sum(estimates[2 * channel : 2 * channel + 2]), stereo[:, channel], atol=1e-6)
+
+
+def test_shards_of_an_evaluation_leave_the_table_to_the_last_call(call: Call, rendered: Path) -> None:
+    command = ("evaluate", "--model", "mixture", "--mixtures", rendered, "--out", "run/scores.parquet")
+    for shard in ("2/2", "1/2"):
+        call.good(*command, "--shard", shard)
+        assert not Path("run/scores.parquet").exists()
+    call.good(*command)
+    assert len(pd.read_parquet("run/scores.parquet")) == 2 * 2
 
 
 def test_recordings_of_one_name_never_overwrite_each_other(call: Call, model: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 import typer
 import yaml
 
-from audioslots.benchmark import read_benchmark, variants
+from audioslots.benchmark import read_benchmark, read_study, variants
 from audioslots.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +51,7 @@ TINY: dict[str, Any] = {
         },
     },
 }
+STITCHED = ["audioslots", "stitching"]  # of the second no variant is trained
 FINISHED = "Nothing to be done"
 REPORT = 3000  # characters of a failed run to show: its end
 
@@ -130,9 +131,9 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
 
 
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
-    config = str(write_config(tmp_path / "tiny.yaml", dev={"subset": "dev-clean", "count": 2}))
+    config = str(write_config(tmp_path / "tiny.yaml", dev={"subset": "dev-clean", "count": 2}, studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config)
-    calls = set(re.findall(r"\baudioslots ((?:corpus|mixtures|pack|train|evaluate|report) .*)", run.stdout))
+    calls = set(re.findall(r"\baudioslots ((?:corpus|mixtures|pack|train|adopt|evaluate|report) .*)", run.stdout))
     verbs = set()
     for call in calls:
         words = shlex.split(re.split(r" 2?> ", call)[0])
@@ -141,7 +142,13 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
             verbs.add(words[0])
             verb = verb.commands[words.pop(0)]
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
-    assert verbs == {"corpus", "synthesize", "mixtures", "draw", "render", "pack", "train", "evaluate", "report"}
+    expected = {"corpus", "synthesize", "mixtures", "draw", "render", "pack", "train", "adopt", "evaluate", "report"}
+    assert verbs == expected
+    adopted = len(read_study("stitching").variants) - 2  # one is the baseline, one the baseline under another name
+    assert (
+        planned(run.stdout)["adopt"] == adopted
+        and planned(run.stdout)["evaluate"] == planned(run.stdout)["train"] + adopted
+    )
 
 
 # --- planning ------------------------------------------------------------------------------------------------------

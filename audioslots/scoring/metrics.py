@@ -9,19 +9,20 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pesq as pesq_package
 from numpy.typing import ArrayLike, NDArray
-from pystoi import stoi as pystoi_stoi
 from scipy import fft
 from scipy.linalg import solve_toeplitz
 from scipy.optimize import linear_sum_assignment
 
 from audioslots.errors import InputError
+from audioslots.scoring.intelligibility import estoi_of, segments, stoi_of
 
 Signal = NDArray[np.float64]
 
@@ -33,13 +34,12 @@ PESQ_UTTERANCES = 50
 """Room in PESQ's C code, which crashes the process when a signal has more."""
 PESQ_SAFE_SECONDS = 19.0
 """Up to this length no signal has more utterances than that: each takes 0.39 s at least, its pause included."""
+PESQ_LEVEL = "estimate is too loud or too quiet for its arithmetic"
 PESQ_CHILD = """
 import io, sys, numpy, pesq
 reference, estimate = numpy.load(io.BytesIO(sys.stdin.buffer.read()))
 print(pesq.pesq(int(sys.argv[1]), reference, estimate, sys.argv[2]))
 """
-STOI_TOO_SHORT = 1e-5
-"""What pystoi returns in place of a score when fewer than 30 frames (about 0.4 s) of speech are left."""
 DECISIVE_DB = 1000.0
 """Stands for an infinite SI-SDR in the choice of a permutation; beyond what float64 signals can reach."""
 
@@ -111,7 +111,7 @@ def pesq(estimate: Signal, reference: Signal, rate: int) -> float:
         rate: Hz.
 
     Raises:
-        Undefined: another rate, less than 0.25 s, no speech found, or more than 50 utterances.
+        Undefined: another rate, less than 0.25 s, no speech found, more than 50 utterances, or a level out of range.
     """
     if rate not in PESQ_MODES:
         raise Undefined("defined at 8000 and 16000 Hz only")
@@ -122,6 +122,8 @@ def pesq(estimate: Signal, reference: Signal, rate: int) -> float:
     except pesq_package.PesqError as error:
         reason = error.args[0] if error.args else type(error).__name__
         raise Undefined(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
+    except ValueError:  # of float32, which PESQ computes in
+        raise Undefined(PESQ_LEVEL) from None
 
 
 def stoi(estimate: Signal, reference: Signal, rate: int, extended: bool = False) -> float:
@@ -136,31 +138,38 @@ def stoi(estimate: Signal, reference: Signal, rate: int, extended: bool = False)
     Raises:
         Undefined: less than about 0.4 s of speech.
     """
-    # ESTOI adds noise of 1e-16 from numpy's global generator, which decides the result where an estimate is silent
-    # for a while: a fixed seed makes the score the same in every process and order.
-    state = np.random.get_state()
-    np.random.seed(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            value = float(pystoi_stoi(reference, estimate, rate, extended=extended))
-    except (ValueError, IndexError):  # shorter than one frame
-        value = STOI_TOO_SHORT
-    finally:
-        np.random.set_state(state)
-    if value == STOI_TOO_SHORT:
-        raise Undefined("less than 30 frames of speech")
-    return value
+    pair = Pair(estimate, reference, rate)
+    return estoi_of(*pair.segments) if extended else stoi_of(*pair.segments)
 
 
-METRICS: dict[str, Callable[[Signal, Signal, int], float]] = {
-    "si_sdr_db": lambda estimate, source, rate: float(si_sdr(estimate, source)),
-    "sdr_db": lambda estimate, source, rate: sdr(estimate, source),
-    "pesq": pesq,
-    "stoi": stoi,
-    "estoi": lambda estimate, source, rate: stoi(estimate, source, rate, extended=True),
+@dataclass(frozen=True)
+class Pair:
+    """An estimate [samples], its source [samples], and what several metrics need of them."""
+
+    estimate: Signal
+    source: Signal
+    rate: int
+
+    @cached_property
+    def segments(self) -> tuple[Signal, Signal]:
+        """Of source and estimate, for STOI and ESTOI.
+
+        Raises:
+            Undefined: less than about 0.4 s of speech.
+        """
+        if (found := segments(self.estimate, self.source, self.rate)) is None:
+            raise Undefined("less than 30 frames of speech")
+        return found
+
+
+METRICS: dict[str, Callable[[Pair], float]] = {
+    "si_sdr_db": lambda pair: float(si_sdr(pair.estimate, pair.source)),
+    "sdr_db": lambda pair: sdr(pair.estimate, pair.source),
+    "pesq": lambda pair: pesq(pair.estimate, pair.source, pair.rate),
+    "stoi": lambda pair: stoi_of(*pair.segments),
+    "estoi": lambda pair: estoi_of(*pair.segments),
 }
-"""Column of the scores -> function of (estimate [samples], source [samples], rate in Hz)."""
+"""Column of the scores -> function of a pair."""
 
 
 def permutation(estimates: ArrayLike, sources: ArrayLike) -> tuple[int, ...]:
@@ -241,12 +250,12 @@ def _measure(estimate: Signal, source: Signal, rate: int, role: str, prefix: str
     if not problem and estimate.shape != source.shape:
         problem = f"{role} has {len(estimate)} samples and not {len(source)}"
     values: dict[str, Any] = {}
-    failures = []
+    failures, pair = [], Pair(estimate, source, rate)
     for name, metric in METRICS.items():
         value, reason = np.nan, problem
         if not problem:
             try:
-                value = metric(estimate, source, rate)
+                value = metric(pair)
                 reason = "" if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
             except Undefined as error:
                 reason = str(error)
@@ -292,6 +301,8 @@ def _pesq_in_child(estimate: Signal, reference: Signal, rate: int) -> float:
     child = subprocess.run(command, input=signals.getvalue(), capture_output=True, check=False)
     if b"NoUtterancesError" in child.stderr:
         raise Undefined("No utterances detected")
+    if b"ValueError" in child.stderr:
+        raise Undefined(PESQ_LEVEL)
     if child.returncode:
         raise Undefined(f"more than {PESQ_UTTERANCES} utterances")
     return float(child.stdout)

@@ -41,7 +41,7 @@ rule evaluate_oracle:
 
 rule evaluate:
     input:
-        model=rules.train.output[0],
+        model=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         mixture=rules.evaluate_mixture.output.scores,
     output:
         scores=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/scores.parquet",

@@ -40,6 +40,8 @@ rule train:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/system.json",
+    wildcard_constraints:
+        variant="|".join(name for name in VARIANTS if name not in TWINS),
     params:
         run=subpath(output[0], parent=True),
         device=benchmark.device,
@@ -48,3 +50,23 @@ rule train:
     priority: 1
     shell:
         "audioslots train {input.config} --out {params.run} --device {params.device} --anew > {log} 2>&1"
+
+
+# A variant that differs from another in stitching alone is that other's model, evaluated anew.
+rule adopt:
+    input:
+        config=rules.resolve.output,
+        model=lambda wildcards: f"{RESULTS}/runs/{TWINS[wildcards.variant]}/seed{wildcards.seed}/model.safetensors",
+    output:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/system.json",
+    wildcard_constraints:
+        variant="|".join(TWINS) or "none at all",
+    params:
+        donor=subpath(input.model, parent=True),
+        run=subpath(output[0], parent=True),
+    log:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
+    shell:
+        "audioslots adopt {input.config} --model {params.donor} --out {params.run} > {log} 2>&1"

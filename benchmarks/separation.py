@@ -1,0 +1,84 @@
+"""Time and memory of separating long recordings with `audioslots separate`, beside Conv-TasNet's.
+
+Each recording is separated by a process of its own, on one core, from file to files; what an empty process takes
+(Python, torch, the model) is measured first and taken off. The models are the mini benchmark's, untrained: weights
+change neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from audioslots.benchmark import read_benchmark, resolve
+from audioslots.model.weights import build, save_model
+
+RATE = 8000
+BENCHMARK = Path(__file__).resolve().parent.parent / "config" / "mini-ablations.yaml"
+MODELS = {"audioslots": "AudioSlots, mini", "conv-tasnet": "Conv-TasNet, published size"}
+AIM_MIB = 1024
+
+
+def noise(path: Path, minutes: float) -> None:
+    """A recording of two voices' worth of modulated noise."""
+    rng = np.random.default_rng(0)
+    with sf.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
+        for _ in range(round(minutes * 6)):
+            time_s = np.arange(10 * RATE) / RATE
+            file.write(0.1 * rng.standard_normal(len(time_s)) * np.abs(np.sin(3 * time_s)))
+
+
+def separated(recording: Path, model: Path, out: Path) -> tuple[float, float]:
+    """Seconds of wall time, and the most resident memory in MiB, of one process."""
+    command = [sys.executable, "-m", "audioslots.cli", "separate", recording, "--model", model, "--out", out]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [*map(str, command), "--device", "cpu"], env=environment, stdout=subprocess.DEVNULL, text=True
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    if status:
+        sys.exit(f"separation of {recording} failed")
+    return wall, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5], help="of recordings")
+    parser.add_argument("--peer-minutes", type=float, nargs="*", default=[1], help="of those for Conv-TasNet")
+    given = parser.parse_args()
+    benchmark = read_benchmark(BENCHMARK)
+    print("Separation of long recordings, 8 kHz, one core, from file to files (start-up taken off)")
+    with tempfile.TemporaryDirectory() as folder:
+        place, factors = Path(folder), {}
+        sf.write(place / "empty.wav", np.zeros(1), RATE)
+        for name, title in MODELS.items():
+            config = resolve(benchmark, name, 0)
+            save_model(place / f"{name}.safetensors", build(config), config)
+            start, _ = separated(place / "empty.wav", place / f"{name}.safetensors", place / "out")
+            for minutes in given.minutes if name == "audioslots" else given.peer_minutes:
+                noise(place / "long.wav", minutes)
+                wall, memory = separated(place / "long.wav", place / f"{name}.safetensors", place / "out")
+                factors[name] = (wall - start) / (60 * minutes)
+                print(
+                    f"  {title:<28} {minutes:5g} min  {wall - start:8.1f} s  real-time factor {factors[name]:6.3f}  "
+                    f"{memory:6.0f} MiB",
+                    flush=True,
+                )
+    if len(factors) == len(MODELS):
+        print(f"  Conv-TasNet takes {factors['conv-tasnet'] / factors['audioslots']:.1f} times as long")
+    print(f"  at most {AIM_MIB} MiB, and the same real-time factor at every length, is aimed at")
+
+
+if __name__ == "__main__":
+    main()

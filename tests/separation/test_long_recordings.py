@@ -1,0 +1,48 @@
+"""A recording of hours, through the command line: in little memory, and all of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from made_separator import tiny
+
+from audioslots.config import Resolved
+from audioslots.model.weights import build, save_model
+
+ROOT = Path(__file__).resolve().parents[2]
+GIB = 1 << 30
+
+
+@pytest.mark.slow
+def test_three_hours_are_separated_in_less_than_a_gibibyte(tmp_path: Path) -> None:
+    content = tiny().config.model_dump() | {"chunk_s": 2.0, "separation": {"overlap": 0.25}}
+    config = Resolved.model_validate(content)
+    torch.manual_seed(0)
+    save_model(tmp_path / "model.safetensors", build(config), config)
+    rng = np.random.default_rng(0)
+    minute = (0.1 * rng.standard_normal(60 * config.rate)).astype(np.float32)
+    with soundfile.SoundFile(tmp_path / "talk.wav", "w", config.rate, 1, "PCM_16") as file:
+        for number in range(180):
+            file.write(minute * (0.2 + 0.8 * np.sin(number) ** 2))
+    command = ["separate", "talk.wav", "--model", "model.safetensors", "--out", "out", "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "audioslots.cli", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < GIB
+    for number in (1, 2):
+        with soundfile.SoundFile(tmp_path / "out" / f"talk_s{number}.wav") as file:
+            assert file.frames == 3 * 3600 * config.rate
+            file.seek(-config.rate, soundfile.SEEK_END)
+            assert np.abs(file.read()).max() > 1e-3
