@@ -133,7 +133,7 @@ def test_a_variant_that_is_its_studys_baseline_is_not_trained_twice(folder: Path
 def test_variants_that_differ_in_stitching_alone_are_one_training_and_several_runs(folder: Path) -> None:
     axis = {"base": {}, "half": {"separation": {"overlap": 0.5}}, "more": {"separation": {"overlap": 0.75}}}
     study(folder, "axis", axis | {"deep": {"slots": {"layers": 3}, "separation": {"overlap": 0.75}}})
-    assert list(members(made("axis"), "axis", folder)[0]) == ["base", "more", "deep"]
+    assert set(members(made("axis"), "axis", folder)[0]) == {"base", "more", "deep"}
     known = variants(made("axis"), folder)
     assert twins(known) == {"more": "base"}
     runs = [resolve(made("axis"), name, 0, folder, known) for name in ("base", "more", "deep")]
