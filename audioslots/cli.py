@@ -31,6 +31,13 @@ class Mode(StrEnum):
     max = "max"
 
 
+class Strategy(StrEnum):
+    """How several processes train one model, in Lightning Fabric's words."""
+
+    auto = "auto"
+    ddp = "ddp"
+
+
 class Format(StrEnum):
     """How a table is printed."""
 
@@ -179,14 +186,19 @@ def train_variant(
     anew: Annotated[
         bool, typer.Option("--anew", help="Set a checkpoint of another config aside; refuse it else.")
     ] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Processes, a device each; they share every batch.")] = 1,
+    strategy: Annotated[Strategy, typer.Option(help="How processes work together.")] = Strategy.auto,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that make batches; their number changes nothing.")] = 2,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/tensorboard too.")] = False,
 ) -> None:
     """Train one variant with one seed; an interrupted run goes on by the same command."""
     from audioslots.config import Resolved
-    from audioslots.training.trainer import Trainer
+    from audioslots.training.trainer import train
 
     resolved = Resolved.read(config)
     _torch_device(device)
-    Trainer(resolved, out, device, anew).train(shlex.join(["audioslots", *sys.argv[1:]]))
+    command = shlex.join(["audioslots", *sys.argv[1:]])
+    train(resolved, out, device, anew, devices, strategy.value, workers, tensorboard, command=command)
 
 
 @app.command("separate")
