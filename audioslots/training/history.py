@@ -85,9 +85,7 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise InputError(
-                "--tensorboard: it is not installed; expected pip install 'audioslots[tensorboard]'"
-            ) from None
+            raise InputError("--tensorboard: not installed; expected pip install 'audioslots[tensorboard]'") from None
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
 
     def show(self, row: dict[str, float]) -> None:
