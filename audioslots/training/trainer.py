@@ -242,7 +242,7 @@ class Trainer:
             progress.best_si_sdri_db = validation
             self.best = {name: weight.cpu().clone() for name, weight in self.kept.state_dict().items()}
         shown = f"{progress.best_si_sdri_db:+.2f} dB" if math.isfinite(progress.best_si_sdri_db) else "-"
-        bar.set_postfix(loss=f"{row['loss']:.4g}", best_si_sdri=shown)
+        bar.set_postfix_str(f"loss={row['loss']:.4g}, best_si_sdri={shown}")
         if self.board is not None:
             self.board.show(row)
 
