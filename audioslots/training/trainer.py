@@ -289,7 +289,7 @@ class Trainer:
             "commit": progress.commit,
             "command": command,
         }
-        described = describe(self.config, self.model.module, self.speech, self.fabric.device)
+        described = describe(self.config, best, self.speech, self.fabric.device)  # a copy, and so not compiled
         write_json(self.out / "system.json", described | measured)
 
 

@@ -22,6 +22,7 @@ from audioslots.files import read_json
 from audioslots.model.weights import load_model
 from audioslots.training import trainer
 from audioslots.training.losses import si_sdr
+from audioslots.training.processes import STOP_SIGNALS
 from audioslots.training.trainer import Trainer, rate_at
 
 STEPS = 6
@@ -138,7 +139,7 @@ def test_the_same_config_trains_to_the_same_bits_and_another_seed_to_others(data
     assert history(tmp_path / "other") != history(undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_run_stopped_by_a_signal_and_resumed_equals_an_undisturbed_one(
     data, undisturbed, tmp_path, monkeypatch, step: int, number: signal.Signals
@@ -177,9 +178,9 @@ def test_a_signal_in_the_last_step_lets_the_run_finish(data, undisturbed, tmp_pa
 
 
 def test_signals_are_handled_as_before_once_training_is_over(data: Path, tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     train(resolved(data, {"steps": 1}), tmp_path)
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_a_finished_run_trained_again_takes_no_step_and_keeps_its_weights(data, undisturbed, tmp_path, monkeypatch):
