@@ -12,23 +12,21 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from audioslots.cli_data import Jobs, corpus, mixtures
 from audioslots.errors import InputError, Interrupted
 
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-corpus = typer.Typer(help="Speech in LibriSpeech's layout.", no_args_is_help=True)
-mixtures = typer.Typer(help="LibriMix: metadata and rendered mixtures.", no_args_is_help=True)
 app.add_typer(corpus, name="corpus")
 app.add_typer(mixtures, name="mixtures")
 
-Jobs = Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 
 
-class Mode(StrEnum):
-    """How sources of different length are mixed."""
+class Strategy(StrEnum):
+    """How several processes train one model, in Lightning Fabric's words."""
 
-    min = "min"
-    max = "max"
+    auto = "auto"
+    ddp = "ddp"
 
 
 class Format(StrEnum):
@@ -37,125 +35,6 @@ class Format(StrEnum):
     terminal = "terminal"
     md = "md"
     tex = "tex"
-
-
-@corpus.command("synthesize")
-def corpus_synthesize(
-    out: Path,
-    speakers: Annotated[int, typer.Option(help="Speakers of all subsets together.")],
-    hours: Annotated[float, typer.Option(help="Hours of all subsets together.")],
-    seed: int = 0,
-    jobs: Jobs = 1,
-) -> None:
-    """Synthesize speech with eSpeak NG: train-clean, dev-clean and test-clean, no speaker in two of them."""
-    from audioslots.data.synthesis import synthesize
-
-    synthesize(out, speakers, hours, seed, jobs)
-
-
-@corpus.command("download")
-def corpus_download(
-    out: Annotated[Path, typer.Argument(help="Corpus root: the folder that will hold the subsets.")],
-    subset: Annotated[list[str], typer.Option(help="test-clean, train-clean-360, ...; may be repeated.")],
-    url: Annotated[str | None, typer.Option(help="Folder of the archives; openslr.org's by default.")] = None,
-) -> None:
-    """Download subsets of LibriSpeech; a broken download goes on by the same command."""
-    from audioslots.data.librispeech import OPENSLR, download
-
-    download(out, subset, url or OPENSLR)
-
-
-@corpus.command("check")
-def corpus_check(
-    root: Path,
-    against: Annotated[
-        Path | None, typer.Option(help="LibriMix's CSV of mixtures, or of a LibriSpeech subset.")
-    ] = None,
-) -> None:
-    """List every file that is missing, truncated, empty, or of the wrong format or length."""
-    from audioslots.data.corpus import check
-
-    problems = check(root, against)
-    for problem in problems:
-        print(problem)
-    if problems:
-        raise InputError(f"{root}: {len(problems)} problems; expected none")
-    print(f"{root}: no problem found")
-
-
-@mixtures.command("fetch")
-def mixtures_fetch(
-    out: Annotated[Path, typer.Argument(help="Folder to make, laid out as a clone of LibriMix.")],
-    subset: Annotated[list[str] | None, typer.Option(help="May be repeated; all by default.")] = None,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="Copy from a clone of LibriMix instead of downloading.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Where its metadata/ lies; GitHub's by default.")] = None,
-) -> None:
-    """Get LibriMix's own metadata of the pinned commit, verified."""
-    from audioslots.data.official import GITHUB, SUBSETS, fetch_metadata
-
-    for path in fetch_metadata(out, subset or list(SUBSETS), source, url or GITHUB):
-        print(path)
-
-
-@mixtures.command("draw")
-def mixtures_draw(
-    corpus: Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")],
-    out: Annotated[Path, typer.Argument(help="Metadata CSV to write; statistics are written beside it.")],
-    count: Annotated[int, typer.Option(min=1)],
-    sources: Annotated[int, typer.Option(min=2)] = 2,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-) -> None:
-    """Draw mixtures by LibriMix's rules."""
-    from audioslots.data.metadata import draw, statistics, write_metadata
-    from audioslots.files import write_json
-
-    metadata = draw(corpus.parent, corpus.name, sources, count, seed)
-    if out.suffix == ".json":
-        raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
-    facts = statistics(metadata, corpus.parent)
-    write_metadata(metadata, out)
-    write_json(out.with_suffix(".json"), facts)
-    print(*(f"{key}: {value}" for key, value in facts.items()), sep="\n")
-
-
-@mixtures.command("select")
-def mixtures_select(
-    metadata: Path, out: Path, librispeech: Annotated[Path, typer.Option(help="Folder of LibriSpeech's subsets.")]
-) -> None:
-    """Keep the rows whose every source is on disk, for a LibriSpeech that is only partly there."""
-    from audioslots.data.metadata import read_metadata, select, write_metadata
-
-    rows = read_metadata(metadata)
-    if not librispeech.is_dir():
-        raise InputError(f"{librispeech}: no such folder; expected LibriSpeech's subsets")
-    selected = select(rows, librispeech)
-    if selected.empty:
-        raise InputError(f"{metadata}: no row has all its sources under {librispeech}; expected at least one")
-    write_metadata(selected, out)
-    print(f"{out}: {len(selected)} of {len(rows)} mixtures have all their sources on disk")
-
-
-@mixtures.command("render")
-def mixtures_render(
-    metadata: Path,
-    librispeech: Annotated[Path, typer.Option(help="Corpus root: the folder that the CSV's paths start from.")],
-    out: Annotated[Path, typer.Option()],
-    rate: Annotated[int, typer.Option(help="Hz: 8000 or 16000.")],
-    mode: Annotated[Mode, typer.Option(help="Cut to the shortest source, or pad to the longest.")] = Mode.min,
-    types: Annotated[
-        str, typer.Option(help="Of mix_clean,mix_both,mix_single; the last two need noise.")
-    ] = "mix_clean",
-    wham: Annotated[
-        Path | None, typer.Option(help="WHAM's noise: the folder that the CSV's noise paths start from.")
-    ] = None,
-    jobs: Jobs = 1,
-) -> None:
-    """Render mixtures as LibriMix does, to the bit."""
-    from audioslots.data.rendering import render
-
-    print(render(metadata, librispeech, out, rate, mode.value, jobs, tuple(types.split(",")), wham))
 
 
 @app.command("pack")
@@ -179,14 +58,19 @@ def train_variant(
     anew: Annotated[
         bool, typer.Option("--anew", help="Set a checkpoint of another config aside; refuse it else.")
     ] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Processes, a device each; they share every batch.")] = 1,
+    strategy: Annotated[Strategy, typer.Option(help="How processes work together.")] = Strategy.auto,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that make batches; their number changes nothing.")] = 2,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/tensorboard too.")] = False,
 ) -> None:
     """Train one variant with one seed; an interrupted run goes on by the same command."""
     from audioslots.config import Resolved
-    from audioslots.training.trainer import Trainer
+    from audioslots.training.trainer import train
 
     resolved = Resolved.read(config)
     _torch_device(device)
-    Trainer(resolved, out, device, anew).train(shlex.join(["audioslots", *sys.argv[1:]]))
+    command = shlex.join(["audioslots", *sys.argv[1:]])
+    train(resolved, out, device, anew, devices, strategy.value, workers, tensorboard, command=command)
 
 
 @app.command("separate")

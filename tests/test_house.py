@@ -145,7 +145,7 @@ def imported(module: str, is_package: bool, source: str) -> Iterator[str]:
 
 def breaches(module: str, is_package: bool, source: str) -> list[str]:
     own = part(module)
-    if own in ("cli", "__main__", ""):
+    if own in ("cli", "cli_data", "__main__", ""):
         return []
     allowed = MAY_IMPORT[own] | {own, "__version__"}
     return [f"{module} imports {name}" for name in imported(module, is_package, source) if part(name) not in allowed]
