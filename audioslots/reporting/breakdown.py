@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,8 @@ def by_pair(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
 def by_input(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     """SI-SDRi by the input SI-SDR of a source: how much weaker or louder it is than what it is mixed with."""
     words = "SI-SDRi (dB) by the input SI-SDR of the source (dB): the lower, the more of the other speaker is in it"
-    return _table("input", words, "mixtures with such a source", _named(_cut(scores, "input_si_sdr_db", INPUT_EDGES_DB)), titles)
+    parts = _named(_cut(scores, "input_si_sdr_db", INPUT_EDGES_DB))
+    return _table("input", words, "mixtures with such a source", parts, titles)
 
 
 def by_duration(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
@@ -37,15 +40,13 @@ def by_duration(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     return _table("duration", "SI-SDRi (dB) by the duration of the mixture (s)", "mixtures", parts, titles)
 
 
-def _cut(
-    scores: pd.DataFrame, column: str, edges: Sequence[float]
-) -> list[tuple[tuple[float, float], pd.DataFrame]]:
-    """Rows by the value of a source in ``column``: the same parts for every run, since the first run's value decides."""
+def _cut(scores: pd.DataFrame, column: str, edges: Sequence[float]) -> list[tuple[tuple[float, float], pd.DataFrame]]:
+    """Rows by the value of a source in ``column``: in the same part for every run, since the first run's decides."""
     keys = ["mixture_id", "source"]
     first = scores.dropna(subset=[column]).drop_duplicates(keys).set_index(keys)[column]
     values = first.reindex(pd.MultiIndex.from_frame(scores[keys])).to_numpy(float)
     bounds = [-np.inf, *edges, np.inf]
-    parts = [((low, high), scores[(values >= low) & (values < high)]) for low, high in zip(bounds, bounds[1:], strict=False)]
+    parts = [((low, high), scores[(values >= low) & (values < high)]) for low, high in pairwise(bounds)]
     return [(ends, rows) for ends, rows in parts if len(rows)]
 
 
@@ -58,9 +59,7 @@ def _named(parts: list[tuple[tuple[float, float], pd.DataFrame]]) -> dict[str, p
     return {words(*ends): rows for ends, rows in parts}
 
 
-def _table(
-    name: str, words: str, counted: str, parts: Mapping[str, pd.DataFrame], titles: Mapping[str, str]
-) -> Table:
+def _table(name: str, words: str, counted: str, parts: Mapping[str, pd.DataFrame], titles: Mapping[str, str]) -> Table:
     columns = [titled(), stitched()]
     data, sizes = pd.DataFrame(columns=["variant", "stitching"]), []
     for part, rows in parts.items():
@@ -86,19 +85,14 @@ def worst_speakers(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
         speakers = part.groupby("speaker_id").agg(
             sex=("sex", "first"), si_sdri_db=("si_sdri_db", "mean"), mixtures=("mixture_id", "nunique")
         )
-        record = {"variant": variant, "title": titles[str(variant)], "speakers": len(speakers)}
-        for place, speaker in enumerate(speakers.dropna(subset="si_sdri_db").nsmallest(WORST, "si_sdri_db").itertuples()):
-            key = f"worst_{place + 1}"
-            record |= {
-                f"{key}_speaker": str(speaker.Index),
-                f"{key}_sex": speaker.sex,
-                f"{key}_si_sdri_db": speaker.si_sdri_db,
-                f"{key}_mixtures": speaker.mixtures,
-            }
+        record: dict[str, Any] = {"variant": variant, "title": titles[str(variant)]}
+        worst = speakers.dropna(subset="si_sdri_db").nsmallest(WORST, "si_sdri_db").reset_index()
+        for place, speaker in enumerate(worst.to_dict("records"), start=1):
+            record |= {f"worst_{place}_{key}": value for key, value in speaker.items()}
         records.append(record)
-    fixed = ["variant", "title", "speakers"]
+    fixed = ["variant", "title"]
     keys = [f"worst_{place}" for place in range(1, WORST + 1)]
-    each = [f"{key}_{part}" for key in keys for part in ("speaker", "sex", "si_sdri_db", "mixtures")]
+    each = [f"{key}_{part}" for key in keys for part in ("speaker_id", "sex", "si_sdri_db", "mixtures")]
     data = pd.DataFrame(records).reindex(columns=[*fixed, *each])
     headings = ("Worst", "Second worst", "Third worst")
     columns = [titled(), *(_speaker(heading, key) for heading, key in zip(headings, keys, strict=True))]
@@ -111,9 +105,9 @@ def worst_speakers(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
 
 def _speaker(heading: str, key: str) -> Column:
     def show(row: pd.Series) -> str:
-        if pd.isna(row[f"{key}_speaker"]):
+        if pd.isna(row[f"{key}_speaker_id"]):
             return EMPTY
-        who = " ".join(str(part) for part in (row[f"{key}_speaker"], row[f"{key}_sex"]) if part and not pd.isna(part))
+        who = " ".join(str(part) for part in (row[f"{key}_speaker_id"], row[f"{key}_sex"]) if part and not pd.isna(part))
         return f"{number(row[f'{key}_si_sdri_db'])} [{who}, {whole(row[f'{key}_mixtures'])}]"
 
     return Column(heading, f"{key}_si_sdri_db", show)

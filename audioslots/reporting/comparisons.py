@@ -92,9 +92,7 @@ def _compare(
         p, effect = signed_rank(by_pair)
         mean = values[present].mean() if present.any() else np.nan
         n, missing = int(present.any(axis=(0, 2)).sum()), int((~present).sum())
-        records.append(
-            (*names, metric, mean, low, high, p, np.nan, effect, n, missing, len(by_pair), len(values), "")
-        )
+        records.append((*names, metric, mean, low, high, p, np.nan, effect, n, missing, len(by_pair), len(values), ""))
     table = pd.DataFrame(records, columns=_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
     sure = table["p_holm"] < SIGNIFICANT

@@ -27,7 +27,7 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str]) ->
             shown = f"{number(row['difference'], sign=True)} dB, {_evidence(row)}"
             clauses.append(f"for {_quoted(row['variant'], titles)} no difference is shown ({shown})")
         elif len(rows):
-            words = []
+            words: list[str] = []
             for _, row in rows.iterrows():
                 by = f"by {number(abs(row['difference']))} dB"
                 if not words:
@@ -37,7 +37,8 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str]) ->
             clauses.append(listed(words))
     unscored = frame[frame["difference"].isna()]
     if len(unscored):
-        clauses.append(f"for {listed([_quoted(name, titles) for name in unscored['variant']])} there is no score to compare")
+        names = listed([_quoted(name, titles) for name in unscored["variant"]])
+        clauses.append(f"for {names} there is no score to compare")
     return f"Compared with {_quoted(baseline, titles)}, {'; '.join(clauses)}."
 
 
@@ -68,8 +69,8 @@ def headline(main: Table) -> str:
         return ""
     row = found.iloc[0]
     words = (
-        f"The highest mean is that of “{row['title']}”: {number(row['si_sdri_db'], sign=True)} dB SI-SDRi (95 % interval "
-        f"{number(row['si_sdri_db_low'])} to {number(row['si_sdri_db_high'])}), stitched blindly"
+        f"The highest mean is that of “{row['title']}”: {number(row['si_sdri_db'], sign=True)} dB SI-SDRi "
+        f"(95 % interval {number(row['si_sdri_db_low'])} to {number(row['si_sdri_db_high'])}), stitched blindly"
     )
     if pd.notna(row["below_ceiling_db"]):
         words += f", {number(row['below_ceiling_db'])} dB below the ceiling of its kind of output"

@@ -56,9 +56,10 @@ def found(folders: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
 def collect(
     examples: Mapping[str, Mapping[str, Path]], scores: pd.DataFrame, titles: Mapping[str, str], out: Path
 ) -> list[Example]:
-    """Write what is to be heard to ``out/audio/<number of the mixture>/`` as FLAC, with a spectrogram of each signal.
+    """Copy what is to be heard to ``out/audio/<number of the mixture>/``, with a spectrogram of each signal.
 
-    The first mixture is always written, the others as long as their size is likely to fit ``BUDGET_BYTES``.
+    The first mixture is always copied, the others as long as their size is likely to fit ``BUDGET_BYTES``. WAV, since
+    browsers cannot seek in every FLAC file that libsndfile writes (it writes no table to seek by).
 
     Args:
         examples: of ``found``.
@@ -88,12 +89,11 @@ def _example(
 ) -> Example:
     def signal(source: Path, name: str, label: str, spoken: str) -> Signal:
         # Names of variants stay out of paths: any character may be in them.
-        audio, picture = f"{to}/{name}.flac", f"{to}/{name}.png"
+        audio, picture = f"{to}/{name}.wav", f"{to}/{name}.png"
         if not source.is_file():
             raise InputError(f"{source}: no such file; expected an example as evaluate keeps it")
-        wave, rate = soundfile.read(source, dtype="int16")
         with written_aside(out / audio, sync=False) as aside:
-            soundfile.write(aside, wave, rate, subtype="PCM_16")
+            shutil.copyfile(source, aside)
         spectrograms.save_picture(source, out / picture)
         return Signal(label, spoken, audio, picture)
 
@@ -106,8 +106,9 @@ def _example(
     for place, (variant, folder) in enumerate(folders.items(), start=1):
         row = []
         for k in sources:
-            gain = number(gains.get((variant, mixture_id, k)), 1, sign=True)
-            spoken = f"{titles[variant]}, estimate of source {k}, {gain} dB"
-            row.append(signal(folder / f"estimate{k}.wav", f"v{place}-{k}", f"{gain} dB", spoken))
+            gain = gains.get((variant, mixture_id, k))
+            label = f"source {k}" if pd.isna(gain) else f"{number(gain, 1, sign=True)} dB"
+            spoken = f"{titles[variant]}, estimate of source {k}, {label}"
+            row.append(signal(folder / f"estimate{k}.wav", f"v{place}-{k}", label, spoken))
         listened.append((titles[variant], row))
     return Example(mixture_id, soundfile.info(given / "mixture.wav").duration, listened)

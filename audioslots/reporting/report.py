@@ -137,8 +137,8 @@ def _overview(made: Material) -> list[page.Drawn]:
 def _significance(name: str, variants: list[str], words: str, made: Material) -> page.Drawn:
     pairs = comparisons.pairwise(made.scores[made.scores["variant"].isin(variants)])
     caption = (
-        f"Pairs of {words}: how much the row is above the column (dB SI-SDRi, stitched blindly). Coloured: a difference "
-        f"is shown, by the interval and by Wilcoxon's test, corrected by Holm for all {len(pairs)} pairs."
+        f"Pairs of {words}: how much the row is above the column (dB SI-SDRi, stitched blindly). Coloured: a "
+        f"difference is shown, by the interval and by Wilcoxon's test, corrected by Holm for all {len(pairs)} pairs."
     )
     return made.draw(name, figures.significance(pairs, made.titles), caption)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -97,7 +98,8 @@ def _level(magnitude: np.ndarray) -> np.ndarray:
 def _show(axes: Axes, values: np.ndarray, size: tuple[float, float], title: str) -> None:
     extent = (0, size[0], 0, size[1])
     shades = np.floor(values * 16) / 16  # few shades make small files
-    axes.imshow(shades, origin="lower", aspect="auto", extent=extent, cmap=COLOURS, vmin=0, vmax=1, interpolation="nearest")
+    look: Any = {"cmap": COLOURS, "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+    axes.imshow(shades, origin="lower", aspect="auto", extent=extent, **look)
     axes.set_title(title, fontsize=8, pad=2)
     axes.grid(visible=False)
     axes.tick_params(labelsize=7)

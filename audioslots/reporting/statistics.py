@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student_t
 
 from audioslots.errors import InputError
 
@@ -118,7 +119,7 @@ def summarise(
         known = summary.loc[blind, metric].dropna()
         if known.empty:
             continue
-        best = int(known.idxmax())
+        best = int(str(known.idxmax()))
         others = [place for place in known.index if place != best]
         behind = [_paired(arrays[best][..., [k]], arrays[place][..., [k]]) for place in others]
         summary.loc[best, f"{metric}_standing"] = BEST
@@ -207,8 +208,8 @@ def _seed_part(values: np.ndarray, by_seed: np.ndarray, means: np.ndarray, seed:
             continue
         observed = np.nanmean(values[known, :, k], axis=1).var(ddof=1)
         explained = np.nanvar(by_seed[:, known, k] - means[:, [k]], axis=0).sum() / (seeds - 1)
-        t = np.random.default_rng([seed, seeds]).standard_t(seeds - 1, len(means))
-        part[:, k] = np.sqrt(max(observed - explained, 0) / seeds) * t
+        quantiles = student_t.ppf((np.arange(len(means)) + 0.5) / len(means), seeds - 1)  # steadier than drawing
+        part[:, k] = np.sqrt(max(observed - explained, 0) / seeds) * np.random.default_rng([seed, 1]).permutation(quantiles)
     return part
 
 

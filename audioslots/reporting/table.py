@@ -41,7 +41,7 @@ class Cell:
 class Table:
     """A table: ``data`` holds numbers, with units in the names; ``columns`` say how they are shown.
 
-    A column of ``data`` called ``<key>_standing`` sets the best of column ``<key>`` in bold and marks those tied with it.
+    A column of ``data`` called ``<key>_standing`` sets the best of ``<key>`` in bold and marks those tied with it.
     ``views`` are named choices of rows for the page, a flag a row; the first is what it shows to begin with.
     """
 

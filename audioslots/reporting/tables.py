@@ -43,7 +43,7 @@ def results(
     ceilings: Mapping[str, str],
     members: Mapping[str, Sequence[str]],
 ) -> Table:
-    """The main table: one row a variant and stitching.
+    """The main table: one row a variant and stitching; first what is not trained, then the best by its blind mean.
 
     Args:
         summary: of ``statistics.summarise``.
@@ -52,11 +52,12 @@ def results(
         ceilings: variant -> the oracle row that bounds its kind of output; without one where nothing bounds it.
         members: title of a study -> its variants.
     """
-    data = summary.reset_index(drop=True)
+    means = summary.drop_duplicates("variant").set_index("variant")  # "blind" comes before "oracle"
+    place = (-means["si_sdri_db"]).where(means["stitching"] != "none", -np.inf)
+    data = summary.sort_values("variant", key=lambda names: names.map(place), kind="stable", ignore_index=True)
     data.insert(1, "title", data["variant"].map(titles))
-    oracle = summary.drop_duplicates("variant").set_index("variant")["si_sdri_db"]
     data["ceiling"] = data["variant"].map(ceilings)
-    data["below_ceiling_db"] = data["ceiling"].map(oracle).astype(float) - data["si_sdri_db"]
+    data["below_ceiling_db"] = data["ceiling"].map(means["si_sdri_db"]).astype(float) - data["si_sdri_db"]
     for key in ("train_subset", "train_hours"):
         data[key] = data["variant"].map(trained.set_index("variant")[key])
     columns = [
@@ -185,8 +186,9 @@ def ranking(ranks: Ranks, name: str, title: str, titles: Mapping[str, str]) -> T
     p = p_value(ranks.p)
     caption = (
         f"{title}: mean ranks by SI-SDRi over {counted(ranks.speaker_pairs, 'speaker pair')}, 1 the best, stitched "
-        f"blindly, over seeds. Friedman's test of all being alike: p {p if p.startswith('<') else '= ' + p}. Two mean "
-        f"ranks differ where they are {number(ranks.critical_difference)} apart (Nemenyi's critical difference at 5 %). "
+        f"blindly, over seeds. Friedman's test of all being alike: p {p if p.startswith('<') else '= ' + p}. Two "
+        f"mean ranks differ where they are {number(ranks.critical_difference)} apart (Nemenyi's critical difference at "
+        "5 %). "
         "Ranks take the trained models as given."
     )
     columns = [
@@ -200,7 +202,7 @@ def ranking(ranks: Ranks, name: str, title: str, titles: Mapping[str, str]) -> T
 def conclusions(studies: Sequence[tuple[str, str, str]]) -> Table:
     """What each study found: rows of (title, question, conclusion)."""
     data = pd.DataFrame(studies, columns=["study", "question", "conclusion"])
-    columns = [valued(key.capitalize(), key, str, numeric=False) for key in data]
+    columns = [valued(key.capitalize(), key, str, numeric=False) for key in ("study", "question", "conclusion")]
     return Table("conclusions", "What each study asked and found.", data, columns)
 
 

@@ -32,9 +32,13 @@ def out(made, tmp_path_factory):
 
 def test_everything_promised_is_written(out):
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    tables = {f"tables/{t}.{k}" for t in ("main", "costs", "pairs", "comparison-decoder") for k in ("csv", "md", "tex")}
-    drawn = {f"figures/{name}.{kind}" for name in ("estimates", "learning") for kind in ("svg", "png")}
-    assert tables | drawn | {"scores.parquet", "index.html", "audio/1/mixture.wav", "audio/2/s2.wav"} <= written
+    names = "main costs pairs input duration speakers published conclusions comparison-decoder".split()
+    tables = {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
+    names = "estimates cost spectrograms estimates-decoder learning-decoder input-decoder".split()
+    drawn = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")}
+    kept = {"scores.parquet", "index.html"}
+    assert tables | drawn | kept == {name for name in written if not name.startswith("audio/")}
+    assert {"audio/1/mixture.wav", "audio/2/s2.wav", "audio/2/v1-2.png"} <= written
     assert not any(".tmp" in name for name in written)
 
 
@@ -42,7 +46,7 @@ def test_every_row_of_every_run_is_in_the_one_table(out):
     rows = pd.read_parquet(out / "scores.parquet")
     assert len(rows) == 30 * 2 * (1 + 1 + 2 * 2 * 2)
     main = pd.read_csv(out / "tables/main.csv", keep_default_na=False)
-    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "magnitude", "magnitude", "mask", "mask"]
+    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "mask", "mask", "magnitude", "magnitude"]
     costs = pd.read_csv(out / "tables/costs.csv")
     assert costs["real_time_factor"].tolist() == pytest.approx([0.035, 0.035]), "a mean over seeds"
     assert costs["peak_memory_bytes"].tolist() == [400 * 2**20 + 2] * 2, "the largest over seeds"
@@ -61,8 +65,8 @@ def test_runs_without_history_or_examples_are_reported(results, tmp_path):
     for path in (results / "runs").rglob("examples"):
         shutil.rmtree(path)
     page = report(results, tmp_path).read_text()
-    assert not (tmp_path / "figures/learning.svg").exists()
-    assert "<audio controls" not in page and "Validation SI-SDRi" not in page
+    assert not list(tmp_path.glob("figures/learning*")) and not (tmp_path / "figures/spectrograms.svg").exists()
+    assert "<audio controls" not in page and "validation SI-SDRi" not in page
 
 
 def test_nothing_trained_is_reported_too(results, tmp_path):
@@ -74,7 +78,7 @@ def test_nothing_trained_is_reported_too(results, tmp_path):
 def test_hostile_names_end_as_text(tmp_path):
     make(tmp_path / "results", {"a & b_%": 4.0, "<img src=x onerror=alert(1)>": 6.0}, seeds=(1,))
     page = report(tmp_path / "results", tmp_path / "out").read_text()
-    assert "<img src=x" not in page and "The &lt;img src=x onerror=alert(1)&gt; is better by" in page
+    assert "<img src=x" not in page and "The &lt;img src=x onerror=alert(1)&gt;” is better by" in page
     assert "a &amp; b_%" in page and "a & b_%" not in page
 
 
