@@ -107,7 +107,9 @@ def _speaker(heading: str, key: str) -> Column:
     def show(row: pd.Series) -> str:
         if pd.isna(row[f"{key}_speaker_id"]):
             return EMPTY
-        who = " ".join(str(part) for part in (row[f"{key}_speaker_id"], row[f"{key}_sex"]) if part and not pd.isna(part))
+        who = " ".join(
+            str(part) for part in (row[f"{key}_speaker_id"], row[f"{key}_sex"]) if part and not pd.isna(part)
+        )
         return f"{number(row[f'{key}_si_sdri_db'])} [{who}, {whole(row[f'{key}_mixtures'])}]"
 
     return Column(heading, f"{key}_si_sdri_db", show)

@@ -209,7 +209,9 @@ def _seed_part(values: np.ndarray, by_seed: np.ndarray, means: np.ndarray, seed:
         observed = np.nanmean(values[known, :, k], axis=1).var(ddof=1)
         explained = np.nanvar(by_seed[:, known, k] - means[:, [k]], axis=0).sum() / (seeds - 1)
         quantiles = student_t.ppf((np.arange(len(means)) + 0.5) / len(means), seeds - 1)  # steadier than drawing
-        part[:, k] = np.sqrt(max(observed - explained, 0) / seeds) * np.random.default_rng([seed, 1]).permutation(quantiles)
+        part[:, k] = np.sqrt(max(observed - explained, 0) / seeds) * np.random.default_rng([seed, 1]).permutation(
+            quantiles
+        )
     return part
 
 

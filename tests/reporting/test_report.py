@@ -10,6 +10,7 @@ import pytest
 from made_results import make
 
 from audioslots.errors import InputError
+from audioslots.reporting import listening
 from audioslots.reporting.report import report
 
 
@@ -73,6 +74,61 @@ def test_nothing_trained_is_reported_too(results, tmp_path):
     edit(results, variants=["mixture", "oracle-magnitude"], studies=[])
     page = report(results, tmp_path).read_text()
     assert "Nothing was trained." in page
+
+
+def test_a_study_of_three_has_ranks_and_pairs_and_one_of_slots_its_figure(tmp_path):
+    make(tmp_path / "results", {"slots-2": 5.0, "slots-4": 6.0, "slots-8": 4.0}, examples=1)
+    for path in (tmp_path / "results/runs/slots-8").rglob("config.json"):
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "ceiling"}))
+    page = report(tmp_path / "results", tmp_path / "out").read_text()
+    drawn = {path.stem for path in (tmp_path / "out/figures").glob("*.svg")}
+    assert {"slots-decoder", "ranks-decoder", "significance-decoder"} <= drawn and "significance" not in drawn
+    ranks = pd.read_csv(tmp_path / "out/tables/ranks-decoder.csv")
+    assert ranks["variant"].tolist() == ["slots-4", "slots-2", "slots-8"] and ranks["critical_difference"].gt(0).all()
+    main = pd.read_csv(tmp_path / "out/tables/main.csv").set_index("variant")
+    assert main.loc["slots-8", "below_ceiling_db"].isna().all(), "nothing bounds it"
+    assert "Nemenyi" in page
+
+
+def test_a_study_of_one_variant_and_one_seed_is_reported(tmp_path):
+    make(tmp_path / "results", {"magnitude": 4.0}, seeds=(3,), examples=1)
+    page = report(tmp_path / "results", tmp_path / "out").read_text()
+    assert "Nothing was compared with “The magnitude”." in page
+    assert "speaker pairs and mixtures only (there is one seed)" in page
+    assert pd.read_csv(tmp_path / "out/tables/comparison-decoder.csv").empty
+
+
+def test_a_run_that_failed_is_missing_and_said_to_be(results, tmp_path):
+    """A training that diverged leaves rows without scores: they are counted, and the other seed still stands."""
+    path = results / "runs/mask/seed2/scores.parquet"
+    rows = pd.read_parquet(path)
+    scored = [name for name in rows if name.startswith(("si_", "sdr", "pesq", "stoi", "estoi"))]
+    rows.assign(**dict.fromkeys(scored, float("nan")), failure="si_sdr: not finite").to_parquet(path)
+    page = report(results, tmp_path).read_text()
+    main = pd.read_csv(tmp_path / "tables/main.csv").set_index(["variant", "stitching"]).loc[("mask", "blind")]
+    assert main["si_sdri_db"] == pytest.approx(6.0, abs=0.5) and main["failures"] == 60
+    assert "Missing, and left out of the mean" in page and "The mask (blind) SI-SDRi 30 of 60" in page
+    assert pd.read_csv(tmp_path / "tables/comparison-decoder.csv")["missing"].tolist() == [30]
+
+
+def test_a_variant_whose_every_run_failed_has_no_verdict(results, tmp_path):
+    for path in results.glob("runs/mask/seed*/scores.parquet"):
+        rows = pd.read_parquet(path)
+        rows.assign(si_sdri_db=float("inf"), failure="si_sdr: not finite").to_parquet(path)
+    page = report(results, tmp_path).read_text()
+    assert "for “The mask” there is no score to compare" in page
+
+
+def test_with_many_variants_fewer_mixtures_are_heard(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(listening, "BUDGET_BYTES", 200_000)
+    report(made, tmp_path)
+    assert [path.name for path in (tmp_path / "audio").iterdir()] == ["1"]
+
+
+def test_audio_of_an_earlier_report_does_not_stay(made, tmp_path):
+    (tmp_path / "audio/9").mkdir(parents=True)
+    report(made, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == ["1", "2"]
 
 
 def test_hostile_names_end_as_text(tmp_path):
