@@ -185,7 +185,7 @@ def significance(pairs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     axes = figure.add_subplot()
     names = [short(titles[str(variant)], 30) for variant in order]
     bar = {"label": "row above column (dB)", "shrink": 0.8}
-    look: Any = {"cmap": "PuOr", "center": 0, "vmin": -reach, "vmax": reach, "linewidths": 0.5, "linecolor": LINE}
+    look: Any = {"cmap": "PuOr", "vmin": -reach, "vmax": reach, "linewidths": 0.5, "linecolor": LINE}
     sns.heatmap(
         differences, mask=~coloured, ax=axes, square=True, cbar_kws=bar, xticklabels=names, yticklabels=names, **look
     )

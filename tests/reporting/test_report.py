@@ -10,7 +10,6 @@ import pytest
 from made_results import make
 
 from audioslots.errors import InputError
-from audioslots.reporting import listening
 from audioslots.reporting.report import report
 
 
@@ -117,18 +116,6 @@ def test_a_variant_whose_every_run_failed_has_no_verdict(results, tmp_path):
         rows.assign(si_sdri_db=float("inf"), failure="si_sdr: not finite").to_parquet(path)
     page = report(results, tmp_path).read_text()
     assert "for “The mask” there is no score to compare" in page
-
-
-def test_with_many_variants_fewer_mixtures_are_heard(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(listening, "BUDGET_BYTES", 200_000)
-    report(made, tmp_path)
-    assert [path.name for path in (tmp_path / "audio").iterdir()] == ["1"]
-
-
-def test_audio_of_an_earlier_report_does_not_stay(made, tmp_path):
-    (tmp_path / "audio/9").mkdir(parents=True)
-    report(made, tmp_path)
-    assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == ["1", "2"]
 
 
 def test_hostile_names_end_as_text(tmp_path):
