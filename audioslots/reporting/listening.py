@@ -17,7 +17,7 @@ from audioslots.reporting.comparisons import COMPARED
 from audioslots.reporting.words import number
 
 EXAMPLES = 5  # mixtures at most
-BUDGET_BYTES = 8_000_000  # of audio and spectrograms together: with many variants there are fewer mixtures
+BUDGET_BYTES = 6_000_000  # of audio and spectrograms together: with many variants there are fewer mixtures
 
 
 @dataclass(frozen=True)
