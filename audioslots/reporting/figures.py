@@ -183,7 +183,7 @@ def significance(pairs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     size = 1.6 + (0.55 if len(order) <= _ANNOTATED else 0.19) * len(order)
     figure = Figure(figsize=(max(size + 2.2, 4.5), size), layout="constrained")
     axes = figure.add_subplot()
-    names = [short(titles[str(variant)], 30) for variant in order]
+    names = [short(titles[str(variant)], 36) for variant in order]
     bar = {"label": "row above column (dB)", "shrink": 0.8}
     look: Any = {"cmap": "PuOr", "vmin": -reach, "vmax": reach, "linewidths": 0.5, "linecolor": LINE}
     sns.heatmap(
@@ -193,6 +193,7 @@ def significance(pairs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         text = "" if np.isnan(value) else _cell(value, bool(coloured[y, x]), len(order))
         colour = _ON_DARK if coloured[y, x] and abs(value) > 0.6 * reach else "#1d2329" if coloured[y, x] else MUTED
         axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=colour, fontsize=7.5)
+    axes.grid(visible=False)
     axes.tick_params(length=0, labelsize=7.5)
     axes.set_xticklabels(axes.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     axes.set(xlabel="", ylabel="")
