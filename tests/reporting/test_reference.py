@@ -42,7 +42,7 @@ def test_reference_says_what_made_it_and_holds_no_audio_and_no_scores(results: P
     for link in re.findall(r"\]\(((?:figures|tables)/[^)]*)\)", page):
         assert (folder / link).is_file(), link
     kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert kinds == {".csv", ".md", ".tex", ".svg", ".png"}
+    assert kinds == {".csv", ".md", ".tex", ".svg"}
 
 
 def test_tables_of_an_earlier_reference_do_not_stay(results: Path, tmp_path: Path) -> None:
