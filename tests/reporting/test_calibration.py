@@ -49,6 +49,7 @@ def test_the_interval_covers_the_true_mean_in_92_to_98_percent(seeds, per_pair, 
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_seed", [0.0, 0.5])
 def test_an_a_a_comparison_is_significant_in_3_to_7_percent(by_seed):
     """A verdict needs the interval and Wilcoxon's test; the latter alone does not know of the seeds."""
@@ -62,6 +63,7 @@ def test_an_a_a_comparison_is_significant_in_3_to_7_percent(by_seed):
         assert 0.03 <= wilcoxon <= 0.07
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "by_seed"), [(3, 0.05), (5, 0.1)])
 def test_a_true_difference_of_0_3_db_is_found_at_the_official_size(seeds, by_seed):
     """3,000 mixtures of 40 speakers: found nearly always, unless seeds differ by more than this.
