@@ -122,20 +122,14 @@ def evaluate_system(
 
 @app.command("compare")
 def compare_scores(
-    scores: list[Path],
+    scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs or of whole benchmarks.")],
     baseline: Annotated[str, typer.Option(help="Variant that the others are compared with.")],
     format: Annotated[Format, typer.Option(help="Of the table.")] = Format.terminal,
 ) -> None:
-    """Compare variants on the same mixtures: difference, interval and corrected p-value."""
-    from audioslots.reporting import statistics, tables
-    from audioslots.scoring.evaluate import read_scores
+    """Compare variants on the same mixtures: difference, interval, corrected p-value, and cost where it is known."""
+    from audioslots.reporting.compare import compare_files
 
-    frame = statistics.compare([read_scores(path) for path in scores], baseline)
-    if format is Format.terminal:
-        print(tables.terminal(frame))
-        return
-    table = tables.comparison(frame, "comparison", tables.comparison_caption(frame, baseline))
-    print(table.markdown() if format is Format.md else table.latex())
+    print(compare_files(scores, baseline, format.value))
 
 
 @app.command("report")
