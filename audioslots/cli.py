@@ -150,7 +150,7 @@ def publish_reference(
     readme: Annotated[Path, typer.Option(help="README whose table is replaced.")] = Path("README.md"),
     command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
 ) -> None:
-    """Copy a benchmark's tables and figures to the reference results, and its main table to the README."""
+    """Copy a benchmark's tables and figures to the reference results, and what they come to into the README."""
     from audioslots.reporting.reference import publish, show
 
     folder = publish(results, out, command)

@@ -17,6 +17,7 @@ PARTS = {
     "Where it does well, and where not": ("pairs", "input", "duration", "speakers"),
     "Published elsewhere": ("published",),
 }
+LONGEST = 40  # rows of a table in the README
 COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg")  # the same as PNG would double the size
 
 
@@ -75,7 +76,7 @@ def publish(results: Path, out: Path, command: str) -> Path:
 
 
 def show(readme: Path, folder: Path) -> None:
-    """Put the main table of a reference folder between its marks in the README.
+    """Put what is ``shown`` of a reference folder between its marks in the README.
 
     Raises:
         InputError: the README lacks the marks.
@@ -99,8 +100,9 @@ def put(readme: Path, source: str, content: str) -> None:
 
 
 def shown(folder: Path) -> str:
-    """What the README shows of a reference folder."""
-    return _table(folder, "main")
+    """What the README shows of a reference folder: the main table, or what the studies found where it would be long."""
+    rows = (folder / "tables" / "main.md").read_text(encoding="utf-8").count("\n| ")
+    return _table(folder, "main" if rows <= LONGEST else "conclusions")
 
 
 def _table(folder: Path, name: str) -> str:
