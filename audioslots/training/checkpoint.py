@@ -62,12 +62,13 @@ def load_state(path: Path, content: dict[str, Any], anew: bool = False) -> dict[
             warnings.warn(f"{file}: cannot be read ({error}); going on from {previous.name}, one earlier", stacklevel=2)
             os.replace(file, aside)
             continue
-        found = state.get("config") if isinstance(state, dict) else None
+        state = state if isinstance(state, dict) else {}
+        found, identity = state.get("config"), state.get("identity")
         if found == content:
             return state
-        if not anew or not isinstance(found, dict):
+        if not anew or not identity:
             raise InputError(f"{file}: belongs to another config: {difference(found, content)}, or --anew")
-        aside = path.with_name(f"{path.stem}-{state['identity']}{path.suffix}")
+        aside = path.with_name(f"{path.stem}-{identity}{path.suffix}")
         os.replace(file, aside) if not aside.exists() else file.unlink()
     return None
 

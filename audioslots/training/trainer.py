@@ -72,7 +72,13 @@ class Trainer:
     ) -> None:
         self.config, self.out, self.settings, self.workers = config, Path(out), config.training, workers
         if self.settings.batch % devices:
-            raise InputError(f"--devices: {devices} cannot share training.batch {self.settings.batch} evenly")
+            raise InputError(
+                f"--devices: {devices} cannot share training.batch {self.settings.batch} evenly; expected to"
+            )
+        if accelerator != "cpu" and devices > max(1, torch.cuda.device_count()):
+            raise InputError(
+                f"--devices: {devices} of {torch.cuda.device_count()} GPUs; expected no more than there are"
+            )
         self.speech, held_out = open_speech(config)
         # Processes are started here, whatever Slurm says of tasks.
         self.fabric = Fabric(
@@ -311,8 +317,9 @@ def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None
             Trainer(config, out, *machine).train()
         return
     with claimed(out):
-        for leftover in Path(out).glob(".*.tmp*"):  # of a run killed while it wrote
-            leftover.unlink()
+        for name in ("checkpoint", "model", "best", "last"):
+            for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
+                leftover.unlink()
         Trainer(config, out, *machine).train(command)
 
 

@@ -22,6 +22,7 @@ from audioslots.errors import Interrupted
 from audioslots.training import checkpoint, trainer
 
 SLOW_DISK_S = 0.02
+A_STEP_S = 0.02  # about
 
 
 def started(config: Resolved, out: Path, workers: int, writing: bool) -> tuple[int, int]:
@@ -71,20 +72,15 @@ def main(config: Resolved, out: Path, number: str, kills: int, workers: list[int
     """Train undisturbed; then another run that is ended ``kills`` times, and goes on each time."""
     writing = number == "writing"
     process, reading = started(config, out / "undisturbed", 1, False)
-    told(reading)
-    begin = time.monotonic()
     assert ended(process) == 0
-    duration = time.monotonic() - begin
     os.close(reading)
+    # Counted in steps, that a machine which is busy now and idle then does not end the run between two kills.
+    most, pause = (3, 5 * SLOW_DISK_S) if writing else (config.training.steps // kills - 7, A_STEP_S)
     moments, endings, found = random.Random(number), [], []
     for kill in range(kills):
         process, reading = started(config, out / "killed", workers[kill % len(workers)], writing)
-        if writing:
-            step = [told(reading) for _ in range(moments.randint(1, 3))][-1]
-            time.sleep(moments.uniform(0, 5 * SLOW_DISK_S))
-        else:
-            step = told(reading)
-            time.sleep(moments.uniform(0, duration / kills))
+        step = [told(reading) for _ in range(moments.randint(1, most))][-1]
+        time.sleep(moments.uniform(0, pause))
         os.kill(process, signal.SIGKILL if writing else signal.Signals[number])
         endings.append(ended(process))
         while (later := told(reading)) >= 0:  # it had begun while the signal was on its way
