@@ -62,6 +62,9 @@ def train_variant(
     strategy: Annotated[Strategy, typer.Option(help="How processes work together.")] = Strategy.auto,
     workers: Annotated[int, typer.Option(min=1, help="Threads that make batches; their number changes nothing.")] = 2,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/tensorboard too.")] = False,
+    mix_on_device: Annotated[
+        bool, typer.Option("--mix-on-device", help="Keep the speech in the device's memory and mix it there.")
+    ] = False,
 ) -> None:
     """Train one variant with one seed; an interrupted run goes on by the same command."""
     from audioslots.config import Resolved
@@ -70,7 +73,7 @@ def train_variant(
     resolved = Resolved.read(config)
     _torch_device(device)
     command = shlex.join(["audioslots", *sys.argv[1:]])
-    train(resolved, out, device, anew, devices, strategy.value, workers, tensorboard, command=command)
+    train(resolved, out, device, anew, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
 
 
 @app.command("separate")

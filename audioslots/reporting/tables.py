@@ -121,7 +121,8 @@ def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
 
 
 def _occupied(row: pd.Series) -> str:
-    return f"{number(row['occupied_slots'], 1)} of {whole(row['slots'])}"
+    occupied = row["occupied_slots"]
+    return EMPTY if pd.isna(occupied) else f"{number(occupied, 1)} of {whole(row['slots'])}"
 
 
 def comparison(

@@ -21,21 +21,21 @@ from tqdm import tqdm
 from audioslots.commit import commit
 from audioslots.config import Resolved
 from audioslots.data.claim import claimed
+from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import write_json
 from audioslots.model.weights import build, save_model
-from audioslots.training.batches import batches
+from audioslots.training.batches import ahead, batches
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
-from audioslots.training.losses import Matched, si_sdr
+from audioslots.training.losses import Matched, occupancy, si_sdr
 from audioslots.training.matching import match
 from audioslots.training.processes import following, is_first, stop_asked
 from audioslots.training.speech import open_speech, training_mixer
 from audioslots.training.system import describe, peak_memory
 
 VALIDATION_SEED = 2**32  # beyond any run's seed: all runs are validated on the same mixtures
-OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
 LOG_EVERY = 20  # steps averaged to one row of history.csv
 
 
@@ -53,6 +53,7 @@ class Trainer:
         strategy: Lightning Fabric's: auto, ddp.
         workers: threads that make batches.
         board: show the history in TensorBoard too.
+        mix_on_device: keep the speech in the device's memory and mix it there.
 
     Raises:
         InputError: data missing or of another rate, speakers shared between training and validation or test, a
@@ -69,6 +70,7 @@ class Trainer:
         strategy: str = "auto",
         workers: int = 2,
         board: bool = False,
+        mix_on_device: bool = False,
     ) -> None:
         self.config, self.out, self.settings, self.workers = config, Path(out), config.training, workers
         if self.settings.batch % devices:
@@ -90,6 +92,7 @@ class Trainer:
         )
         self.fabric.seed_everything(config.seed, verbose=False)
         self.mixer = training_mixer(config, self.speech)
+        self.device_mixer = DeviceMixer(self.mixer, self.fabric.device) if mix_on_device else None
         validation = Mixer(held_out, config.sources, config.chunk, VALIDATION_SEED)
         self.validation = torch.from_numpy(validation.batch(0, self.settings.validation_mixtures))
         model = build(config)
@@ -166,7 +169,12 @@ class Trainer:
         share = self.settings.batch // self.fabric.world_size
         items = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         pinned = self.fabric.device.type == "cuda"
-        made = batches(self.mixer, self.progress.step, self.settings.steps, items, self.workers, pinned)
+        steps = (self.progress.step, self.settings.steps)
+        if self.device_mixer is None:
+            made = batches(self.mixer, *steps, items, self.workers, pinned)
+        else:
+            mixed, drawn = self.device_mixer.mixed, self.device_mixer.drawn
+            made = map(mixed, ahead(lambda step: drawn(step, items), *steps, self.workers))
         while True:
             began = time.perf_counter()
             sources = next(made, None)
@@ -321,12 +329,6 @@ def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None
             for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
                 leftover.unlink()
         Trainer(config, out, *machine).train(command)
-
-
-def occupancy(waveforms: Tensor, mixture: Tensor) -> Tensor:
-    """How many of the slots (B, K, T) hold more energy than -20 dB of the mixture (B, T)'s: (B,)."""
-    energy = waveforms.square().sum(dim=-1)
-    return (energy > OCCUPIED * mixture.square().sum(dim=-1, keepdim=True)).sum(dim=-1).float()
 
 
 def gradients(part: nn.Module) -> list[Tensor]:

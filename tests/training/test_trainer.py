@@ -325,6 +325,12 @@ def test_batches_come_in_order_whatever_step_they_start_at(data: Path, tmp_path:
         assert np.array_equal(batch.numpy(), mixer.batch(step, 2))
 
 
+def test_mixing_on_the_device_trains_the_same_to_rounding(data: Path, tmp_path: Path, undisturbed: Path) -> None:
+    Trainer(resolved(data), tmp_path, accelerator="cpu", mix_on_device=True).train()
+    ours, theirs = (pd.read_csv(folder / "history.csv")["loss"] for folder in (tmp_path, undisturbed))
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
 def test_training_in_bfloat16_gives_finite_float32_weights(data: Path, tmp_path: Path) -> None:
     run = train(resolved(data, {"precision": "bf16-mixed"}, slots={"count": 4, "layers": 1}), tmp_path)
     assert all(torch.isfinite(weight).all() for weight in run.model.parameters())
