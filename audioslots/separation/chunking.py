@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,4 +27,5 @@ def cut(waveform: Tensor, chunk: int, hop: int) -> Tensor:
 
 def fade(chunk: int) -> Tensor:
     """Cross-fade window (chunk,): a Hann window that never reaches zero, so the outermost samples keep a weight."""
-    return torch.hann_window(chunk + 2, periodic=False)[1:-1]
+    steps = torch.arange(1, chunk + 1, dtype=torch.float64)  # in single precision long windows do reach zero
+    return torch.sin(steps * (math.pi / (chunk + 1))).square().float()
