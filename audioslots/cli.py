@@ -23,6 +23,13 @@ app.add_typer(mixtures, name="mixtures")
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 
 
+class Strategy(StrEnum):
+    """How several processes train one model, in Lightning Fabric's words."""
+
+    auto = "auto"
+    ddp = "ddp"
+
+
 class Format(StrEnum):
     """How a table is printed."""
 
@@ -52,14 +59,22 @@ def train_variant(
     anew: Annotated[
         bool, typer.Option("--anew", help="Set a checkpoint of another config aside; refuse it else.")
     ] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Processes, a device each; they share every batch.")] = 1,
+    strategy: Annotated[Strategy, typer.Option(help="How processes work together.")] = Strategy.auto,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that make batches; their number changes nothing.")] = 2,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/tensorboard too.")] = False,
+    mix_on_device: Annotated[
+        bool, typer.Option("--mix-on-device", help="Keep the speech in the device's memory and mix it there.")
+    ] = False,
 ) -> None:
     """Train one variant with one seed; an interrupted run goes on by the same command."""
     from audioslots.config import Resolved
-    from audioslots.training.trainer import Trainer
+    from audioslots.training.trainer import train
 
     resolved = Resolved.read(config)
     _torch_device(device)
-    Trainer(resolved, out, device, anew).train(shlex.join(["audioslots", *sys.argv[1:]]))
+    command = shlex.join(["audioslots", *sys.argv[1:]])
+    train(resolved, out, device, anew, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
 
 
 @app.command("adopt")
@@ -81,7 +96,7 @@ def separate_audio(
     model: Annotated[Path, typer.Option(help="Run folder or safetensors file.")],
     out: Annotated[Path, typer.Option(help="Folder of the estimates.")],
     each_channel: Annotated[
-        bool, typer.Option("--each-channel", help="Of several channels, instead of a mix.")
+        bool, typer.Option("--each-channel", help="Separate every channel by itself, not their mean.")
     ] = False,
     sum_consistent: Annotated[
         bool, typer.Option("--sum-consistent", help="Make the estimates add up to the recording.")
@@ -140,20 +155,14 @@ def evaluate_system(
 
 @app.command("compare")
 def compare_scores(
-    scores: list[Path],
+    scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs or of whole benchmarks.")],
     baseline: Annotated[str, typer.Option(help="Variant that the others are compared with.")],
     format: Annotated[Format, typer.Option(help="Of the table.")] = Format.terminal,
 ) -> None:
-    """Compare variants on the same mixtures: difference, interval and corrected p-value."""
-    from audioslots.reporting import statistics, tables
-    from audioslots.scoring.evaluate import read_scores
+    """Compare variants on the same mixtures: difference, interval, corrected p-value, and cost where it is known."""
+    from audioslots.reporting.compare import compare_files
 
-    frame = statistics.compare([read_scores(path) for path in scores], baseline)
-    if format is Format.terminal:
-        print(tables.terminal(frame))
-        return
-    table = tables.comparison(frame, "comparison", tables.comparison_caption(frame, baseline))
-    print(table.markdown() if format is Format.md else table.latex())
+    print(compare_files(scores, baseline, format.value))
 
 
 @app.command("report")
@@ -174,7 +183,7 @@ def publish_reference(
     readme: Annotated[Path, typer.Option(help="README whose table is replaced.")] = Path("README.md"),
     command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
 ) -> None:
-    """Copy a benchmark's tables and figures to the reference results, and its main table to the README."""
+    """Copy a benchmark's tables and figures to the reference results, and what they come to into the README."""
     from audioslots.reporting.reference import publish, show
 
     folder = publish(results, out, command)

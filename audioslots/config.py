@@ -155,10 +155,15 @@ class Training(Section):
     warmup: int = hyper(2500, "steps of linear warm-up; a cosine to zero follows", secondary=2500, ge=0)
     weight_decay: float = hyper(0.0, "of AdamW", ge=0)
     clip: float = hyper(5.0, "largest norm of the gradient", gt=0)
+    ema: float = hyper(0.0, "share of the past in a moving average of the weights, which is kept (0: none)", ge=0, lt=1)
+    keep: Literal["last", "best"] = hyper("last", "weights of model.safetensors: the last, or the best validated")
     precision: Literal["32-true", "bf16-mixed"] = hyper("32-true", "arithmetic, in Lightning Fabric's words")
+    compile: bool = hyper(False, "compile the parts of the model by torch.compile")
     validate_every: int = hyper(2500, "steps between validations", ge=1)
     validation_mixtures: int = hyper(256, "mixtures of one chunk, drawn once from held-out speakers", ge=1)
     checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1)
+    checkpoint_minutes: float = hyper(10.0, "minutes between checkpoints, at most", gt=0)
+    skips: int = hyper(10, "steps left out for a loss or gradient that is not finite, before the run stops", ge=0)
 
     @model_validator(mode="after")
     def _static_is_fixed(self) -> Self:
@@ -208,11 +213,14 @@ class Variant(Section):
     @property
     def content(self) -> dict[str, Any]:
         """All that decides the result: not the title, not how recordings are stitched, no section of another model."""
-        return self.model_dump(mode="json", exclude=NOT_IDENTITY | UNUSED[self.model])
+        content = self.model_dump(mode="json", exclude=NOT_IDENTITY | UNUSED[self.model])
+        content["training"] = {key: value for key, value in content["training"].items() if key not in OPERATION}
+        return content
 
 
 NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "test", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
+OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips"}  # of training: the same numbers whatever they are
 
 
 class Resolved(Variant):

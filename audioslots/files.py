@@ -32,8 +32,18 @@ def written_aside(path: Path, sync: bool = True) -> Iterator[Path]:
                 with open(aside, "rb") as written:
                     os.fsync(written.fileno())
             os.replace(aside, path)
+            if sync and os.name == "posix":
+                _sync_folder(path.parent)  # else a power cut may undo the renaming
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: tests run side by side, and the models are tiny
+
 import numpy as np
 import pytest
 import soundfile as sf

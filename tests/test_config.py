@@ -42,11 +42,15 @@ OTHER = {
     "training.unmatched": "free",
     "training.weight_decay": 0.01,
     "training.mixing": "static",
+    "training.keep": "best",
     "training.precision": "bf16-mixed",
     "separation.overlap": 0.75,
 }
 # The same numbers come out whatever these are.
-BOOKKEEPING = {"training.validate_every", "training.validation_mixtures", "training.checkpoint_every"}
+BOOKKEEPING = {
+    *("training.validate_every", "training.validation_mixtures"),
+    *("training.checkpoint_every", "training.checkpoint_minutes", "training.skips"),
+}
 
 
 def resolved(**delta: Any) -> Resolved:
@@ -211,6 +215,7 @@ def test_identity_follows_seed_and_data(other: dict[str, Any]) -> None:
         {"validation": "elsewhere/dev"},
         {"test": "elsewhere/test"},
         {"separation": {"overlap": 0.75}},
+        {"training": {"checkpoint_every": 1, "checkpoint_minutes": 1.0, "skips": 0}},
     ],
 )
 def test_identity_is_blind_to_titles_places_and_separation(other: dict[str, Any]) -> None:

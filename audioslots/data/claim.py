@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from audioslots.errors import InputError
@@ -24,11 +27,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def claimed(folder: Path) -> Iterator[Path]:
     """Make ``folder`` and keep every other process out of it; the lock goes with the process, even a killed one.
 
+    The lock file says who holds it: host, process, since when. A folder that stays empty is removed again.
+
     Raises:
         InputError: the folder cannot be made or written, another process holds it, or the disk fills up meanwhile.
     """
     folder = Path(folder)
-    lock = folder / LOCK
+    lock, made = folder / LOCK, not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(lock)
@@ -43,6 +48,9 @@ def claimed(folder: Path) -> Iterator[Path]:
     finally:
         lock.unlink(missing_ok=True)  # while it is held: whoever opened it before sees that it is gone
         os.close(descriptor)
+        if made:
+            with suppress(OSError):  # it holds something: the usual case
+                folder.rmdir()
 
 
 def _locked(lock: Path) -> int:
@@ -53,12 +61,30 @@ def _locked(lock: Path) -> int:
             return descriptor
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
+            holder = _holder(descriptor)
             os.close(descriptor)
-            raise InputError(f"{lock.parent}: another process writes into it; expected to be alone") from None
+            raise InputError(f"{lock.parent}: another process writes into it{holder}; expected to be alone") from None
+        except OSError:  # no locks on this file system
+            os.close(descriptor)
+            raise
         if lock.exists() and os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+            since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            os.ftruncate(descriptor, 0)  # a killed process has left its own
+            os.write(
+                descriptor, json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": since}).encode()
+            )
             return descriptor
         os.close(descriptor)  # its holder removed it just before it was ours
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, as it has written down."""
+    try:
+        written = json.loads(os.read(descriptor, 4096))
+        return f" (process {written['process']} on {written['host']}, since {written['since']})"
+    except (OSError, ValueError, KeyError, TypeError):  # it is about to write it
+        return ""
 
 
 def require_room(folder: Path, needed: int) -> None:

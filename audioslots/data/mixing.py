@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,22 @@ LOUDNESS = (-33.0, -25.0)  # LUFS: LibriMix draws each source's loudness uniform
 CLIPPED = 0.9  # LibriMix scales what would clip to this peak
 CANDIDATES = 8  # crops looked at before the loudest of them is taken
 SPEECH_DB = -15.0  # a crop holds speech if its level is at least this far below the utterance's root mean square
+
+
+class Crop(NamedTuple):
+    """What is random of a source.
+
+    Attributes:
+        places: in the packed speech, samples; the first that is loud enough is taken, else the loudest.
+        heard: samples from there that become the crop.
+        enough: level that holds speech, of int16 samples.
+        gain: factor on int16 samples.
+    """
+
+    places: list[int]
+    heard: int
+    enough: float
+    gain: float
 
 
 @dataclass(frozen=True)
@@ -63,12 +80,16 @@ class Mixer:
 
     def item(self, step: int, item: int) -> np.ndarray:
         """The sources of one mixture: (sources, chunk) float32."""
-        random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
         crops = np.empty((self.sources, self.chunk), np.float32)
-        for crop, row in zip(crops, self._rows(random), strict=True):
-            self._crop(row, random, crop)
+        for out, crop in zip(crops, self.drawn(step, item), strict=True):
+            self._read(crop, out)
         peak = np.abs(sum(crops[1:], start=crops[0])).max()
         return crops * np.float32(CLIPPED / peak) if peak > CLIPPED else crops
+
+    def drawn(self, step: int, item: int) -> list[Crop]:
+        """What is random of one mixture, a source each."""
+        random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
+        return [self._drawn(row, random) for row in self._rows(random)]
 
     @cached_property
     def _samples(self) -> np.ndarray:
@@ -98,8 +119,8 @@ class Mixer:
                 rows.append(row)
         return rows
 
-    def _crop(self, row: int, random: np.random.Generator, out: np.ndarray) -> None:
-        """Write one source, (chunk,) float32, to ``out``."""
+    def _drawn(self, row: int, random: np.random.Generator) -> Crop:
+        """What is random of a source: its gain, its speed and the places looked at."""
         columns = self._columns
         start, length = int(columns["start"][row]), int(columns["length"][row])
         loudness, peak = float(columns["loudness"][row]), float(columns["peak"][row])
@@ -107,18 +128,21 @@ class Mixer:
         gain = 10 ** ((low + (high - low) * random.random() - loudness) / 20)
         if gain * peak >= 1:
             gain = CLIPPED / peak
-        heard = round(self.chunk * (1 + self.speed * (2 * random.random() - 1)))  # samples that become the crop
+        heard = round(self.chunk * (1 + self.speed * (2 * random.random() - 1)))
+        places = [start + int(place * (length - heard + 1)) for place in random.random(CANDIDATES)]
         # The threshold is the loudness itself, read as a level: within a decibel or two of the root mean square.
-        enough = FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20)
+        return Crop(places, heard, FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20), gain / FULL_SCALE)
+
+    def _read(self, crop: Crop, out: np.ndarray) -> None:
+        """Write one source, (chunk,) float32, to ``out``."""
         loudest_level = -1.0
-        for place in random.random(CANDIDATES):
-            at = start + int(place * (length - heard + 1))
-            crop = self._samples[at : at + heard].astype(np.float64)
-            level = math.sqrt(np.dot(crop, crop) / heard)
+        for at in crop.places:
+            samples = self._samples[at : at + crop.heard].astype(np.float64)
+            level = math.sqrt(np.dot(samples, samples) / crop.heard)
             if level > loudest_level:
-                loudest, loudest_level = crop, level
-            if level >= enough:
+                loudest, loudest_level = samples, level
+            if level >= crop.enough:
                 break
-        if heard != self.chunk:  # linear interpolation: what it blurs and mirrors is far below the other speaker
-            loudest = np.interp(np.linspace(0, heard - 1, self.chunk), np.arange(heard), loudest)
-        np.multiply(loudest, gain / FULL_SCALE, out=out, casting="same_kind")
+        if crop.heard != self.chunk:  # linear interpolation: what it blurs and mirrors is far below the other speaker
+            loudest = np.interp(np.linspace(0, crop.heard - 1, self.chunk), np.arange(crop.heard), loudest)
+        np.multiply(loudest, crop.gain, out=out, casting="same_kind")

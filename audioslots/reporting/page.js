@@ -23,6 +23,25 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// Filtering: a row stays while it is in the chosen view and holds every word of the filter.
+for (const filters of document.querySelectorAll(".filters")) {
+  const words = filters.querySelector("input");
+  const view = filters.querySelector("select");
+  const rows = [...document.getElementById(words.dataset.filter).tBodies[0].rows];
+  const apply = () => {
+    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      const inView = !view || row.dataset.views.split(" ").includes(view.value);
+      row.hidden = !inView || !wanted.every((word) => text.includes(word));
+    }
+    const left = rows.filter((row) => !row.hidden).length;
+    filters.querySelector(".count").textContent = `${left} of ${rows.length} rows`;
+  };
+  for (const control of [words, view]) control?.addEventListener("input", apply);
+  apply();
+}
+
 // Listening: one <audio> a mixture; choosing another signal swaps its source and goes on at the same place.
 const players = [...document.querySelectorAll(".player")];
 for (const player of players) {
@@ -54,6 +73,10 @@ for (const player of players) {
     audio.src = button.dataset.audio;
     audio.load();
   };
+  const focus = (button) => {
+    buttons.forEach((other) => (other.tabIndex = other === button ? 0 : -1));
+    button.focus();
+  };
 
   audio.addEventListener("loadedmetadata", () => {
     if (loading) audio.currentTime = Math.min(place, audio.duration);
@@ -64,13 +87,29 @@ for (const player of players) {
     draw();
   });
   for (const event of ["pause", "seeked", "ended"]) audio.addEventListener(event, draw);
-  for (const button of buttons) {
+  buttons.forEach((button, index) => {
+    button.tabIndex = index ? -1 : 0; // one stop of the tabulator a player; arrows move inside
     button.addEventListener("click", () => {
+      focus(button);
       if (button === chosen && !audio.paused) return audio.pause();
       if (button !== chosen) choose(button);
       audio.play().catch(() => {}); // refused or overtaken by the next choice: the control shows it paused
     });
-  }
+    button.addEventListener("keydown", (event) => {
+      const cell = button.closest("td");
+      const across = (row) => row && [...row.cells].filter((other) => other.tagName === "TD");
+      const beside = (row) => across(row)?.[Math.min(cell.cellIndex, across(row).length) - 1];
+      const next = {
+        ArrowLeft: () => buttons[index - 1],
+        ArrowRight: () => buttons[index + 1],
+        ArrowUp: () => beside(cell.parentElement.previousElementSibling)?.firstElementChild,
+        ArrowDown: () => beside(cell.parentElement.nextElementSibling)?.firstElementChild,
+      }[event.key]?.();
+      if (!next) return;
+      event.preventDefault();
+      focus(next);
+    });
+  });
   player.querySelector(".stage").addEventListener("click", (event) => {
     const box = event.currentTarget.getBoundingClientRect();
     if (audio.duration) audio.currentTime = (audio.duration * (event.clientX - box.left)) / box.width;

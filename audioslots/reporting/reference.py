@@ -12,7 +12,13 @@ from audioslots.errors import InputError
 from audioslots.files import read_json, write_text, written_aside
 
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
-COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg", "figures/*.png")
+PARTS = {
+    "Costs": ("costs",),
+    "Where it does well, and where not": ("pairs", "input", "duration", "speakers"),
+    "Published elsewhere": ("published",),
+}
+LONGEST = 40  # rows of a table in the README
+COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg")  # the same as PNG would double the size
 
 
 def publish(results: Path, out: Path, command: str) -> Path:
@@ -56,16 +62,21 @@ def publish(results: Path, out: Path, command: str) -> Path:
         f"Versions: {versions}",
         f"Test: {benchmark['test_description']}.  \nTraining: {benchmark['train_description']}.",
     ]
-    for study in benchmark["studies"]:
-        lines += [f"## {study['title']}", study["question"], _table(folder, f"comparison-{study['name']}")]
+    lines += ["## Conclusions", _table(folder, "conclusions")]
     lines += ["## Results", _table(folder, "main"), "![Estimates with intervals](figures/estimates.svg)"]
-    lines += ["## Costs", _table(folder, "costs"), "## By pair of speakers", _table(folder, "pairs")]
+    for study in benchmark["studies"]:
+        lines += [f"## Study: {study['title']}", study["question"], _table(folder, f"comparison-{study['name']}")]
+        lines += [f"![{study['title']}: estimates with intervals](figures/estimates-{study['name']}.svg)"]
+    for title, names in PARTS.items():
+        lines += [f"## {title}", *(_table(folder, name) for name in names)]
+    drawn = sorted(path.name for path in (folder / "figures").glob("*.svg"))
+    lines += ["## Figures", ", ".join(f"[{name.removesuffix('.svg')}](figures/{name})" for name in drawn)]
     write_text(folder / "README.md", "\n\n".join(lines) + "\n")
     return folder
 
 
 def show(readme: Path, folder: Path) -> None:
-    """Put the main table of a reference folder between its marks in the README.
+    """Put what is ``shown`` of a reference folder between its marks in the README.
 
     Raises:
         InputError: the README lacks the marks.
@@ -89,8 +100,9 @@ def put(readme: Path, source: str, content: str) -> None:
 
 
 def shown(folder: Path) -> str:
-    """What the README shows of a reference folder."""
-    return _table(folder, "main")
+    """What the README shows of a reference folder: the main table, or what the studies found where it would be long."""
+    rows = (folder / "tables" / "main.md").read_text(encoding="utf-8").count("\n| ")
+    return _table(folder, "main" if rows <= LONGEST else "conclusions")
 
 
 def _table(folder: Path, name: str) -> str:

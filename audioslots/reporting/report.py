@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from audioslots.errors import InputError
-from audioslots.files import read_json, written_aside
-from audioslots.reporting import figures, page, statistics, tables
-from audioslots.scoring.evaluate import read_scores
+from audioslots.files import written_aside
+from audioslots.reporting import (
+    breakdown,
+    comparisons,
+    conclusions,
+    figures,
+    listening,
+    page,
+    published,
+    spectrograms,
+    statistics,
+    style,
+    tables,
+)
+from audioslots.reporting.runs import Run, costs, read_description, read_runs
+from audioslots.reporting.table import Table
 
-UNTRAINED = {
-    "mixture": "Mixture",
-    "oracle-ibm": "Oracle: binary mask",
-    "oracle-irm": "Oracle: ratio mask",
-    "oracle-wiener": "Oracle: Wiener-like mask",
-    "oracle-psm": "Oracle: phase-sensitive mask",
-    "oracle-magnitude": "Oracle: true magnitude, mixture's phase",
-}
-_SEXES = ("FF", "FM", "MM", "")
+PANEL_SYSTEMS = 2  # of the panel of spectrograms: the best, and the first baseline that is another
 
 
 @dataclass(frozen=True)
-class Run:
-    """One variant, one seed: what its folder holds besides the scores."""
+class Material:
+    """What tables, figures and page are made from."""
 
-    folder: Path
-    variant: str
-    seed: int
-    config: dict[str, Any]
-    evaluation: dict[str, Any]
-    system: dict[str, Any] = field(default_factory=dict)
-    history: pd.DataFrame | None = None
+    benchmark: dict[str, Any]
+    runs: list[Run]
+    scores: pd.DataFrame
+    summary: pd.DataFrame
+    spent: pd.DataFrame
+    titles: dict[str, str]
+    ceilings: dict[str, str]
+    out: Path
 
-    @property
-    def trained(self) -> bool:
-        """Whether it learned anything: not the mixture, not an oracle."""
-        return self.variant not in UNTRAINED
+    def histories(self, variants: list[str]) -> dict[str, list[pd.DataFrame]]:
+        """Variant -> histories of its seeds, of those variants that have any."""
+        kept: dict[str, list[pd.DataFrame]] = {}
+        for variant in variants:
+            for run in self.runs:
+                if run.variant == variant and run.history is not None:
+                    kept.setdefault(variant, []).append(run.history)
+        return kept
+
+    def slot_counts(self, variants: list[str]) -> dict[str, int]:
+        """Variant -> number of slots, of those whose config has one."""
+        counts = {run.variant: run.config.get("slots", {}).get("count") for run in self.runs if run.variant in variants}
+        return {variant: count for variant, count in counts.items() if count}
+
+    def best_first(self) -> list[str]:
+        """Trained variants by their mean, stitched blindly."""
+        blind = self.summary[self.summary["stitching"] == "blind"]
+        return blind.sort_values("si_sdri_db", ascending=False, kind="stable")["variant"].tolist()
+
+    def draw(self, name: str, figure: Figure, caption: str) -> page.Drawn:
+        """Save a figure and say what it shows."""
+        return page.Drawn(name, style.save(figure, self.out / "figures" / f"{name}.svg"), caption)
+
+    def save(self, table: Table) -> Table:
+        """Save a table."""
+        table.save(self.out / "tables")
+        return table
 
 
 def report(results: Path, out: Path) -> Path:
@@ -58,135 +87,121 @@ def report(results: Path, out: Path) -> Path:
         InputError: ``benchmark.json`` or a listed run is absent or wrong; names the file.
     """
     results, out = Path(results), Path(out)
-    benchmark = _benchmark(results / "benchmark.json")
-    runs, parts = [], []
-    for variant in benchmark["variants"]:
-        for seed in [0] if variant in UNTRAINED else benchmark["seeds"]:
-            run, rows = _read(results / "runs" / variant / f"seed{seed}", variant, seed)
-            runs.append(run)
-            parts.append(rows)
-    scores = pd.concat(parts, ignore_index=True)
-    titles = {run.variant: run.config.get("title") or UNTRAINED.get(run.variant, run.variant) for run in runs}
+    benchmark = read_description(results / "benchmark.json")
+    runs, scores = read_runs(results, benchmark)
+    titles = {run.variant: run.title for run in runs}
     ceilings = {run.variant: run.config["ceiling"] for run in runs if run.trained and run.config.get("ceiling")}
-
     summary = statistics.summarise(scores)
-    spent = _costs(runs)
-    by_sexes = {
-        sexes or "unknown": statistics.summarise(scores[scores["pair"].fillna("") == sexes], ["si_sdri_db"])
-        for sexes in _SEXES
-        if scores["pair"].fillna("").eq(sexes).any()
-    }
-    studies = [_study(study, scores, titles) for study in benchmark["studies"]]
-    main, cost = tables.results(summary, spent, titles, ceilings), tables.costs(spent, titles)
+    made = Material(benchmark, runs, scores, summary, costs(runs), titles, ceilings, out)
+
+    studies = [_study(study, made) for study in benchmark["studies"]]
+    members = {study["title"]: study["variants"] for study in benchmark["studies"]}
+    main = tables.results(summary, made.spent, titles, ceilings, members)
+    found = [(study.title, study.question, study.conclusion) for study in studies]
+    shown = [
+        main,
+        tables.costs(made.spent, titles),
+        breakdown.by_pair(scores, titles),
+        breakdown.by_input(scores, titles),
+        breakdown.by_duration(scores, titles),
+        breakdown.worst_speakers(scores, titles),
+        published.published(),
+        tables.conclusions(found),
+    ]
+    for table in shown:
+        made.save(table)
     with written_aside(out / "scores.parquet") as aside:
         scores.to_parquet(aside, index=False)
-    pairs = tables.pairs(by_sexes, titles)
-    for table in (main, cost, pairs, *(study.table for study in studies)):
-        table.save(out / "tables")
-    drawn = {"estimates": figures.save_estimates(summary, titles, ceilings, out / "figures")}
-    histories: dict[str, list[pd.DataFrame]] = {}
-    for run in runs:
-        if run.history is not None:
-            histories.setdefault(run.variant, []).append(run.history)
-    if histories:
-        drawn["learning"] = figures.save_learning(histories, titles, out / "figures")
-    heard: dict[str, Path] = {}  # of the oracles only those that are a variant's ceiling, to keep the page small
-    for run in runs:
-        if run.trained or run.variant in ceilings.values():
-            heard.setdefault(run.variant, run.folder / "examples")
-    examples = page.collect_examples(heard, scores, titles, out)
-    return page.write(out, benchmark, studies, [main, cost, pairs], drawn, examples)
+    heard = _heard(made)
+    drawn = [*_overview(made), *_panel(heard, made)]
+    examples = listening.collect(heard, scores, titles, out)
+    return page.write(out, benchmark, conclusions.headline(main), studies, shown, drawn, examples)
 
 
-def _benchmark(path: Path) -> dict[str, Any]:
-    benchmark = read_json(path)
-    kinds: dict[str, tuple[type, str]] = {
-        "name": (str, "a string"),
-        "title": (str, "a string"),
-        "variants": (list, "a list of names"),
-        "seeds": (list, "a list of whole numbers"),
-        "studies": (list, "a list of studies"),
-        "test_description": (str, "a string"),
-        "train_description": (str, "a string"),
-    }
-    for key, (kind, words) in kinds.items():
-        if not isinstance(benchmark, dict) or not isinstance(benchmark.get(key), kind):
-            raise InputError(f"{path}: {key}: absent or of another kind; expected {words}")
-    if not benchmark["variants"] or not benchmark["seeds"]:
-        raise InputError(f"{path}: variants, seeds: empty; expected one or more of each")
-    for study in benchmark["studies"]:
-        absent = {"name", "title", "question", "baseline", "variants"} - set(study)
-        if absent:
-            raise InputError(f"{path}: studies: no {', '.join(sorted(absent))}; expected them in every study")
-        unknown = {study["baseline"], *study["variants"]} - set(benchmark["variants"])
-        if unknown:
-            raise InputError(
-                f"{path}: studies: {study['name']}: {', '.join(map(repr, sorted(unknown)))}: not among the benchmark's "
-                "variants; expected only those"
-            )
-    for name in (*benchmark["variants"], *(study["name"] for study in benchmark["studies"])):
-        if not name or name in (".", "..") or any(mark in name for mark in "/\\\0"):
-            raise InputError(f"{path}: {name!r} cannot name a folder; expected a name without slashes")
-    return benchmark
+def _overview(made: Material) -> list[page.Drawn]:
+    """Figures over all variants."""
+    caption = "SI-SDRi of every variant: mean and 95 % interval. Upright bars: the ceiling of that kind of output."
+    drawn = [made.draw("estimates", figures.estimates(made.summary, made.titles, made.ceilings), caption)]
+    trained = made.best_first()
+    if trained:
+        caption = (
+            "SI-SDRi against cost. Named, and joined by the line: variants that no other one beats at the same cost or "
+            "less."
+        )
+        drawn.append(made.draw("cost", figures.cost(made.summary, made.spent, made.titles), caption))
+    if len(trained) > 2 and not any(set(trained) <= set(study["variants"]) for study in made.benchmark["studies"]):
+        drawn.append(_significance("significance", trained, "all trained variants", made))
+    return drawn
 
 
-def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
-    path = folder / "scores.parquet"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected the scores of variant {variant!r}, seed {seed}")
-    rows = read_scores(path)
-    found = set(zip(rows["variant"], rows["seed"], strict=True))
-    if found != {(variant, seed)}:
-        raise InputError(f"{path}: holds rows of {sorted(found)}; expected those of variant {variant!r}, seed {seed}")
-
-    def words(name: str, needed: bool) -> dict[str, Any]:
-        return read_json(folder / name) if needed or (folder / name).is_file() else {}
-
-    trained = variant not in UNTRAINED
-    run = Run(
-        folder=folder,
-        variant=variant,
-        seed=seed,
-        config=words("config.json", trained),
-        evaluation=words("evaluation.json", trained),
-        system=words("system.json", True) if trained else {},
-        history=_history(folder / "history.csv") if trained else None,
+def _significance(name: str, variants: list[str], words: str, made: Material) -> page.Drawn:
+    pairs = comparisons.pairwise(made.scores[made.scores["variant"].isin(variants)])
+    caption = (
+        f"Pairs of {words}: how much the row is above the column (dB SI-SDRi, stitched blindly). Coloured: a "
+        f"difference is shown, by the interval and by Wilcoxon's test, corrected by Holm for all {len(pairs)} pairs."
     )
-    return run, rows
+    return made.draw(name, figures.significance(pairs, made.titles), caption)
 
 
-def _history(path: Path) -> pd.DataFrame | None:
-    """The validated steps of a history, or None where there are none."""
-    if not path.is_file():
-        return None
-    try:
-        history = pd.read_csv(path)
-        validated = history[["step", "validation_si_sdri_db"]].dropna()
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: {error}; expected columns step and validation_si_sdri_db") from None
-    return validated if len(validated) else None
+def _study(study: Mapping[str, Any], made: Material) -> page.Study:
+    name, title, baseline = study["name"], study["title"], study["baseline"]
+    members = list(dict.fromkeys([baseline, *study["variants"]]))
+    scores = made.scores[made.scores["variant"].isin(members)]
+    titles = made.titles | {baseline: study.get("baseline_title") or made.titles[baseline]}  # what it is on this axis
+    frame = comparisons.compare(scores, baseline)
+    caption = f"{title}. " + tables.comparison_caption(frame, titles[baseline])
+    spent = made.spent.set_index("variant")
+    shown = [tables.comparison(frame, f"comparison-{name}", caption, titles, spent)]
+
+    ceilings = {variant: made.ceilings[variant] for variant in members if variant in made.ceilings}
+    summary = made.summary[made.summary["variant"].isin([*members, *ceilings.values()])]
+    drawn = [
+        made.draw(
+            f"estimates-{name}",
+            figures.estimates(summary, titles, ceilings),
+            f"{title}: SI-SDRi, mean and 95 % interval. Upright bars: the ceiling of that kind of output.",
+        )
+    ]
+    counts = made.slot_counts(members)
+    if len(set(counts.values())) > 1:
+        caption = f"{title}: SI-SDRi against the number of slots, stitched blindly, with 95 % intervals."
+        drawn.append(made.draw(f"slots-{name}", figures.slots(summary, counts, titles), caption))
+    if histories := made.histories(members):
+        caption = f"{title}: validation SI-SDRi while training; mean over seeds, band from the lowest to the highest."
+        drawn.append(made.draw(f"learning-{name}", figures.learning(histories, titles), caption))
+    curves = breakdown.input_curves(scores)
+    if len(curves):
+        caption = (
+            f"{title}: SI-SDRi against the input SI-SDR of the source, stitched blindly, with 95 % intervals; as many "
+            "sources in each part."
+        )
+        drawn.append(made.draw(f"input-{name}", figures.by_input(curves, titles), caption))
+    if ranks := comparisons.rank(scores):
+        table = tables.ranking(ranks, f"ranks-{name}", title, titles)
+        shown.append(table)
+        drawn.append(made.draw(f"ranks-{name}", figures.ranks(ranks, titles), table.caption))
+        drawn.append(_significance(f"significance-{name}", members, f"the study {title}", made))
+    conclusion = conclusions.conclusion(frame, baseline, titles)
+    return page.Study(name, title, study["question"], conclusion, [made.save(table) for table in shown], drawn)
 
 
-def _costs(runs: list[Run]) -> pd.DataFrame:
-    """One row a trained variant: means over its seeds, of peak memory the largest."""
-    spent: dict[str, tuple[str, str | Callable]] = {
-        "seeds": ("seed", "nunique"),
-        "real_time_factor": ("real_time_factor", "mean"),
-        "train_s": ("wall_s", "mean"),
-        "steps": ("steps", "mean"),
-        "peak_memory_bytes": ("peak_memory_bytes", "max"),
-    }
-    same = ("parameters", "macs_per_second", "train_subset", "train_hours", "train_speakers")
-    spent |= {key: (key, "first") for key in (*same, "device", "threads")}
-    records = [run.system | run.evaluation | {"variant": run.variant, "seed": run.seed} for run in runs if run.trained]
-    needed = ["variant", *(source for source, _ in spent.values())]
-    frame = pd.DataFrame(records).reindex(columns=needed)
-    return frame.groupby("variant", sort=False).agg(**spent).reset_index()
+def _heard(made: Material) -> dict[str, dict[str, Path]]:
+    """Examples of the variants, the best first, and of the oracles only those that are a variant's ceiling."""
+    wanted = [*made.best_first(), *dict.fromkeys(made.ceilings.values())]
+    first = {run.variant: run.folder / "examples" for run in reversed(made.runs)}
+    return listening.found({variant: first[variant] for variant in wanted if variant in first})
 
 
-def _study(study: dict[str, Any], scores: pd.DataFrame, titles: dict[str, str]) -> page.Study:
-    members = dict.fromkeys([study["baseline"], *study["variants"]])
-    frame = statistics.compare(scores[scores["variant"].isin(members)], study["baseline"])
-    caption = f"{study['title']}. " + tables.comparison_caption(frame, titles[study["baseline"]])
-    table = tables.comparison(frame, f"comparison-{study['name']}", caption, titles)
-    return page.Study(study["title"], study["question"], page.conclusion(frame, study["baseline"], titles), table)
+def _panel(heard: Mapping[str, Mapping[str, Path]], made: Material) -> list[page.Drawn]:
+    """The panel of spectrograms of the first example: the best variant, and a baseline."""
+    wanted = [*made.best_first()[:1], *(study["baseline"] for study in made.benchmark["studies"])]
+    for mixture_id, folders in heard.items():
+        chosen = [variant for variant in dict.fromkeys(wanted) if variant in folders][:PANEL_SYSTEMS]
+        if chosen:
+            systems = {made.titles[variant]: folders[variant] for variant in chosen}
+            caption = (
+                f"Mixture {mixture_id}: spectrograms of the mixture, its references and the estimates, stitched "
+                "blindly, and the share each estimate has of their sum: the masks that the slots amount to."
+            )
+            return [made.draw("spectrograms", spectrograms.panel(systems), caption)]
+    return []

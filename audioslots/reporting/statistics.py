@@ -1,4 +1,4 @@
-"""From rows of scores to means with intervals, and to paired comparisons.
+"""From rows of scores to means with intervals.
 
 A row of scores is one source of one mixture of one run. Sources are averaged to mixtures first; a mixture of which one
 source has no value is missing, is left out, and is counted. Everything after that works on arrays of shape (seeds,
@@ -7,18 +7,18 @@ mixtures, metrics), NaN where missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import t as student_t
 
 from audioslots.errors import InputError
 
 METRICS = ("si_sdri_db", "sdri_db", "pesq", "stoi", "estoi")
 COMPARED = ("blind", "none")  # a comparison is of what a user would get, so never of rows stitched with the references
-SIGNIFICANT = 0.05
 RESAMPLES = 10_000
+BEST, TIED = "best", "tied"  # a variant's standing in a metric
 
 _RUN = ["variant", "stitching", "seed"]
 _ROW = [*_RUN, "mixture_id", "source"]
@@ -44,6 +44,9 @@ def per_mixture(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
         raise InputError(f"scores: no column {', '.join(absent)}; expected the columns of scores.parquet")
     if scores.empty:
         raise InputError("scores: no rows; expected one row a source of every test mixture")
+    unnamed = [name for name in (*_ROW, "speaker_id") if scores[name].isna().any()]
+    if unnamed:
+        raise InputError(f"scores: {unnamed[0]}: missing in some rows; expected a value in every one")
     twice = scores.duplicated(_ROW)
     if twice.any():
         row = scores[twice].iloc[0]
@@ -91,14 +94,14 @@ def summarise(
 
     Returns:
         One row a (variant, stitching), in order of appearance: ``n`` (mixtures), ``seeds``, ``failures`` (rows of
-        scores with a reason) and for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high`` and
-        ``<metric>_missing`` (values left out, of n x seeds).
+        scores with a reason) and for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``,
+        ``<metric>_missing`` (values left out, of n x seeds) and ``<metric>_standing``: of the rows stitched blindly
+        ``best`` for the highest mean and ``tied`` where the interval of the paired difference to it holds zero.
     """
     mixtures = per_mixture(scores, metrics)
-    order = mixtures["mixture_id"].unique()
-    groups = mixtures.drop_duplicates("mixture_id").set_index("mixture_id").loc[order, "speakers"].to_numpy()
+    order, groups = speaker_pairs(mixtures)
     kinds = list(mixtures.groupby(["variant", "stitching"], sort=False))
-    arrays = [_array(rows, order, metrics) for _, rows in kinds]
+    arrays = [values_of(rows, order, metrics) for _, rows in kinds]
     records = []
     for (kind, rows), values, means in zip(kinds, arrays, bootstrap(arrays, groups, resamples, seed), strict=True):
         low, high = interval(means)
@@ -109,11 +112,37 @@ def summarise(
             record[metric] = values[..., k][present].mean() if present.any() else np.nan
             record |= {f"{metric}_low": low[k], f"{metric}_high": high[k], f"{metric}_missing": int((~present).sum())}
         records.append(record)
-    return pd.DataFrame(records)
+    summary = pd.DataFrame(records)
+    blind = [place for place, (kind, _) in enumerate(kinds) if kind[1] == "blind"]
+    for k, metric in enumerate(metrics):
+        summary[f"{metric}_standing"] = ""
+        known = summary.loc[blind, metric].dropna()
+        if known.empty:
+            continue
+        best = int(str(known.idxmax()))
+        others = [place for place in known.index if place != best]
+        behind = [_paired(arrays[best][..., [k]], arrays[place][..., [k]]) for place in others]
+        summary.loc[best, f"{metric}_standing"] = BEST
+        for place, means in zip(others, bootstrap(behind, groups, resamples, seed), strict=True):
+            summary.loc[place, f"{metric}_standing"] = TIED if interval(means)[0][0] <= 0 else ""
+    return summary
 
 
-def _array(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
-    """Rows of one variant as (seeds, mixtures, metrics)."""
+def _paired(best: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Differences by seed and mixture, or of means over seeds where the numbers of seeds differ."""
+    if len(best) == len(other):
+        return best - other
+    return best.mean(axis=0, keepdims=True) - other.mean(axis=0, keepdims=True)
+
+
+def speaker_pairs(mixtures: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The mixtures of a frame of ``per_mixture``, in order of appearance, and the speaker pair of each."""
+    once = mixtures.drop_duplicates("mixture_id")
+    return once["mixture_id"].to_numpy(), once["speakers"].to_numpy()
+
+
+def values_of(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
+    """Rows of one variant and stitching as (seeds, mixtures, metrics), the mixtures in this order."""
     return np.stack(
         [run.set_index("mixture_id").loc[order, list(metrics)].to_numpy(float) for _, run in rows.groupby("seed")]
     )
@@ -122,11 +151,14 @@ def _array(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> np.
 def bootstrap(
     arrays: Sequence[np.ndarray], groups: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[np.ndarray]:
-    """Resampled means by the hierarchical bootstrap: seeds, then speaker pairs, then mixtures within a pair.
+    """Resampled means by a hierarchical bootstrap: seeds, and speaker pairs with their mixtures.
 
-    Seeds and mixtures are crossed (every seed is tested on the same mixtures), so a resample draws its mixtures once,
-    for all of its seeds and for all arrays. Of S seeds S - 1 are drawn, which makes the variance of a mean over few
-    seeds unbiased (Rao and Wu 1988); a single seed is kept as it is.
+    Speaker pairs are drawn with replacement, each with all its mixtures: drawing the mixtures anew within a drawn pair
+    would count their variance twice (Davison and Hinkley 1997, 3.8). Seeds and mixtures are crossed, since every seed
+    is tested on the same mixtures, so a resample draws its pairs once, for all seeds and all arrays. Three seeds are
+    too few to draw from: their part is a Student's t with seeds - 1 degrees of freedom, scaled by the standard error
+    of the mean over seeds. From the variance between seeds that is left out which the mixtures alone explain. A
+    single seed is taken as given.
 
     Args:
         arrays: each (seeds, mixtures, metrics), NaN where missing; seeds and metrics may differ between arrays.
@@ -137,39 +169,54 @@ def bootstrap(
     Returns:
         For each array its resampled means, shape (resamples, metrics); NaN where a resample holds no value.
     """
+    if not arrays:
+        return []
+    columns = np.concatenate([values.swapaxes(0, 1).reshape(len(groups), -1) for values in arrays], axis=1)
+    valid = np.isfinite(columns)
+    pairs, pair = np.unique(groups, return_inverse=True)
+    starts = np.flatnonzero(np.diff(np.sort(pair), prepend=-1))
+    order = np.argsort(pair, kind="stable")
+    numbers = np.add.reduceat(np.where(valid, columns, 0.0)[order], starts)
+    counts = np.add.reduceat(valid[order].astype(float), starts)
+
     rng = np.random.default_rng(seed)
-    flat, present = [], []
-    for values in arrays:
-        valid = np.isfinite(values)
-        flat.append(np.where(valid, values, 0.0).swapaxes(0, 1).reshape(len(groups), -1))
-        present.append(valid.swapaxes(0, 1).reshape(len(groups), -1).astype(float))
-    parts: list[list[np.ndarray]] = [[] for _ in arrays]
-    for weights in _mixture_weights(groups, resamples, rng):
-        for part, values, numbers, counts in zip(parts, arrays, flat, present, strict=True):
-            seeds = len(values)
-            drawn = rng.multinomial(max(seeds - 1, 1), np.full(seeds, 1 / seeds), size=len(weights))
-            shape = (len(weights), seeds, values.shape[2])
-            total = np.einsum("bs,bsk->bk", drawn, (weights @ numbers).reshape(shape))
-            count = np.einsum("bs,bsk->bk", drawn, (weights @ counts).reshape(shape))
-            part.append(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0))
-    return [np.concatenate(part) for part in parts]
-
-
-def _mixture_weights(groups: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield how often each mixture is drawn, in blocks of shape (some resamples, mixtures)."""
-    _, pair, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    members = np.split(np.argsort(pair, kind="stable"), np.cumsum(sizes)[:-1])
-    alike = {size: np.flatnonzero(sizes == size) for size in np.unique(sizes)}
-    block = max(1, _CELLS // len(groups))
+    total, count = np.empty((2, resamples, columns.shape[1]))
+    block = max(1, _CELLS // len(pairs))
     for start in range(0, resamples, block):
-        count = min(block, resamples - start)
-        drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=count)
-        weights = np.empty((count, len(groups)))
-        for size, pairs in alike.items():
-            # A pair drawn c times has its mixtures resampled c times over: c x size draws among them.
-            places = np.stack([members[index] for index in pairs])
-            weights[:, places] = rng.multinomial(drawn[:, pairs] * size, np.full(size, 1 / size))
-        yield weights
+        part = slice(start, min(start + block, resamples))
+        drawn = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=part.stop - start).astype(float)
+        total[part], count[part] = drawn @ numbers, drawn @ counts
+
+    resampled, first = [], 0
+    for values in arrays:
+        shape = (resamples, len(values), values.shape[2])
+        last = first + shape[1] * shape[2]
+        by_seed = [part[:, first:last].reshape(shape) for part in (total, count)]
+        means = _ratio(by_seed[0].sum(axis=1), by_seed[1].sum(axis=1))
+        resampled.append(means + _seed_part(values, _ratio(*by_seed), means, seed))
+        first = last
+    return resampled
+
+
+def _seed_part(values: np.ndarray, by_seed: np.ndarray, means: np.ndarray, seed: int) -> np.ndarray:
+    """What other seeds would add to resampled means (resamples, metrics), given those of each seed."""
+    part = np.zeros_like(means)
+    for k in range(values.shape[2]):
+        known = np.isfinite(values[..., k]).any(axis=1)
+        seeds = int(known.sum())
+        if seeds < 2:
+            continue
+        observed = np.nanmean(values[known, :, k], axis=1).var(ddof=1)
+        explained = np.nanvar(by_seed[:, known, k] - means[:, [k]], axis=0).sum() / (seeds - 1)
+        quantiles = student_t.ppf((np.arange(len(means)) + 0.5) / len(means), seeds - 1)  # steadier than drawing
+        part[:, k] = np.sqrt(max(observed - explained, 0) / seeds) * np.random.default_rng([seed, 1]).permutation(
+            quantiles
+        )
+    return part
+
+
+def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def interval(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,129 +227,3 @@ def interval(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if len(column):
             low[k], high[k] = np.percentile(column, [2.5, 97.5])
     return low, high
-
-
-def compare(
-    scores: pd.DataFrame | Sequence[pd.DataFrame],
-    baseline: str,
-    metric: str = "si_sdri_db",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Compare every variant with the baseline, paired by mixture and seed.
-
-    Trained variants are compared as stitched blindly, over the seeds they share with the baseline; what is not trained
-    (stitching "none") has no seed and is paired with every one. The p-value is the Wilcoxon signed-rank test's over
-    speaker pairs (mean difference of each pair, averaged over seeds), corrected by Holm for the variants in ``scores``.
-    That test takes the trained models as given; the interval also holds what other seeds would do. A difference is
-    called one only where both agree.
-
-    Args:
-        scores: rows of scores.parquet, one frame or several.
-        baseline: name of the variant to compare with.
-        metric: column to compare.
-        resamples: number of bootstrap resamples.
-        seed: of the bootstrap.
-
-    Returns:
-        One row a variant: variant, baseline, metric, difference, low, high (95 %), p, p_holm, effect (matched-pairs
-        rank-biserial correlation, -1..1; Kerby 2014), n (mixtures), missing (differences left out), speaker_pairs,
-        seeds, verdict ("better", "worse" or "no difference shown"; all metrics here are better when higher).
-
-    Raises:
-        InputError: an unknown baseline, unequal test mixtures, or no seed in common.
-    """
-    rows = scores if isinstance(scores, pd.DataFrame) else pd.concat(list(scores), ignore_index=True)
-    if "stitching" in rows:
-        rows = rows[rows["stitching"].isin(COMPARED)]
-    mixtures = per_mixture(rows, [metric])
-    names = list(mixtures["variant"].unique())
-    if baseline not in names:
-        raise InputError(f"baseline: no scores of {baseline!r}; expected one of {', '.join(map(repr, names))}")
-    order = mixtures["mixture_id"].unique()
-    groups = mixtures.drop_duplicates("mixture_id").set_index("mixture_id").loc[order, "speakers"].to_numpy()
-    runs = {name: mixtures[mixtures["variant"] == name] for name in names}
-    others = [name for name in names if name != baseline]
-    arrays = [_differences(runs[name], runs[baseline], order, metric) for name in others]
-    records = []
-    for name, values, means in zip(others, arrays, bootstrap(arrays, groups, resamples, seed), strict=True):
-        present = np.isfinite(values)
-        (low,), (high,) = interval(means)
-        pairs = pair_means(values[..., 0], groups)
-        p, effect = signed_rank(pairs)
-        records.append(
-            {
-                "variant": name,
-                "baseline": baseline,
-                "metric": metric,
-                "difference": values[present].mean() if present.any() else np.nan,
-                "low": low,
-                "high": high,
-                "p": p,
-                "p_holm": np.nan,
-                "effect": effect,
-                "n": int(present.any(axis=(0, 2)).sum()),
-                "missing": int((~present).sum()),
-                "speaker_pairs": len(pairs),
-                "seeds": len(values),
-                "verdict": "",
-            }
-        )
-    columns = "variant baseline metric difference low high p p_holm effect n missing speaker_pairs seeds verdict"
-    table = pd.DataFrame(records, columns=columns.split())
-    table["p_holm"] = holm(table["p"].to_numpy(float))
-    sure = table["p_holm"] < SIGNIFICANT
-    table["verdict"] = np.select(
-        [sure & (table["low"] > 0), sure & (table["high"] < 0)], ["better", "worse"], "no difference shown"
-    )
-    return table
-
-
-def _differences(variant: pd.DataFrame, baseline: pd.DataFrame, order: np.ndarray, metric: str) -> np.ndarray:
-    """Variant minus baseline, (seeds in common, mixtures, 1)."""
-    name, against = variant["variant"].iloc[0], baseline["variant"].iloc[0]
-    untrained = [frame["stitching"].eq("none").all() for frame in (variant, baseline)]
-    if not any(untrained):
-        shared = sorted(set(variant["seed"]) & set(baseline["seed"]))
-        if not shared:
-            raise InputError(f"scores: {name!r} and {against!r} have no seed in common; expected runs with equal seeds")
-        variant, baseline = (frame[frame["seed"].isin(shared)] for frame in (variant, baseline))
-    return _array(variant, order, [metric]) - _array(baseline, order, [metric])
-
-
-def pair_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Mean of each speaker pair: over its mixtures for every seed, then over seeds; pairs without a value left out.
-
-    Args:
-        values: (seeds, mixtures), NaN where missing.
-        groups: speaker pair of each mixture, shape (mixtures,).
-
-    Returns:
-        Shape (speaker pairs,).
-    """
-    frame = pd.DataFrame(values.T).groupby(groups).mean()
-    return frame.mean(axis=1).dropna().to_numpy()
-
-
-def signed_rank(differences: np.ndarray) -> tuple[float, float]:
-    """Two-sided Wilcoxon signed-rank test against zero: p-value and rank-biserial correlation (-1..1).
-
-    Differences of zero are dropped, as Wilcoxon did; with none left p is 1 and the correlation 0, and without any
-    difference at all both are NaN.
-    """
-    if not len(differences):
-        return float("nan"), float("nan")
-    differences = differences[differences != 0]
-    if not len(differences):
-        return 1.0, 0.0
-    ranks = rankdata(np.abs(differences))
-    return float(wilcoxon(differences).pvalue), float((np.sign(differences) * ranks).sum() / ranks.sum())
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """P-values corrected for their number by Holm's step-down procedure (Holm 1979); NaN stays and is not counted."""
-    corrected = np.full(len(p), np.nan)
-    order = np.argsort(p)[: int(np.isfinite(p).sum())]  # NaN sorts last
-    steps = p[order] * np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return corrected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -44,4 +45,5 @@ def batches(blocks: Iterable[Tensor], chunk: int, hop: int, count: int) -> Itera
 
 def fade(chunk: int) -> Tensor:
     """Cross-fade window (chunk,): a Hann window that never reaches zero, so the outermost samples keep a weight."""
-    return torch.hann_window(chunk + 2, periodic=False)[1:-1]
+    steps = torch.arange(1, chunk + 1, dtype=torch.float64)  # in single precision long windows do reach zero
+    return torch.sin(steps * (math.pi / (chunk + 1))).square().float()

@@ -16,6 +16,7 @@ from audioslots.training.matching import match, unmatched
 
 TINY = 1e-8
 SNR_LIMIT = 1e-3  # of the reference's energy: an error below it, an SNR above 30 dB, earns nothing more
+OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
 SILENCE_WEIGHT = 10.0  # dB charged to an unmatched slot that holds the whole mixture's energy (SI-SDR)
 
 
@@ -50,6 +51,12 @@ def snr(estimate: Tensor, reference: Tensor) -> Tensor:
 def energy_db(estimate: Tensor) -> Tensor:
     """Cost of energy where there should be none, dB above -30 of a mixture at unit level (Wisdom et al. 2021, FUSS)."""
     return 10 * torch.log10(estimate.square().mean(dim=-1) / SNR_LIMIT + 1)
+
+
+def occupancy(waveforms: Tensor, mixture: Tensor) -> Tensor:
+    """How many of the slots (B, K, T) hold more energy than -20 dB of the mixture (B, T)'s: (B,)."""
+    energy = waveforms.square().sum(dim=-1)
+    return (energy > OCCUPIED * mixture.square().sum(dim=-1, keepdim=True)).sum(dim=-1).float()
 
 
 class Loss(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import permutations
 
 import numpy as np
@@ -30,14 +31,20 @@ def match(cost: Tensor) -> Tensor:
         raise ValueError(f"{slots} slots for {sources} sources; expected at least as many slots as sources")
     cost = cost.detach()
     if slots <= EXHAUSTIVE or sources <= 2:
-        assignments = torch.tensor(list(permutations(range(slots), sources)), device=cost.device)  # (P, S)
-        rows = torch.arange(sources, device=cost.device)
+        rows, assignments = _assignments(sources, slots, cost.device)  # (S,), (P, S)
         totals = cost[:, rows, assignments].sum(dim=-1)  # (B, P)
         return assignments[totals.argmin(dim=-1)]
     # A cost that is no number must reach the trainer as a loss that is none, not end here.
     finite = cost.nan_to_num(nan=0.0).cpu().numpy()
     columns = np.stack([linear_sum_assignment(item)[1] for item in finite])
     return torch.as_tensor(columns, device=cost.device)
+
+
+@cache
+def _assignments(sources: int, slots: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The sources, and every choice of a slot for each; made once: no step waits for them."""
+    choices = torch.tensor(list(permutations(range(slots), sources)), device=device)
+    return torch.arange(sources, device=device), choices
 
 
 def unmatched(matched: Tensor, slots: int) -> Tensor:

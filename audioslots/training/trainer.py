@@ -2,88 +2,97 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from lightning_fabric.plugins.environments import LightningEnvironment
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from audioslots.commit import commit
 from audioslots.config import Resolved
+from audioslots.data.claim import claimed
+from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech
-from audioslots.data.static import StaticMixer
 from audioslots.errors import InputError, Interrupted
-from audioslots.files import write_json, written_aside
+from audioslots.files import write_json
 from audioslots.model.weights import build, save_model
+from audioslots.training.batches import ahead, batches
 from audioslots.training.checkpoint import load_state, save_state
-from audioslots.training.losses import Matched, si_sdr
+from audioslots.training.history import Board, Progress
+from audioslots.training.losses import Matched, occupancy, si_sdr
 from audioslots.training.matching import match
+from audioslots.training.processes import following, is_first, stop_asked
+from audioslots.training.speech import open_speech, training_mixer
 from audioslots.training.system import describe, peak_memory
 
 VALIDATION_SEED = 2**32  # beyond any run's seed: all runs are validated on the same mixtures
-OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
 LOG_EVERY = 20  # steps averaged to one row of history.csv
-
-
-@dataclass
-class Progress:
-    """How far a run is: what a checkpoint holds beside model and optimiser."""
-
-    step: int = 0
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    commit: str = ""
-    losses: list[float] = field(default_factory=list)
-    history: list[dict[str, float]] = field(default_factory=list)
-
-    def log(self, learning_rate: float, audio_s: float, validation: float, occupied: float) -> None:
-        """Close one row of history: the mean loss since the last, and how fast it went."""
-        before = self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
-        rate = audio_s * (self.step - before["step"]) / max(self.seconds - before["seconds"], 1e-9)
-        self.history.append(
-            {
-                "step": self.step,
-                "loss": sum(self.losses) / len(self.losses),
-                "learning_rate": learning_rate,
-                "seconds": round(self.seconds, 3),
-                "audio_seconds_per_second": round(rate, 2),
-                "validation_si_sdri_db": validation,
-                "occupied_slots": occupied,
-            }
-        )
-        self.losses = []
 
 
 class Trainer:
     """One run.
+
+    The result depends on none of ``accelerator`` ... ``workers`` but by rounding, and on ``workers`` not at all.
 
     Args:
         config: the resolved variant.
         out: run folder.
         accelerator: Lightning Fabric's: auto, cpu, cuda.
         anew: set a checkpoint of another config aside and begin at step 0, instead of refusing it.
+        devices: processes, a device each; each takes its share of every batch.
+        strategy: Lightning Fabric's: auto, ddp.
+        workers: threads that make batches.
+        board: show the history in TensorBoard too.
+        mix_on_device: keep the speech in the device's memory and mix it there.
 
     Raises:
         InputError: data missing or of another rate, speakers shared between training and validation or test, a
-            checkpoint of another config.
+            checkpoint of another config, a batch that the processes cannot share evenly.
     """
 
-    def __init__(self, config: Resolved, out: Path, accelerator: str = "auto", anew: bool = False) -> None:
-        self.config, self.out, self.settings = config, Path(out), config.training
+    def __init__(
+        self,
+        config: Resolved,
+        out: Path,
+        accelerator: str = "auto",
+        anew: bool = False,
+        devices: int = 1,
+        strategy: str = "auto",
+        workers: int = 2,
+        board: bool = False,
+        mix_on_device: bool = False,
+    ) -> None:
+        self.config, self.out, self.settings, self.workers = config, Path(out), config.training, workers
+        if self.settings.batch % devices:
+            raise InputError(
+                f"--devices: {devices} cannot share training.batch {self.settings.batch} evenly; expected to"
+            )
+        if accelerator != "cpu" and devices > max(1, torch.cuda.device_count()):
+            raise InputError(
+                f"--devices: {devices} of {torch.cuda.device_count()} GPUs; expected no more than there are"
+            )
         self.speech, held_out = open_speech(config)
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=self.settings.precision)
+        # Processes are started here, whatever Slurm says of tasks.
+        self.fabric = Fabric(
+            accelerator=accelerator,
+            strategy=strategy,
+            devices=devices,
+            precision=self.settings.precision,
+            plugins=[LightningEnvironment()],
+        )
         self.fabric.seed_everything(config.seed, verbose=False)
         self.mixer = training_mixer(config, self.speech)
+        self.device_mixer = DeviceMixer(self.mixer, self.fabric.device) if mix_on_device else None
         validation = Mixer(held_out, config.sources, config.chunk, VALIDATION_SEED)
         self.validation = torch.from_numpy(validation.batch(0, self.settings.validation_mixtures))
         model = build(config)
@@ -95,66 +104,126 @@ class Trainer:
             weight_decay=self.settings.weight_decay,
             fused=True,
         )
-        self.progress = Progress(commit=commit())
+        self.parts = {name: part for name, part in model.named_children() if any(True for _ in part.parameters())}
+        if self.settings.compile:
+            for part in self.parts.values():
+                part.compile()
+        state = load_state(self.out / "checkpoint.pt", config.content, anew)
+        self.progress = Progress(**state["progress"]) if state else Progress(commit=commit())
+        self.board = Board(self.out, self.progress.step) if board and is_first() else None
+        self.fabric.launch()  # from here on, all processes are at the same place
         self.model, self.optimiser = self.fabric.setup(model, optimiser)
-        state = load_state(self.out / "checkpoint.pt", config.identity, anew)
+        self.average: AveragedModel | None = None
+        if self.settings.ema:
+            self.average = AveragedModel(self.model.module, multi_avg_fn=get_ema_multi_avg_fn(self.settings.ema))
+        self.best: dict[str, Tensor] | None = None
         if state is not None:
-            self.progress = Progress(**state["progress"])
-            self.model.load_state_dict(state["model"])
+            self.model.module.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.best = state["best"]
 
     def train(self, command: str = "") -> None:
         """Go on from the last checkpoint to ``training.steps``; then write the model, the history and the costs.
 
         Raises:
-            Interrupted: on SIGTERM or Ctrl-C, after a checkpoint.
-            InputError: the loss is not finite.
+            Interrupted: on SIGTERM, SIGUSR1 or Ctrl-C, after a checkpoint.
+            InputError: loss or gradient were not finite too often.
         """
         progress, settings = self.progress, self.settings
         written = all((self.out / name).is_file() for name in ("history.csv", "model.safetensors", "system.json"))
         if progress.step == settings.steps and written:
             return
         started = time.perf_counter() - progress.seconds
-        bar = tqdm(total=settings.steps, initial=progress.step, desc=self.out.as_posix(), unit="step", disable=None)
-        with bar, stop_asked() as stop:
-            for sources in batches(self.mixer, progress.step, settings.steps, settings.batch):
+        bar = tqdm(
+            total=settings.steps,
+            initial=progress.step,
+            desc=self.out.as_posix(),
+            unit="step",
+            disable=None if self.fabric.is_global_zero else True,
+        )
+        self.saved = time.perf_counter()
+        with bar, stop_asked() as asked:
+            for sources in self._batches():
                 learning_rate = self._step(self.fabric.to_device(sources))
                 progress.seconds = time.perf_counter() - started
                 bar.update()
                 last = progress.step == settings.steps
                 if last or progress.step % settings.validate_every == 0:
-                    score, occupied = self.validate()
-                    progress.log(learning_rate, settings.batch * self.config.chunk_s, score, occupied)
-                    bar.set_postfix(validation=f"{score:+.2f} dB")
+                    self._log(learning_rate, self.validate(), bar)
                 elif progress.step % LOG_EVERY == 0:
-                    progress.log(learning_rate, settings.batch * self.config.chunk_s, math.nan, math.nan)
-                if last or stop or progress.step % settings.checkpoint_every == 0:
+                    self._log(learning_rate, (math.nan, math.nan), bar)
+                stop = self._agreed(bool(asked))
+                if last or stop or self._due():
                     self.save()
                 if stop and not last:
                     raise Interrupted(
                         f"{self.out}: stopped after step {progress.step} of {settings.steps}; run again to go on"
                     )
-        self._finish(command)
+        if self.fabric.is_global_zero:
+            self._finish(command)
+
+    def _batches(self) -> Iterator[Tensor]:
+        """This process' share of each batch that is left to train on; the time spent waiting for it is noted."""
+        share = self.settings.batch // self.fabric.world_size
+        items = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
+        pinned = self.fabric.device.type == "cuda"
+        steps = (self.progress.step, self.settings.steps)
+        if self.device_mixer is None:
+            made = batches(self.mixer, *steps, items, self.workers, pinned)
+        else:
+            mixed, drawn = self.device_mixer.mixed, self.device_mixer.drawn
+            made = map(mixed, ahead(lambda step: drawn(step, items), *steps, self.workers))
+        while True:
+            began = time.perf_counter()
+            sources = next(made, None)
+            if sources is None:
+                return
+            self.progress.waited_s += time.perf_counter() - began
+            yield sources
 
     def _step(self, sources: Tensor) -> float:
         """One optimiser step on sources (B, S, T); returns its learning rate."""
-        progress, settings = self.progress, self.settings
+        progress, settings, rank = self.progress, self.settings, self.fabric.global_rank
+        torch.manual_seed((self.config.seed << 31) + (progress.step << 8) + rank)  # of what the model may draw
         learning_rate = rate_at(progress.step, settings.learning_rate, settings.warmup, settings.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         loss = self.loss(self.model(sources.sum(dim=1)), sources)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"{self.out}: the loss of step {progress.step}, seed {self.config.seed}, is {loss.item()}; expected a "
-                "finite number: try a lower training.learning_rate"
-            )
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=settings.clip)
-        self.optimiser.step()
+        norms = [get_total_norm(gradients(part)) for part in self.parts.values()]
+        norm = self.fabric.clip_gradients(self.model, self.optimiser, max_norm=settings.clip, error_if_nonfinite=False)
+        mean = self.fabric.all_reduce(loss.detach().clone(), reduce_op="mean")
+        assert isinstance(norm, Tensor) and isinstance(mean, Tensor)
+        found = dict(zip(("loss", "norm", *self.parts), torch.stack([mean, norm, *norms]).tolist(), strict=True))
+        if math.isfinite(found["loss"]) and math.isfinite(found["norm"]):
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model.module)
+            by_part = {f"gradient_norm_{name}": found[name] for name in self.parts}
+            progress.pending.append({"loss": found["loss"], **by_part})
+        else:
+            self._skip(found["loss"], found["norm"])
         progress.step += 1
-        progress.losses.append(loss.item())
         return learning_rate
+
+    def _skip(self, loss: float, norm: float) -> None:
+        """Leave a step out, and write down which batch it was."""
+        progress, seed = self.progress, self.config.seed
+        row = {"seed": seed, "step": progress.step, "items": f"0-{self.settings.batch - 1}"}
+        progress.skipped.append(row | {"loss": loss, "gradient_norm": norm})
+        if self.fabric.is_global_zero:
+            progress.write(self.out)
+        if len(progress.skipped) > self.settings.skips:
+            what = f"gradient of step {progress.step}, seed {seed}, has the norm {norm}"
+            if not math.isfinite(loss):
+                what = f"loss of step {progress.step}, seed {seed}, is {loss}"
+            raise InputError(
+                f"{self.out}: the {what}; expected a finite number: try a lower training.learning_rate "
+                f"({len(progress.skipped)} steps were left out: skipped.csv)"
+            )
 
     @torch.no_grad()
     def validate(self) -> tuple[float, float]:
@@ -162,38 +231,76 @@ class Trainer:
 
         Each source is given the slot that suits it best.
         """
-        self.model.eval()
+        model = self.kept
+        model.eval()
         improvements, occupied = [], []
         for sources in self.validation.split(self.settings.batch):
             sources = self.fabric.to_device(sources)
             mixture = sources.sum(dim=1)
-            waveforms = self.model(mixture).waveforms
+            with self.fabric.autocast():
+                waveforms = model(mixture).waveforms
             ratios = si_sdr(waveforms[:, None], sources[:, :, None])  # (B, S, K)
             matched = ratios.gather(2, match(-ratios)[..., None]).squeeze(-1)
             improvements.append(matched - si_sdr(mixture[:, None], sources))
             occupied.append(occupancy(waveforms, mixture))
-        self.model.train()
+        model.train()
         return float(torch.cat(improvements).mean()), float(torch.cat(occupied).mean())
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model that is validated and kept: of the averaged weights, where they are averaged."""
+        model = self.model.module if self.average is None else self.average.module
+        assert isinstance(model, nn.Module)
+        return model
+
+    def _log(self, learning_rate: float, validated: tuple[float, float], bar: tqdm) -> None:
+        """Close a row of history, show it, and keep the weights where they are the best so far."""
+        progress, (validation, occupied) = self.progress, validated
+        row = progress.log(learning_rate, self.settings.batch * self.config.chunk_s, validation, occupied)
+        if validation > progress.best_si_sdri_db:
+            progress.best_si_sdri_db = validation
+            self.best = {name: weight.cpu().clone() for name, weight in self.kept.state_dict().items()}
+        shown = f"{progress.best_si_sdri_db:+.2f} dB" if math.isfinite(progress.best_si_sdri_db) else "-"
+        bar.set_postfix_str(f"loss={row['loss']:.4g}, best_si_sdri={shown}")
+        if self.board is not None:
+            self.board.show(row)
+
+    def _agreed(self, asked: bool) -> bool:
+        """Whether any process was asked to stop: all stop after the same step."""
+        if self.fabric.world_size == 1:
+            return asked
+        return bool(self.fabric.all_reduce(torch.tensor(float(asked), device=self.fabric.device), reduce_op="sum"))
+
+    def _due(self) -> bool:
+        minutes = (time.perf_counter() - self.saved) / 60
+        return self.progress.step % self.settings.checkpoint_every == 0 or minutes >= self.settings.checkpoint_minutes
 
     def save(self) -> None:
         """Write the checkpoint, and the history so far for who looks in on a long run."""
+        if not self.fabric.is_global_zero:
+            return
         self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory(self.fabric.device))
         state = {
+            "config": self.config.content,
             "identity": self.config.identity,
             "progress": asdict(self.progress),
-            "model": self.model.state_dict(),
+            "model": self.model.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "best": self.best,
         }
         save_state(self.out / "checkpoint.pt", state)
-        self._write_history()
-
-    def _write_history(self) -> None:
-        with written_aside(self.out / "history.csv") as aside:
-            pd.DataFrame(self.progress.history).to_csv(aside, index=False)
+        self.progress.write(self.out)
+        self.saved = time.perf_counter()
 
     def _finish(self, command: str) -> None:
-        self._write_history()
-        save_model(self.out / "model.safetensors", self.model.module, self.config)
+        self.progress.write(self.out)
+        last, best = self.kept, copy.deepcopy(self.kept)
+        if self.best is not None:
+            best.load_state_dict(self.best)
+        model, other = (last, best) if self.settings.keep == "last" else (best, last)
+        save_model(self.out / ("best.safetensors" if other is best else "last.safetensors"), other, self.config)
+        save_model(self.out / "model.safetensors", model, self.config)
         progress = self.progress
         measured = {
             "wall_s": round(progress.seconds, 3),
@@ -202,57 +309,31 @@ class Trainer:
             "commit": progress.commit,
             "command": command,
         }
-        described = describe(self.config, self.model.module, self.speech, self.fabric.device)
+        described = describe(self.config, best, self.speech, self.fabric.device)  # a copy, and so not compiled
         write_json(self.out / "system.json", described | measured)
 
 
-def occupancy(waveforms: Tensor, mixture: Tensor) -> Tensor:
-    """How many of the slots (B, K, T) hold more energy than -20 dB of the mixture (B, T)'s: (B,)."""
-    energy = waveforms.square().sum(dim=-1)
-    return (energy > OCCUPIED * mixture.square().sum(dim=-1, keepdim=True)).sum(dim=-1).float()
-
-
-def open_speech(config: Resolved) -> tuple[Speech, Speech]:
-    """Open the training and the held-out speech, and make sure that they share no speaker with each other or the test.
+def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None:
+    """Train a run to its end as the only one that writes into its folder; ``machine`` as of ``Trainer``.
 
     Raises:
-        InputError: a folder is missing or of another rate, or speakers are shared.
+        InputError: another process trains it, or as ``Trainer``.
+        Interrupted: as ``Trainer.train``.
     """
-    speech = Speech.open(Path(config.train))
-    if config.validation is None:
-        speech, held_out = speech.hold_out(config.held_out_speakers)
-    else:
-        held_out = Speech.open(Path(config.validation))
-    for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
-        if packed.rate != config.rate:
-            raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")
-    apart = {"validation": set(held_out.speakers), "test": speakers_of(config.test)}
-    for name, speakers in apart.items():
-        if shared := speakers & set(speech.speakers):
-            raise InputError(
-                f"{config.train}: speaker {min(shared)} is in the {name} set too; expected speakers of its own"
-            )
-    return speech, held_out
+    if not is_first():
+        with following():
+            Trainer(config, out, *machine).train()
+        return
+    with claimed(out):
+        for name in ("checkpoint", "model", "best", "last"):
+            for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
+                leftover.unlink()
+        Trainer(config, out, *machine).train(command)
 
 
-def training_mixer(config: Resolved, speech: Speech) -> Mixer:
-    """What draws the training mixtures."""
-    settings = config.training
-    if settings.mixing == "static":
-        return StaticMixer(speech, config.sources, config.chunk, config.seed, size=settings.batch)
-    return Mixer(speech, config.sources, config.chunk, config.seed, settings.speed, settings.even_speakers)
-
-
-def speakers_of(mixtures: str | None) -> set[str]:
-    """Speakers of a rendered mixtures folder; none where none is given."""
-    if mixtures is None:
-        return set()
-    folder = Path(mixtures)
-    info = folder.parent / "metadata" / f"info_{folder.name}.csv"
-    if not info.is_file():
-        raise InputError(f"{info}: no such file; expected it from `audioslots mixtures render`")
-    table = pd.read_csv(info, dtype=str)
-    return set(table.filter(regex=r"^speaker_\d+_ID$").to_numpy().ravel())
+def gradients(part: nn.Module) -> list[Tensor]:
+    """Of all parameters of a part that have one."""
+    return [parameter.grad for parameter in part.parameters() if parameter.grad is not None]
 
 
 def rate_at(step: int, peak: float, warmup: int, steps: int) -> float:
@@ -260,29 +341,3 @@ def rate_at(step: int, peak: float, warmup: int, steps: int) -> float:
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def batches(mixer: Mixer, first: int, end: int, size: int) -> Iterator[Tensor]:
-    """Sources (size, S, T) of steps ``first`` .. ``end`` - 1; the next is mixed while the last is trained on."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(mixer.batch, first, size)
-        for step in range(first, end):
-            sources = pending.result()
-            if step + 1 < end:
-                pending = pool.submit(mixer.batch, step + 1, size)
-            yield torch.from_numpy(sources)
-
-
-@contextmanager
-def stop_asked() -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM or SIGINT arrives."""
-    asked: list[int] = []
-    before = {name: signal.signal(name, lambda number, _: asked.append(number)) for name in _STOP_SIGNALS}
-    try:
-        yield asked
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -61,10 +61,18 @@ def scores(
     return pd.DataFrame(rows)
 
 
-def make(folder: Path, variants: dict[str, float], seeds: tuple[int, ...] = (1, 2), examples: int = 2) -> Path:
-    """Write a results folder: the mixture, one oracle, and ``variants`` (name: mean SI-SDRi in dB)."""
+def make(
+    folder: Path,
+    variants: dict[str, float],
+    seeds: tuple[int, ...] = (1, 2),
+    examples: int = 2,
+    studies: dict[str, list[str]] | None = None,
+) -> Path:
+    """Write a results folder: the mixture, one oracle, and ``variants`` (name: mean SI-SDRi in dB).
+
+    ``studies`` names the variants of each study, its baseline first; by default there is one, of all variants.
+    """
     gains = {"mixture": 0.0, "oracle-magnitude": 12.0} | variants
-    baseline = next(iter(variants))
     benchmark = {
         "name": "made",
         "title": "Made-up benchmark",
@@ -73,12 +81,13 @@ def make(folder: Path, variants: dict[str, float], seeds: tuple[int, ...] = (1, 
         "seeds": list(seeds),
         "studies": [
             {
-                "name": "decoder",
-                "title": "Decoder",
-                "question": "Does the decoder matter?",
-                "baseline": baseline,
-                "variants": list(variants),
+                "name": name,
+                "title": name.capitalize(),
+                "question": f"Does the {name} matter?",
+                "baseline": members[0],
+                "variants": members,
             }
+            for name, members in (studies or {"decoder": list(variants)}).items()
         ],
         "test_description": "mixtures of two synthesized speakers",
         "train_description": "synthesized speech, 100 speakers",
@@ -110,8 +119,10 @@ def _write_json(path: Path, value: dict) -> None:
 
 
 def _config(variant: str, seed: int) -> dict:
-    title = f"The {variant}"
-    return {"name": variant, "title": title, "seed": seed, "benchmark": "made", "ceiling": "oracle-magnitude"}
+    """A name that ends in a number has so many slots; without it there are two."""
+    slots = {"count": int(variant[-1]) if variant[-1].isdigit() else 2}
+    config = {"name": variant, "title": f"The {variant}", "seed": seed, "benchmark": "made", "slots": slots}
+    return config | {"ceiling": "oracle-magnitude"}
 
 
 def _system(size: int, seed: int) -> dict:

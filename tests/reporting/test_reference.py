@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import made_results
@@ -35,9 +36,13 @@ def test_reference_says_what_made_it_and_holds_no_audio_and_no_scores(results: P
     page = (folder / "README.md").read_text()
     for fact in ("`make reference`", "training abc, evaluation def", "a processor", "torch 2"):
         assert fact in page
-    assert (folder / "tables" / "main.md").read_text().strip() in page
+    for name in ("main", "conclusions", "comparison-decoder", "costs", "pairs", "input", "speakers", "published"):
+        assert (folder / "tables" / f"{name}.md").read_text().strip() in page
+    assert "“The magnitude” is worse by" in page
+    for link in re.findall(r"\]\(((?:figures|tables)/[^)]*)\)", page):
+        assert (folder / link).is_file(), link
     kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert kinds == {".csv", ".md", ".tex", ".svg", ".png"}
+    assert kinds == {".csv", ".md", ".tex", ".svg"}
 
 
 def test_tables_of_an_earlier_reference_do_not_stay(results: Path, tmp_path: Path) -> None:

@@ -32,9 +32,13 @@ def out(made, tmp_path_factory):
 
 def test_everything_promised_is_written(out):
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    tables = {f"tables/{t}.{k}" for t in ("main", "costs", "pairs", "comparison-decoder") for k in ("csv", "md", "tex")}
-    drawn = {f"figures/{name}.{kind}" for name in ("estimates", "learning") for kind in ("svg", "png")}
-    assert tables | drawn | {"scores.parquet", "index.html", "audio/1/mixture.wav", "audio/2/s2.wav"} <= written
+    names = "main costs pairs input duration speakers published conclusions comparison-decoder".split()
+    tables = {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
+    names = "estimates cost spectrograms estimates-decoder learning-decoder input-decoder".split()
+    drawn = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")}
+    kept = {"scores.parquet", "index.html"}
+    assert tables | drawn | kept == {name for name in written if not name.startswith("audio/")}
+    assert {"audio/1/mixture.wav", "audio/2/s2.wav", "audio/2/v1-2.png"} <= written
     assert not any(".tmp" in name for name in written)
 
 
@@ -42,7 +46,7 @@ def test_every_row_of_every_run_is_in_the_one_table(out):
     rows = pd.read_parquet(out / "scores.parquet")
     assert len(rows) == 30 * 2 * (1 + 1 + 2 * 2 * 2)
     main = pd.read_csv(out / "tables/main.csv", keep_default_na=False)
-    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "magnitude", "magnitude", "mask", "mask"]
+    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "mask", "mask", "magnitude", "magnitude"]
     costs = pd.read_csv(out / "tables/costs.csv")
     assert costs["real_time_factor"].tolist() == pytest.approx([0.035, 0.035]), "a mean over seeds"
     assert costs["peak_memory_bytes"].tolist() == [400 * 2**20 + 2] * 2, "the largest over seeds"
@@ -61,8 +65,8 @@ def test_runs_without_history_or_examples_are_reported(results, tmp_path):
     for path in (results / "runs").rglob("examples"):
         shutil.rmtree(path)
     page = report(results, tmp_path).read_text()
-    assert not (tmp_path / "figures/learning.svg").exists()
-    assert "<audio controls" not in page and "Validation SI-SDRi" not in page
+    assert not list(tmp_path.glob("figures/learning*")) and not (tmp_path / "figures/spectrograms.svg").exists()
+    assert "<audio controls" not in page and "validation SI-SDRi" not in page
 
 
 def test_nothing_trained_is_reported_too(results, tmp_path):
@@ -71,10 +75,53 @@ def test_nothing_trained_is_reported_too(results, tmp_path):
     assert "Nothing was trained." in page
 
 
+def test_a_study_of_three_has_ranks_and_pairs_and_one_of_slots_its_figure(tmp_path):
+    make(tmp_path / "results", {"slots-2": 5.0, "slots-4": 6.0, "slots-8": 4.0}, examples=1)
+    for path in (tmp_path / "results/runs/slots-8").rglob("config.json"):
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "ceiling"}))
+    page = report(tmp_path / "results", tmp_path / "out").read_text()
+    drawn = {path.stem for path in (tmp_path / "out/figures").glob("*.svg")}
+    assert {"slots-decoder", "ranks-decoder", "significance-decoder"} <= drawn and "significance" not in drawn
+    ranks = pd.read_csv(tmp_path / "out/tables/ranks-decoder.csv")
+    assert ranks["variant"].tolist() == ["slots-4", "slots-2", "slots-8"] and ranks["critical_difference"].gt(0).all()
+    main = pd.read_csv(tmp_path / "out/tables/main.csv").set_index("variant")
+    assert main.loc["slots-8", "below_ceiling_db"].isna().all(), "nothing bounds it"
+    assert "Nemenyi" in page
+
+
+def test_a_study_of_one_variant_and_one_seed_is_reported(tmp_path):
+    make(tmp_path / "results", {"magnitude": 4.0}, seeds=(3,), examples=1)
+    page = report(tmp_path / "results", tmp_path / "out").read_text()
+    assert "Nothing was compared with “The magnitude”." in page
+    assert "speaker pairs and mixtures only (there is one seed)" in page
+    assert pd.read_csv(tmp_path / "out/tables/comparison-decoder.csv").empty
+
+
+def test_a_run_that_failed_is_missing_and_said_to_be(results, tmp_path):
+    """A training that diverged leaves rows without scores: they are counted, and the other seed still stands."""
+    path = results / "runs/mask/seed2/scores.parquet"
+    rows = pd.read_parquet(path)
+    scored = [name for name in rows if name.startswith(("si_", "sdr", "pesq", "stoi", "estoi"))]
+    rows.assign(**dict.fromkeys(scored, float("nan")), failure="si_sdr: not finite").to_parquet(path)
+    page = report(results, tmp_path).read_text()
+    main = pd.read_csv(tmp_path / "tables/main.csv").set_index(["variant", "stitching"]).loc[("mask", "blind")]
+    assert main["si_sdri_db"] == pytest.approx(6.0, abs=0.5) and main["failures"] == 60
+    assert "Missing, and left out of the mean" in page and "The mask (blind) SI-SDRi 30 of 60" in page
+    assert pd.read_csv(tmp_path / "tables/comparison-decoder.csv")["missing"].tolist() == [30]
+
+
+def test_a_variant_whose_every_run_failed_has_no_verdict(results, tmp_path):
+    for path in results.glob("runs/mask/seed*/scores.parquet"):
+        rows = pd.read_parquet(path)
+        rows.assign(si_sdri_db=float("inf"), failure="si_sdr: not finite").to_parquet(path)
+    page = report(results, tmp_path).read_text()
+    assert "for “The mask” there is no score to compare" in page
+
+
 def test_hostile_names_end_as_text(tmp_path):
     make(tmp_path / "results", {"a & b_%": 4.0, "<img src=x onerror=alert(1)>": 6.0}, seeds=(1,))
     page = report(tmp_path / "results", tmp_path / "out").read_text()
-    assert "<img src=x" not in page and "The &lt;img src=x onerror=alert(1)&gt; is better by" in page
+    assert "<img src=x" not in page and "The &lt;img src=x onerror=alert(1)&gt;” is better by" in page
     assert "a &amp; b_%" in page and "a & b_%" not in page
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from made_results import scores
 
-from audioslots.reporting import statistics, tables
+from audioslots.reporting import breakdown, comparisons, conclusions, published, statistics, tables, words
+from audioslots.reporting.table import TIE, Table
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -23,7 +24,8 @@ HOSTILE = (
 
 
 def trained(*variants: str) -> pd.DataFrame:
-    columns = "seeds parameters macs_per_second real_time_factor train_s steps train_hours train_speakers".split()
+    columns = "seeds parameters macs_per_second real_time_factor train_s steps slots occupied_slots".split()
+    columns += ["train_hours", "train_speakers"]
     frame = pd.DataFrame({"variant": variants})
     for column in columns:
         frame[column] = np.nan
@@ -32,22 +34,22 @@ def trained(*variants: str) -> pd.DataFrame:
     )
 
 
-def main(*names: str, seeds=(1, 2), edit=lambda frame: frame) -> tables.Table:
+def main(*names: str, seeds=(1, 2), edit=lambda frame: frame) -> Table:
     frames = [scores("oracle-magnitude", 12.0, (0,), ("none",))]
     frames += [scores(name, 5.0 + place, seeds) for place, name in enumerate(names)]
     summary = statistics.summarise(edit(pd.concat(frames, ignore_index=True)), resamples=50)
     titles = {name: f"The {name}" for name in (*names, "oracle-magnitude")}
-    return tables.results(summary, trained(*names), titles, dict.fromkeys(names, "oracle-magnitude"))
+    return tables.results(summary, trained(*names), titles, dict.fromkeys(names, "oracle-magnitude"), {})
 
 
 def test_the_main_table_has_a_row_a_variant_and_stitching_with_the_numbers_of_the_summary():
     table = main("a", "b")
     assert table.data[["variant", "stitching"]].to_numpy().tolist() == [
         ["oracle-magnitude", "none"],
-        ["a", "blind"],
-        ["a", "oracle"],
         ["b", "blind"],
         ["b", "oracle"],
+        ["a", "blind"],
+        ["a", "oracle"],
     ]
     row = table.data.iloc[1]
     assert table.cells()[1][2].text == f"{row.si_sdri_db:.2f} [{row.si_sdri_db_low:.2f}, {row.si_sdri_db_high:.2f}]"
@@ -59,13 +61,13 @@ def test_the_main_table_has_a_row_a_variant_and_stitching_with_the_numbers_of_th
 def test_the_best_is_chosen_among_the_rows_a_user_would_get():
     table = main("a", "b")
     bold = [[cell.text for cell in row if cell.bold] for row in table.cells()]
-    assert [len(row) for row in bold] == [0, 0, 0, 5, 0], "neither the oracle nor rows stitched with the references"
+    assert [len(row) for row in bold] == [0, 5, 0, 0, 0], "neither the oracle nor rows stitched with the references"
 
 
 def test_the_caption_says_what_the_numbers_stand_on():
     caption = main("a").caption
-    for words in ("30 test mixtures", "2 seeds", "over seeds, speaker pairs and mixtures", "train-clean (2.5 h)"):
-        assert words in caption
+    for part in ("30 test mixtures", "2 seeds", "over seeds, speaker pairs and mixtures", "train-clean (2.5 h)"):
+        assert part in caption
     assert "Missing" not in caption
 
 
@@ -86,8 +88,8 @@ def test_missing_values_are_named_in_the_caption_and_counted_in_the_row():
 
 def test_a_metric_nobody_has_shows_as_missing_and_is_nobody_s_best():
     table = main("a", edit=lambda frame: frame.assign(pesq=np.nan))
-    assert {row[4].text for row in table.cells()} == {tables.EMPTY}
-    assert "pesq" not in table.best
+    assert {row[4].text for row in table.cells()} == {words.EMPTY}
+    assert not any(row[4].bold for row in table.cells())
 
 
 def test_csv_holds_the_numbers_in_full(tmp_path):
@@ -119,57 +121,88 @@ def test_hostile_names_stay_text_in_latex(name):
         assert r"\input" not in row
 
 
+def test_what_ties_with_the_best_is_marked():
+    table = main("a", "b", edit=lambda frame: frame.assign(pesq=1.5))
+    assert [row[4].text[:2] for row in table.cells()] == ["1.", TIE, "1.", "1.", "1."]
+    assert "≈: the 95 % interval of the paired difference" in table.caption
+    assert "≈ 1.50" in table.markdown() and r"$\approx$ 1.50" in table.latex()
+
+
+def test_a_view_a_study_is_offered_where_there_are_several():
+    studies = {"First": ["a"], "Second": ["a", "b"]}
+    frames = [scores(name, 5.0) for name in "ab"]
+    summary = statistics.summarise(pd.concat(frames, ignore_index=True), resamples=50)
+    table = tables.results(summary, trained("a", "b"), {"a": "A", "b": "B"}, {}, studies)
+    assert {name: sum(rows) for name, rows in table.views.items()} == {
+        "Without oracle stitching": 2,
+        "All rows": 4,
+        "Study: First": 1,
+        "Study: Second": 2,
+    }
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path):
-    document = (
-        "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}"
-    )
-    (tmp_path / "table.tex").write_text(document % main(*HOSTILE).latex(), encoding="utf-8")
+    packages = "\\usepackage[utf8]{inputenc}\\usepackage{booktabs,longtable}"
+    frame = pd.concat([scores(name, 5.0 + place) for place, name in enumerate(HOSTILE)], ignore_index=True)
+    titles = {name: name for name in HOSTILE}
+    compared = comparisons.compare(frame, HOSTILE[0], resamples=50)
+    ranked = comparisons.rank(frame)
+    assert ranked is not None
+    made = [
+        main(*HOSTILE),
+        main(*HOSTILE, *(f"v{k}" for k in range(20))),
+        tables.comparison(compared, "c", tables.comparison_caption(compared, HOSTILE[0])),
+        tables.ranking(ranked, "r", "Hostile", titles),
+        tables.conclusions([("Study", "Why?", conclusions.conclusion(compared, HOSTILE[0], titles))]),
+        tables.costs(trained(*HOSTILE), titles),
+        breakdown.by_input(frame, titles),
+        breakdown.worst_speakers(frame, titles),
+        published.published(),
+    ]
+    assert "longtable" in made[1].latex() and "longtable" not in made[0].latex()
+    body = "\n".join(table.latex() for table in made)
+    document = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{body}\\end{{document}}"
+    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_a_comparison_reads_the_same_on_the_terminal():
-    frame = statistics.compare([scores("base", 5.0), scores("idea\x1b[31m", 7.0)], "base", resamples=50)
-    shown = tables.terminal(frame)
+    frame = comparisons.compare([scores("base", 5.0), scores("idea\x1b[31m", 7.0)], "base", resamples=50)
+    shown = tables.comparison(frame, "comparison", "").plain()
     head, rule, row = shown.splitlines()
     assert head.split()[0] == "Variant" and set(rule) == {"─"}
     assert "better" in row and "< 0.001" in row and "\x1b" not in shown
 
 
 def test_a_comparison_of_nothing_is_a_table_without_rows():
-    frame = statistics.compare(scores("base", 5.0), "base", resamples=50)
+    frame = comparisons.compare(scores("base", 5.0), "base", resamples=50)
     table = tables.comparison(frame, "comparison", tables.comparison_caption(frame, "base"), {})
     assert table.cells() == [] and "0 comparisons" in table.caption
     assert len(pd.read_csv(io.StringIO(table.data.to_csv()))) == 0
 
 
-def test_pairs_show_a_part_a_column_with_its_size():
-    frame = scores("a", 5.0)
-    parts = {sexes: statistics.summarise(frame[frame["pair"] == sexes], ["si_sdri_db"], 50) for sexes in ("FF", "FM")}
-    table = tables.pairs(parts, {"a": "The a"})
-    assert [column.heading for column in table.columns] == ["Variant", "Stitching", "FF", "FM"]
-    assert "FF 6, FM 18" in table.caption
-
-
 def test_costs_leave_unknown_values_empty():
     row = [cell.text for cell in tables.costs(trained("a"), {"a": "A"}).cells()[0]]
-    assert row == ["A", *["–"] * 3, "1 h 02 min", "–", "train-clean", "2.5", "–", "3", "cpu, 2 threads"]
+    assert row == ["A", *["–"] * 3, "1 h 02 min", "–", "train-clean", "2.5", "–", "–", "3", "cpu, 2 threads"]
+    told = trained("a").assign(slots=4, occupied_slots=2.04)
+    assert "2.0 of 4" in [cell.text for cell in tables.costs(told, {"a": "A"}).cells()[0]]
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (tables.number(-1.234), "−1.23"),
-        (tables.number(-0.001), "0.00"),
-        (tables.number(0.5, 1, sign=True), "+0.5"),
-        (tables.scaled(1_049_600), "1.05 M"),
-        (tables.scaled(999_999), "1 M"),
-        (tables.scaled(52), "52"),
-        (tables.duration(245), "4 min 05 s"),
-        (tables.p_value(0.0004), "< 0.001"),
-        (tables.p_value(float("nan")), "–"),
+        (words.number(-1.234), "−1.23"),
+        (words.number(-0.001), "0.00"),
+        (words.number(0.5, 1, sign=True), "+0.5"),
+        (words.scaled(1_049_600), "1.05 M"),
+        (words.scaled(999_999), "1 M"),
+        (words.scaled(52), "52"),
+        (words.duration(245), "4 min 05 s"),
+        (words.p_value(0.0004), "< 0.001"),
+        (words.p_value(float("nan")), "–"),
     ],
 )
 def test_numbers_read_well(shown, expected):

@@ -65,3 +65,12 @@ def test_hop_is_what_the_successor_does_not_see(overlap: float, hop: int) -> Non
 
 def test_hop_is_never_zero() -> None:
     assert hop_of(3, 0.9) == 1
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4000, 40_000, 480_000])
+def test_the_cross_fade_is_a_hann_window_that_never_reaches_zero(chunk: int) -> None:
+    window = fade(chunk)
+    assert window.dtype == torch.float32 and window.shape == (chunk,)
+    assert window.min() > 0
+    expected = torch.hann_window(chunk + 2, periodic=False, dtype=torch.float64)[1:-1].float()
+    torch.testing.assert_close(window, expected, atol=1e-7, rtol=0)

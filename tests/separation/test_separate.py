@@ -36,7 +36,7 @@ def test_there_are_as_many_estimates_as_sources_however_many_slots() -> None:
     assert {name: waveforms.shape for name, waveforms in estimates.items()} == {"blind": (2, 2000), "oracle": (2, 2000)}
 
 
-@pytest.mark.parametrize("samples", [1, 500, 12_345])
+@pytest.mark.parametrize("samples", [1, 500, 12_345, 100_000])
 def test_conv_tasnet_separates_a_recording_in_one_piece_and_a_longer_one_in_pieces(samples: int) -> None:
     sizes = {"filters": 8, "features": 8, "hidden": 8, "layers": 1, "stacks": 1}
     content = tiny().config.model_dump() | {"model": "conv_tasnet", "conv_tasnet": sizes, "training": {"loss": "snr"}}

@@ -22,6 +22,7 @@ from audioslots.files import read_json
 from audioslots.model.weights import load_model
 from audioslots.training import trainer
 from audioslots.training.losses import si_sdr
+from audioslots.training.processes import STOP_SIGNALS
 from audioslots.training.trainer import Trainer, rate_at
 
 STEPS = 6
@@ -112,7 +113,8 @@ def test_a_finished_run_holds_what_the_report_reads(data: Path, undisturbed: Pat
     table = pd.read_csv(undisturbed / "history.csv")
     assert list(table) == [
         *("step", "loss", "learning_rate", "seconds", "audio_seconds_per_second", "validation_si_sdri_db"),
-        "occupied_slots",
+        *("occupied_slots", "data_wait_share", "skipped_steps"),
+        *("gradient_norm_encoder", "gradient_norm_slots", "gradient_norm_decoder"),
     ]
     assert table["step"].tolist() == [3, 6]
     assert np.isfinite(table).all(axis=None)
@@ -137,7 +139,7 @@ def test_the_same_config_trains_to_the_same_bits_and_another_seed_to_others(data
     assert history(tmp_path / "other") != history(undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_run_stopped_by_a_signal_and_resumed_equals_an_undisturbed_one(
     data, undisturbed, tmp_path, monkeypatch, step: int, number: signal.Signals
@@ -176,9 +178,9 @@ def test_a_signal_in_the_last_step_lets_the_run_finish(data, undisturbed, tmp_pa
 
 
 def test_signals_are_handled_as_before_once_training_is_over(data: Path, tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     train(resolved(data, {"steps": 1}), tmp_path)
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_a_finished_run_trained_again_takes_no_step_and_keeps_its_weights(data, undisturbed, tmp_path, monkeypatch):
@@ -209,6 +211,7 @@ def test_a_checkpoint_of_another_config_is_refused(data: Path, tmp_path: Path, m
             train(resolved(data), tmp_path)
     with pytest.raises(InputError, match=r"checkpoint\.pt: belongs to another config"):
         Trainer(resolved(data, {"learning_rate": 2e-3}), tmp_path, accelerator="cpu")
+    (tmp_path / "checkpoint.previous.pt").unlink(missing_ok=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read"):
         Trainer(resolved(data), tmp_path, accelerator="cpu")
@@ -251,7 +254,7 @@ def test_training_fits_one_batch(data, tmp_path, monkeypatch, loss: str, parts: 
     run = Trainer(config, tmp_path, accelerator="cpu")
     sources = torch.from_numpy(run.mixer.batch(0, 2))
 
-    def fixed(mixer: Any, first: int, end: int, size: int) -> Iterator[Tensor]:
+    def fixed(mixer: Any, first: int, end: int, *_: Any) -> Iterator[Tensor]:
         yield from [sources] * (end - first)
 
     monkeypatch.setattr(trainer, "batches", fixed)
@@ -264,7 +267,8 @@ def test_training_fits_one_batch(data, tmp_path, monkeypatch, loss: str, parts: 
 
 @pytest.mark.parametrize("slots", [2, 4])
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(data, tmp_path, slots: int) -> None:
-    run = Trainer(resolved(data, slots={"count": slots, "layers": 1}), tmp_path, accelerator="cpu")
+    config = resolved(data, {"skips": 0}, slots={"count": slots, "layers": 1})
+    run = Trainer(config, tmp_path, accelerator="cpu")
     with torch.no_grad():
         next(run.model.parameters()).fill_(torch.nan)
     with pytest.raises(InputError, match=r"the loss of step 0, seed 1, is nan; expected a finite number"):
@@ -317,8 +321,14 @@ def test_every_step_is_trained_at_its_learning_rate(data: Path, undisturbed: Pat
 
 def test_batches_come_in_order_whatever_step_they_start_at(data: Path, tmp_path: Path) -> None:
     mixer = Trainer(resolved(data), tmp_path, accelerator="cpu").mixer
-    for step, batch in enumerate(trainer.batches(mixer, 3, 6, 2), 3):
+    for step, batch in enumerate(trainer.batches(mixer, 3, 6, range(2)), 3):
         assert np.array_equal(batch.numpy(), mixer.batch(step, 2))
+
+
+def test_mixing_on_the_device_trains_the_same_to_rounding(data: Path, tmp_path: Path, undisturbed: Path) -> None:
+    Trainer(resolved(data), tmp_path, accelerator="cpu", mix_on_device=True).train()
+    ours, theirs = (pd.read_csv(folder / "history.csv")["loss"] for folder in (tmp_path, undisturbed))
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 def test_training_in_bfloat16_gives_finite_float32_weights(data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Conclusions in sentences: what won, and what each study found, by how much and how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from audioslots.reporting.statistics import BEST
+from audioslots.reporting.table import Table
+from audioslots.reporting.words import counted, listed, number, p_value
+
+
+def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str]) -> str:
+    """One sentence on a study, from its table of ``comparisons.compare``: the best first, those alike together."""
+    if frame.empty:
+        return f"Nothing was compared with {_quoted(baseline, titles)}."
+    frame = frame.sort_values("difference", ascending=False, kind="stable")
+    scored = frame[frame["difference"].notna()]
+    clauses = []
+    for verdict in ("better", "no difference shown", "worse"):
+        rows = scored[scored["verdict"] == verdict]
+        if verdict == "no difference shown" and len(rows) > 1:
+            clauses.append(_alike(rows, titles))
+        elif verdict == "no difference shown" and len(rows) == 1:
+            row = rows.iloc[0]
+            shown = f"{number(row['difference'], sign=True)} dB, {_evidence(row)}"
+            clauses.append(f"for {_quoted(row['variant'], titles)} no difference is shown ({shown})")
+        elif len(rows):
+            words: list[str] = []
+            for _, row in rows.iterrows():
+                by = f"by {number(abs(row['difference']))} dB"
+                if not words:
+                    words.append(f"{_quoted(row['variant'], titles)} is {verdict} {by} SI-SDRi ({_evidence(row)})")
+                else:
+                    words.append(f"{_quoted(row['variant'], titles)} {by} ({_evidence(row, '')})")
+            clauses.append(listed(words))
+    unscored = frame[frame["difference"].isna()]
+    if len(unscored):
+        names = listed([_quoted(name, titles) for name in unscored["variant"]])
+        clauses.append(f"for {names} there is no score to compare")
+    return f"Compared with {_quoted(baseline, titles)}, {'; '.join(clauses)}."
+
+
+def _alike(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Several variants without a difference shown: how far the differences and their intervals reach."""
+    names = listed([_quoted(name, titles) for name in rows["variant"]])
+    low, high = (number(rows["difference"].agg(end), sign=True) for end in ("min", "max"))
+    reach = f"{number(rows['low'].min())} to {number(rows['high'].max())}"
+    p = p_value(rows["p_holm"].min())
+    p = f"p {p}" if p.startswith("<") else f"p ≥ {p}"
+    return f"for {names} no difference is shown ({low} to {high} dB, 95 % intervals within {reach}, {p})"
+
+
+def _quoted(variant: str, titles: Mapping[str, str]) -> str:
+    """A title, marked off from the sentence, since it may hold commas."""
+    return f"“{titles[variant]}”"
+
+
+def _evidence(row: pd.Series, interval: str = "95 % interval ") -> str:
+    p = p_value(row["p_holm"])
+    return f"{interval}{number(row['low'])} to {number(row['high'])}, p {p if p.startswith('<') else f'= {p}'}"
+
+
+def headline(main: Table) -> str:
+    """The best variant of the main table, in a sentence; empty where none was trained."""
+    found = main.data[main.data["si_sdri_db_standing"] == BEST]
+    if found.empty:
+        return ""
+    row = found.iloc[0]
+    words = (
+        f"The highest mean is that of “{row['title']}”: {number(row['si_sdri_db'], sign=True)} dB SI-SDRi "
+        f"(95 % interval {number(row['si_sdri_db_low'])} to {number(row['si_sdri_db_high'])}), stitched blindly"
+    )
+    if pd.notna(row["below_ceiling_db"]):
+        words += f", {number(row['below_ceiling_db'])} dB below the ceiling of its kind of output"
+    tied = int((main.data["si_sdri_db_standing"] == "tied").sum())
+    if tied:
+        words += f"; {counted(tied, 'other variant')} {'is' if tied == 1 else 'are'} not shown to be below it"
+    return words + "."

@@ -1,0 +1,114 @@
+"""What can be heard on the page: a few mixtures, their references and the estimates of every variant."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import soundfile
+
+from audioslots.errors import InputError
+from audioslots.files import written_aside
+from audioslots.reporting import spectrograms
+from audioslots.reporting.comparisons import COMPARED
+from audioslots.reporting.words import number
+
+EXAMPLES = 5  # mixtures at most
+BUDGET_BYTES = 6_000_000  # of audio and spectrograms together: with many variants there are fewer mixtures
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something to listen to; the paths are relative to the page."""
+
+    label: str
+    name: str
+    audio: str
+    spectrogram: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A mixture with its references and the estimates of every variant: rows of (title, signals)."""
+
+    mixture_id: str
+    duration_s: float
+    rows: list[tuple[str, list[Signal]]]
+
+
+def found(folders: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
+    """Mixture id -> variant -> folder of the example, in order of the ids.
+
+    Args:
+        folders: variant -> its folder of examples, of one seed; a variant without the folder is left out.
+    """
+    examples: dict[str, dict[str, Path]] = {}
+    for variant, folder in folders.items():
+        for example in folder.iterdir() if folder.is_dir() else []:
+            if example.is_dir():
+                examples.setdefault(example.name, {})[variant] = example
+    return dict(sorted(examples.items()))
+
+
+def collect(
+    examples: Mapping[str, Mapping[str, Path]], scores: pd.DataFrame, titles: Mapping[str, str], out: Path
+) -> list[Example]:
+    """Copy what is to be heard to ``out/audio/<number of the mixture>/``, with a spectrogram of each signal.
+
+    The first mixture is always copied, the others as long as their size is likely to fit ``BUDGET_BYTES``. WAV, since
+    browsers cannot seek in every FLAC file that libsndfile writes (it writes no table to seek by).
+
+    Args:
+        examples: of ``found``.
+        scores: all rows; of each variant those of its first seed, stitched blindly, are shown beside its estimates.
+        titles: variant -> title.
+        out: folder of the page; an earlier ``audio`` in it is removed.
+    """
+    rows = scores[scores["stitching"].isin(COMPARED) & scores["mixture_id"].isin(examples)]
+    rows = rows[rows["seed"] == rows.groupby("variant")["seed"].transform("first")]
+    gains = rows.set_index(["variant", "mixture_id", "source"])["si_sdri_db"].to_dict()
+    shutil.rmtree(out / "audio", ignore_errors=True)
+    written: list[Example] = []
+    for place, (mixture_id, folders) in enumerate(list(examples.items())[:EXAMPLES], start=1):
+        if written and size(out / "audio") * place / len(written) > BUDGET_BYTES:
+            break
+        written.append(_example(mixture_id, folders, gains, titles, out, f"audio/{place}"))
+    return written
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _example(
+    mixture_id: str, folders: Mapping[str, Path], gains: dict, titles: Mapping[str, str], out: Path, to: str
+) -> Example:
+    def signal(source: Path, name: str, label: str, spoken: str) -> Signal:
+        # Names of variants stay out of paths: any character may be in them.
+        audio, picture = f"{to}/{name}.wav", f"{to}/{name}.png"
+        if not source.is_file():
+            raise InputError(f"{source}: no such file; expected an example as evaluate keeps it")
+        with written_aside(out / audio, sync=False) as aside:
+            shutil.copyfile(source, aside)
+        spectrograms.save_picture(source, out / picture)
+        return Signal(label, spoken, audio, picture)
+
+    given = next(iter(folders.values()))
+    sources = range(1, 1 + len(list(given.glob("s[0-9]*.wav"))))
+    listened = [
+        ("Mixture", [signal(given / "mixture.wav", "mixture", "play", "Mixture")]),
+        ("References", [signal(given / f"s{k}.wav", f"s{k}", f"source {k}", f"Reference {k}") for k in sources]),
+    ]
+    for place, (variant, folder) in enumerate(folders.items(), start=1):
+        row = []
+        for k in sources:
+            gain = gains.get((variant, mixture_id, k))
+            label = f"source {k}" if pd.isna(gain) else f"{number(gain, 1, sign=True)} dB"
+            spoken = f"{titles[variant]}, estimate of source {k}, {label}"
+            row.append(signal(folder / f"estimate{k}.wav", f"v{place}-{k}", label, spoken))
+        listened.append((titles[variant], row))
+    return Example(mixture_id, soundfile.info(given / "mixture.wav").duration, listened)

@@ -1,0 +1,153 @@
+"""The runs of a benchmark on disk: configs, histories and costs beside their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audioslots.errors import InputError
+from audioslots.files import read_json
+from audioslots.scoring.evaluate import read_scores
+
+UNTRAINED = {
+    "mixture": "Mixture",
+    "oracle-ibm": "Oracle: binary mask",
+    "oracle-irm": "Oracle: ratio mask",
+    "oracle-wiener": "Oracle: Wiener-like mask",
+    "oracle-psm": "Oracle: phase-sensitive mask",
+    "oracle-magnitude": "Oracle: true magnitude, mixture's phase",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant, one seed: what its folder holds besides the scores."""
+
+    folder: Path
+    variant: str
+    seed: int
+    config: dict[str, Any]
+    evaluation: dict[str, Any]
+    system: dict[str, Any] = field(default_factory=dict)
+    history: pd.DataFrame | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it learned anything: not the mixture, not an oracle."""
+        return self.variant not in UNTRAINED
+
+    @property
+    def title(self) -> str:
+        """What people call the variant."""
+        return self.config.get("title") or UNTRAINED.get(self.variant, self.variant)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The content of ``benchmark.json``, checked.
+
+    Raises:
+        InputError: it is absent or wrong.
+    """
+    benchmark = read_json(path)
+    kinds: dict[str, tuple[type, str]] = {
+        "name": (str, "a string"),
+        "title": (str, "a string"),
+        "variants": (list, "a list of names"),
+        "seeds": (list, "a list of whole numbers"),
+        "studies": (list, "a list of studies"),
+        "test_description": (str, "a string"),
+        "train_description": (str, "a string"),
+    }
+    for key, (kind, words) in kinds.items():
+        if not isinstance(benchmark, dict) or not isinstance(benchmark.get(key), kind):
+            raise InputError(f"{path}: {key}: absent or of another kind; expected {words}")
+    if not benchmark["variants"] or not benchmark["seeds"]:
+        raise InputError(f"{path}: variants, seeds: empty; expected one or more of each")
+    for study in benchmark["studies"]:
+        absent = {"name", "title", "question", "baseline", "variants"} - set(study)
+        if absent:
+            raise InputError(f"{path}: studies: no {', '.join(sorted(absent))}; expected them in every study")
+        unknown = {study["baseline"], *study["variants"]} - set(benchmark["variants"])
+        if unknown:
+            raise InputError(
+                f"{path}: studies: {study['name']}: {', '.join(map(repr, sorted(unknown)))}: not among the benchmark's "
+                "variants; expected only those"
+            )
+    for name in (*benchmark["variants"], *(study["name"] for study in benchmark["studies"])):
+        if not name or name in (".", "..") or any(mark in name for mark in "/\\\0"):
+            raise InputError(f"{path}: {name!r} cannot name a folder; expected a name without slashes")
+    return benchmark
+
+
+def read_runs(results: Path, benchmark: dict[str, Any]) -> tuple[list[Run], pd.DataFrame]:
+    """All runs that a benchmark lists, and the rows of their scores in one frame.
+
+    Raises:
+        InputError: a listed run has no scores, or those of another; names the file.
+    """
+    runs, parts = [], []
+    for variant in benchmark["variants"]:
+        for seed in [0] if variant in UNTRAINED else benchmark["seeds"]:
+            run, rows = _read(results / "runs" / variant / f"seed{seed}", variant, seed)
+            runs.append(run)
+            parts.append(rows)
+    return runs, pd.concat(parts, ignore_index=True)
+
+
+def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
+    path = folder / "scores.parquet"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected the scores of variant {variant!r}, seed {seed}")
+    rows = read_scores(path)
+    found = set(zip(rows["variant"], rows["seed"], strict=True))
+    if found != {(variant, seed)}:
+        raise InputError(f"{path}: holds rows of {sorted(found)}; expected those of variant {variant!r}, seed {seed}")
+
+    def words(name: str, needed: bool) -> dict[str, Any]:
+        return read_json(folder / name) if needed or (folder / name).is_file() else {}
+
+    trained = variant not in UNTRAINED
+    run = Run(
+        folder=folder,
+        variant=variant,
+        seed=seed,
+        config=words("config.json", trained),
+        evaluation=words("evaluation.json", trained),
+        system=words("system.json", True) if trained else {},
+        history=_history(folder / "history.csv") if trained else None,
+    )
+    return run, rows
+
+
+def _history(path: Path) -> pd.DataFrame | None:
+    """The validated steps of a history, or None where there are none."""
+    if not path.is_file():
+        return None
+    try:
+        history = pd.read_csv(path)
+        validated = history[["step", "validation_si_sdri_db"]].dropna()
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: {error}; expected columns step and validation_si_sdri_db") from None
+    return validated if len(validated) else None
+
+
+def costs(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a trained variant: means over its seeds, of peak memory the largest."""
+    spent: dict[str, tuple[str, str | Callable]] = {
+        "seeds": ("seed", "nunique"),
+        "real_time_factor": ("real_time_factor", "mean"),
+        "train_s": ("wall_s", "mean"),
+        "steps": ("steps", "mean"),
+        "peak_memory_bytes": ("peak_memory_bytes", "max"),
+        "occupied_slots": ("occupied_slots", "mean"),
+    }
+    same = ("parameters", "macs_per_second", "slots", "train_subset", "train_hours", "train_speakers")
+    spent |= {key: (key, "first") for key in (*same, "device", "threads")}
+    records = [run.system | run.evaluation | {"variant": run.variant, "seed": run.seed} for run in runs if run.trained]
+    needed = ["variant", *(source for source, _ in spent.values())]
+    frame = pd.DataFrame(records).reindex(columns=needed)
+    return frame.groupby("variant", sort=False).agg(**spent).reset_index()

@@ -1,0 +1,65 @@
+"""The comparison on the terminal: any score files, costs where they lie beside, clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_results import make, scores
+
+from audioslots.errors import InputError
+from audioslots.reporting.compare import compare_files
+
+
+def written(folder: Path, name: str, *frames: pd.DataFrame) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.concat(frames, ignore_index=True).to_parquet(folder / name)
+    return folder / name
+
+
+def test_files_of_runs_are_put_together(tmp_path):
+    paths = [
+        written(tmp_path, f"{name}{seed}.parquet", scores(name, gain, (seed,)))
+        for name, gain in (("base", 5.0), ("idea", 7.0))
+        for seed in (1, 2)
+    ]
+    head, _, row, _, sentence = compare_files(paths, "base").splitlines()
+    assert head.split()[-1] == "Verdict" and "MACs" not in head
+    assert row.startswith("idea") and row.endswith("better") and " 2 " in row
+    assert sentence.startswith("Compared with “base”, “idea” is better by")
+
+
+def test_costs_are_shown_where_they_lie_beside_the_scores(tmp_path):
+    results = make(tmp_path / "made", {"magnitude": 4.0, "mask": 6.0}, examples=0)
+    runs = sorted(results.glob("runs/m[a]*/seed*/scores.parquet"))
+    assert "100 M" in compare_files(runs, "magnitude"), "of the run"
+    whole = written(results, "scores.parquet", *map(pd.read_parquet, runs))
+    assert "100 M" in compare_files([whole], "magnitude"), "of a benchmark"
+
+
+def test_two_versions_of_one_variant_are_named_by_their_files(tmp_path):
+    paths = [written(tmp_path / name, "s.parquet", scores("mask", gain)) for name, gain in (("old", 5.0), ("new", 6.0))]
+    shown = compare_files(paths, f"mask ({paths[0]})", "md")
+    assert f"mask ({paths[1]})".replace("_", r"\_") in shown and "better" in shown
+
+
+def test_latex_on_request(tmp_path):
+    path = written(tmp_path, "s.parquet", scores("a_1", 5.0), scores("b", 6.0))
+    assert r"\toprule" in compare_files([path], "b", "tex") and r"a\_1" in compare_files([path], "b", "tex")
+
+
+def test_one_variant_alone_is_refused(tmp_path):
+    with pytest.raises(InputError, match="only one variant; expected two or more"):
+        compare_files([written(tmp_path, "s.parquet", scores("a", 5.0))], "a")
+
+
+def test_an_unknown_baseline_lists_the_known(tmp_path):
+    with pytest.raises(InputError, match="no scores of 'c'; expected one of 'a', 'b'"):
+        compare_files([written(tmp_path, "s.parquet", scores("a", 5.0), scores("b", 5.0))], "c")
+
+
+def test_other_test_mixtures_are_refused(tmp_path):
+    paths = [written(tmp_path, "a.parquet", scores("a", 5.0)), written(tmp_path, "b.parquet", scores("b", 5.0)[4:])]
+    with pytest.raises(InputError, match="lacks mixture"):
+        compare_files(paths, "a")

@@ -1,0 +1,147 @@
+"""What goes wrong on a long run: numbers that are not finite, a full disk, another trainer, a machine left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from tiny_run import history, resolved, same
+from torch import Tensor
+
+from audioslots.data.claim import claimed
+from audioslots.errors import InputError
+from audioslots.model.weights import load_model
+from audioslots.training import checkpoint, trainer
+from audioslots.training.trainer import Trainer, train
+
+
+def spoilt(monkeypatch: pytest.MonkeyPatch, steps: dict[int, float]) -> None:
+    """Multiply the sources of some steps."""
+    original = Trainer._step
+
+    def spoil(self: Trainer, sources: Tensor) -> float:
+        return original(self, sources * steps.get(self.progress.step, 1.0))
+
+    monkeypatch.setattr(Trainer, "_step", spoil)
+
+
+def gradients_spoilt(run: Trainer, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the gradient of one step, and not its loss, be infinite."""
+    backward = run.fabric.backward
+
+    def spoil(loss: Tensor) -> None:
+        backward(loss)
+        if run.progress.step == step:
+            next(run.model.parameters()).grad.view(-1)[0] = torch.inf
+
+    monkeypatch.setattr(run.fabric, "backward", spoil)
+
+
+def test_a_step_whose_loss_is_not_finite_is_left_out_counted_and_written_down(packed, tmp_path, monkeypatch) -> None:
+    spoilt(monkeypatch, {7: torch.nan, 8: torch.inf})
+    run = Trainer(resolved(packed), tmp_path, "cpu")
+    weights: dict[int, list[Tensor]] = {}
+    step = run._step
+
+    def watched(sources: Tensor) -> float:
+        weights[run.progress.step] = [weight.detach().clone() for weight in run.model.parameters()]
+        return step(sources)
+
+    monkeypatch.setattr(run, "_step", watched)
+    run.train()
+    for before, after, moves in ((6, 7, True), (7, 8, False), (8, 9, False), (9, 10, True)):
+        assert all(torch.equal(*pair) for pair in zip(weights[before], weights[after], strict=True)) != moves
+    table = pd.read_csv(tmp_path / "skipped.csv")
+    assert table[["seed", "step", "items"]].values.tolist() == [[1, 7, "0-3"], [1, 8, "0-3"]]
+    assert not torch.isfinite(torch.tensor(table["loss"])).any()
+    assert history(tmp_path)["skipped_steps"].tolist() == ["0", "2", "0", "0"]
+    assert pd.read_csv(tmp_path / "history.csv")["loss"].notna().all()
+    assert all(torch.isfinite(weight).all() for weight in load_model(tmp_path)[0].parameters())
+
+
+def test_a_step_whose_gradient_is_not_finite_is_left_out_too(packed: Path, tmp_path: Path, monkeypatch) -> None:
+    run = Trainer(resolved(packed), tmp_path, "cpu")
+    gradients_spoilt(run, monkeypatch, 3)
+    run.train()
+    table = pd.read_csv(tmp_path / "skipped.csv")
+    assert table["step"].tolist() == [3] and table["gradient_norm"].tolist() == [torch.inf]
+    assert table["loss"].abs().max() < 100
+    assert all(torch.isfinite(weight).all() for weight in load_model(tmp_path)[0].parameters())
+
+
+def test_a_run_ends_after_so_many_steps_left_out_and_goes_on_when_more_are_allowed(packed, tmp_path, monkeypatch):
+    spoilt(monkeypatch, dict.fromkeys((4, 6, 9), torch.nan))
+    few, more = (resolved(packed, {"skips": skips, "checkpoint_every": 5}) for skips in (2, 3))
+    with pytest.raises(InputError, match=r"loss of step 9, seed 1, is nan; .* \(3 steps were left out: skipped\.csv\)"):
+        Trainer(few, tmp_path / "run", "cpu").train()
+    assert pd.read_csv(tmp_path / "run/skipped.csv")["step"].tolist() == [4, 6, 9]
+    assert not (tmp_path / "run/model.safetensors").exists()
+    for out in ("run", "undisturbed"):
+        Trainer(more, tmp_path / out, "cpu").train()
+        assert pd.read_csv(tmp_path / out / "skipped.csv")["step"].tolist() == [4, 6, 9]
+    same(tmp_path / "run", tmp_path / "undisturbed")
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_one_line_and_the_last_checkpoint_is_good(packed, tmp_path, monkeypatch):
+    config, save = resolved(packed, {"checkpoint_every": 4}), checkpoint.torch.save
+
+    def full(state: dict[str, Any], file: Any) -> None:
+        if state["progress"]["step"] == 12:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(state, file)
+
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(checkpoint.torch, "save", full)
+        with pytest.raises(InputError, match="No space left on device; expected more room: free some, then run again"):
+            train(config, tmp_path / "run", "cpu")
+    state = checkpoint.load_state(tmp_path / "run/checkpoint.pt", config.content)
+    assert state is not None and state["progress"]["step"] == 8
+    for out in ("run", "undisturbed"):
+        train(config, tmp_path / out, "cpu")
+    same(tmp_path / "run", tmp_path / "undisturbed")
+
+
+def test_a_second_trainer_of_a_run_is_refused_before_it_does_anything(
+    packed: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(trainer, "Trainer", lambda *_: pytest.fail("it began"))
+    message = rf"another process writes into it \(process {os.getpid()} on .*, since .* UTC\)"
+    with claimed(tmp_path), pytest.raises(InputError, match=message):
+        train(resolved(packed), tmp_path, "cpu")
+
+
+def test_what_a_killed_run_was_writing_is_removed(packed: Path, tmp_path: Path) -> None:
+    leftover = tmp_path / ".checkpoint.0a1b2c3d.tmp.pt"
+    leftover.write_bytes(b"half")
+    train(resolved(packed, {"steps": 1}), tmp_path, "cpu")
+    assert not leftover.exists()
+
+
+def test_a_run_folder_copied_elsewhere_goes_on_there(packed: Path, tmp_path: Path, monkeypatch) -> None:
+    def stop(self: Trainer, sources: Tensor) -> float:
+        if self.progress.step == 13:
+            raise MemoryError
+        return step(self, sources)
+
+    training, step = {"checkpoint_every": 6}, Trainer._step
+    with monkeypatch.context() as disturbed, pytest.raises(MemoryError):
+        disturbed.setattr(Trainer, "_step", stop)
+        train(resolved(packed, training), tmp_path / "here/run", "cpu")
+    shutil.copytree(packed, tmp_path / "there/data")
+    shutil.copytree(tmp_path / "here/run", tmp_path / "there/run")
+    (tmp_path / "there/run/.lock").write_text('{"host": "here", "process": 1, "since": "then"}')
+    moved = resolved(tmp_path / "there/data", training, name="moved")
+    run = Trainer(moved, tmp_path / "there/run", "cpu")
+    assert run.progress.step == 12
+    train(moved, tmp_path / "there/run", "cpu")
+    train(resolved(packed, training, name="moved"), tmp_path / "undisturbed", "cpu")
+    assert (history(tmp_path / "there/run") == history(tmp_path / "undisturbed")).all(axis=None)
+    ours, theirs = (load_model(tmp_path / out)[0].state_dict() for out in ("there/run", "undisturbed"))
+    torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
