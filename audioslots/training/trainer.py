@@ -75,7 +75,7 @@ class Trainer:
         self.config, self.out, self.settings, self.workers = config, Path(out), config.training, workers
         if self.settings.batch % devices:
             raise InputError(
-                f"--devices: {devices} cannot share training.batch {self.settings.batch} evenly; expected to"
+                f"--devices: {devices} cannot share training.batch {self.settings.batch}; expected a divisor of it"
             )
         if accelerator != "cpu" and devices > max(1, torch.cuda.device_count()):
             raise InputError(
