@@ -107,6 +107,7 @@ def test_an_unfinished_run_of_another_rate_is_not_continued(made_corpus, whole, 
 def test_a_second_run_into_one_folder_is_refused(made_corpus: Path, whole: Path, tmp_path: Path) -> None:
     with claimed(tmp_path / "out"), pytest.raises(InputError, match="out: another process writes into it"):
         pack(made_corpus, "train-clean", tmp_path / "out", RATE)
+    (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".lock").touch()  # as a killed run leaves it
     pack(made_corpus, "train-clean", tmp_path / "out", RATE)
     assert content(tmp_path / "out") == content(whole)

@@ -18,9 +18,19 @@ from audioslots.model.weights import build, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
+# Its own peak, as the system knows it: what getrusage says of a child counts the parent that it was forked from.
+SEPARATED = """
+from pathlib import Path
+from audioslots.cli import main
+try:
+    main()
+finally:
+    print(Path("/proc/self/status").read_text())
+"""
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
 def test_three_hours_are_separated_in_less_than_a_gibibyte(tmp_path: Path) -> None:
     content = tiny().config.model_dump() | {"chunk_s": 2.0, "separation": {"overlap": 0.25}}
     config = Resolved.model_validate(content)
@@ -32,15 +42,16 @@ def test_three_hours_are_separated_in_less_than_a_gibibyte(tmp_path: Path) -> No
         for number in range(180):
             file.write(minute * (0.2 + 0.8 * np.sin(number) ** 2))
     command = ["separate", "talk.wav", "--model", "model.safetensors", "--out", "out", "--device", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "audioslots.cli", *command],
+    done = subprocess.run(
+        [sys.executable, "-c", SEPARATED, *command],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < GIB
+    most = next(line for line in done.stdout.splitlines() if line.startswith("VmHWM:"))
+    assert int(most.split()[1]) * 1024 < GIB
     for number in (1, 2):
         with soundfile.SoundFile(tmp_path / "out" / f"talk_s{number}.wav") as file:
             assert file.frames == 3 * 3600 * config.rate
