@@ -19,6 +19,7 @@ from audioslots.reporting.statistics import RESAMPLES, bootstrap, interval, per_
 
 COMPARED = ("blind", "none")
 SIGNIFICANT = 0.05
+SHOWN = 0.0005  # a difference smaller than what any table shows is none, however sure
 _COLUMNS = "variant baseline metric difference low high p p_holm effect n missing speaker_pairs seeds verdict".split()
 
 
@@ -95,7 +96,7 @@ def _compare(
         records.append((*names, metric, mean, low, high, p, np.nan, effect, n, missing, len(by_pair), len(values), ""))
     table = pd.DataFrame(records, columns=_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
-    sure = table["p_holm"] < SIGNIFICANT
+    sure = (table["p_holm"] < SIGNIFICANT) & (table["difference"].abs() >= SHOWN)
     table["verdict"] = np.select(
         [sure & (table["low"] > 0), sure & (table["high"] < 0)], ["better", "worse"], "no difference shown"
     )
