@@ -310,8 +310,7 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     if unknown := sorted(set(benchmark.overrides) - set(known)):
         raise InputError(f"{source}: overrides.{unknown[0]}: no such variant; {nearest(unknown[0], list(known))}")
     for name in known:
-        for seed in benchmark.seeds:
-            resolve(benchmark, name, seed, known=known)
+        resolve(benchmark, name, benchmark.seeds[0], known=known)
     return benchmark
 
 

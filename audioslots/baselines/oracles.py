@@ -64,18 +64,22 @@ BASELINES = {
 """Name of every system that is not trained -> its title in tables."""
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """The unprocessed mixture as the estimate of every source: what improvements are measured against."""
-
-    rate: int
-    name: str = "mixture"
-    seed: int = 0
+class Untrained:
+    """What needs no training is what its fields say."""
 
     @property
     def identity(self) -> str:
         """What decides its estimates."""
         return repr(self)
+
+
+@dataclass(frozen=True)
+class Mixture(Untrained):
+    """The unprocessed mixture as the estimate of every source: what improvements are measured against."""
+
+    rate: int
+    name: str = "mixture"
+    seed: int = 0
 
     def by_stitching(
         self, mixture: NDArray[np.float32], sources: NDArray[np.float32]
@@ -85,7 +89,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Oracle:
+class Oracle(Untrained):
     """A mask computed from the true sources, applied to the mixture's STFT (Hann window, in samples)."""
 
     name: str
@@ -93,11 +97,6 @@ class Oracle:
     window: int
     hop: int
     seed: int = 0
-
-    @property
-    def identity(self) -> str:
-        """What decides its estimates."""
-        return repr(self)
 
     def by_stitching(
         self, mixture: NDArray[np.float32], sources: NDArray[np.float32]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+TINY = 1e-8
+
 
 class Estimates(NamedTuple):
     """Estimates of a batch of chunks; K slots in no particular order.
@@ -22,9 +24,6 @@ class Estimates(NamedTuple):
     level: Tensor
     compressed: Tensor | None = None
     slots: Tensor | None = None
-
-
-TINY = 1e-8
 
 
 def level_of(mixture: Tensor) -> Tensor:

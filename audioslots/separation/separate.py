@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.model.weights import load_model
-from audioslots.separation.chunking import batches, cut, hop_of
+from audioslots.separation.chunking import batches, hop_of
 from audioslots.separation.resampling import resample
-from audioslots.separation.stitching import Stitcher
+from audioslots.separation.stitching import Stitcher, stitch
 
 BATCH_S = {"cpu": 4.0, "other": 32.0}  # seconds of chunks separated at a time: bounds memory
 
@@ -135,18 +135,11 @@ class Separator:
         if references is None:
             blind = torch.cat(list(self.stream([mixture])), dim=-1)
             return blind[loudest(blind.square().sum(dim=-1), self.config.sources)], None
-        samples, ordered = mixture.shape[-1], []
-        separated = list(self._separated([mixture]))
-        hop, length = separated[0][0], separated[0][1].shape[-1]
-        wanted = cut(references, length, hop).split(len(separated[0][1]))
-        for true in (False, True):
-            stitcher = Stitcher(hop, self.config.separation.embedding_weight)
-            pieces = [
-                stitcher.add(chunks, None if true else slots, sources if true else None)
-                for (_, chunks, slots), sources in zip(separated, wanted, strict=True)
-            ]
-            ordered.append(torch.cat([*pieces, stitcher.rest()], dim=-1)[:, :samples])
-        blind, oracle = ordered
+        hops, batches_of_chunks, slots = zip(*self._separated([mixture]), strict=True)
+        chunks, hop, samples = torch.cat(batches_of_chunks), hops[0], mixture.shape[-1]
+        embeddings = None if slots[0] is None else torch.cat(slots)
+        blind = stitch(chunks, hop, samples, None, embeddings, self.config.separation.embedding_weight)
+        oracle = stitch(chunks, hop, samples, references)
         return blind[loudest(blind.square().sum(dim=-1), self.config.sources)], oracle[: len(references)]
 
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
