@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audioslots.config import Resolved, checked
-from audioslots.data.packing import Speech, pack
+from audioslots.data.packing import Speech
 from audioslots.data.static import StaticMixer
 from audioslots.errors import InputError
 from audioslots.training.batches import batches
@@ -31,30 +31,22 @@ CONFIG = {
 }
 
 
-@pytest.fixture(scope="module")
-def data(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packed")
-    for subset in ("train-clean", "dev-clean"):
-        pack(made_corpus, subset, folder / subset, 8000)
-    return folder
-
-
-def resolved(data: Path, **training: Any) -> Resolved:
-    places = {"train": str(data / "train-clean"), "validation": str(data / "dev-clean")}
+def resolved(packed: Path, **training: Any) -> Resolved:
+    places = {"train": str(packed / "train-clean"), "validation": str(packed / "dev-clean")}
     settings = {"steps": 6, "batch": 2, "warmup": 1, "validation_mixtures": 2, "checkpoint_every": 3} | training
     return checked(Resolved, CONFIG | places | {"training": settings}, "tiny")
 
 
-def test_static_mixtures_are_what_a_static_variant_trains_on_and_never_what_it_is_validated_on(data, tmp_path) -> None:
-    static, dynamic = (Trainer(resolved(data, mixing=kind), tmp_path, "cpu") for kind in ("static", "dynamic"))
+def test_a_static_variant_trains_on_static_mixtures_and_is_never_validated_on_them(packed, tmp_path) -> None:
+    static, dynamic = (Trainer(resolved(packed, mixing=kind), tmp_path, "cpu") for kind in ("static", "dynamic"))
     assert isinstance(static.mixer, StaticMixer) and not isinstance(dynamic.mixer, StaticMixer)
-    expected = StaticMixer(Speech.open(data / "train-clean"), 2, 800, seed=1, size=2).batch(3, 2)
+    expected = StaticMixer(Speech.open(packed / "train-clean"), 2, 800, seed=1, size=2).batch(3, 2)
     torch.testing.assert_close(next(batches(static.mixer, 3, 4, range(2))), torch.from_numpy(expected), atol=0, rtol=0)
     assert torch.equal(static.validation, dynamic.validation)
 
 
-def test_a_static_run_that_is_resumed_equals_an_undisturbed_one(data, tmp_path, monkeypatch) -> None:
-    config = resolved(data, mixing="static")
+def test_a_static_run_that_is_resumed_equals_an_undisturbed_one(packed, tmp_path, monkeypatch) -> None:
+    config = resolved(packed, mixing="static")
     Trainer(config, tmp_path / "whole", "cpu").train()
     step = Trainer._step
 
@@ -72,6 +64,6 @@ def test_a_static_run_that_is_resumed_equals_an_undisturbed_one(data, tmp_path, 
 
 
 @pytest.mark.parametrize("other", [{"speed": 0.1}, {"even_speakers": True}])
-def test_what_static_mixtures_cannot_have_is_refused(data: Path, other: dict[str, Any]) -> None:
+def test_what_static_mixtures_cannot_have_is_refused(packed: Path, other: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="tiny: training: mixing static fixes speed and speakers; expected speed 0"):
-        resolved(data, mixing="static", **other)
+        resolved(packed, mixing="static", **other)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_run
 import torch
 from torch import Tensor
 
-from audioslots.config import Resolved, checked
-from audioslots.data.packing import Speech, pack
+from audioslots.config import Resolved
+from audioslots.data.packing import Speech
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import read_json
 from audioslots.model.weights import load_model
@@ -26,48 +27,13 @@ from audioslots.training.processes import STOP_SIGNALS
 from audioslots.training.trainer import Trainer, rate_at
 
 STEPS = 6
+SHORT = {"steps": STEPS, "batch": 2, "validate_every": 3}
 REPEATABLE = ["step", "loss", "learning_rate", "validation_si_sdri_db"]
 
 
-@pytest.fixture(scope="module")
-def data(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``train-clean`` and ``dev-clean`` packed at 8 kHz."""
-    folder = tmp_path_factory.mktemp("packed")
-    for subset in ("train-clean", "dev-clean"):
-        pack(made_corpus, subset, folder / subset, 8000)
-    return folder
-
-
-def resolved(data: Path, training: dict[str, Any] | None = None, **values: Any) -> Resolved:
-    """A tiny variant that trains for six steps."""
-    document = {
-        "chunk_s": 0.1,
-        "spectrogram": {"window": 128, "hop": 64},
-        "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 32, "kernel": 3},
-        "slots": {"count": 2, "layers": 1},
-        "decoder": {"kind": "modulated", "layers": 1, "output": "sigmoid"},
-        "training": {
-            "loss": "si_sdr",
-            "steps": STEPS,
-            "batch": 2,
-            "learning_rate": 1e-3,
-            "warmup": 2,
-            "validate_every": 3,
-            "validation_mixtures": 4,
-            "checkpoint_every": 100,
-        }
-        | (training or {}),
-        "name": "tiny",
-        "benchmark": "made",
-        "seed": 1,
-        "rate": 8000,
-        "sources": 2,
-        "train": str(data / "train-clean"),
-        "validation": str(data / "dev-clean"),
-        "held_out_speakers": 0,
-        "data_identity": "made",
-    }
-    return checked(Resolved, document | values, "tiny")
+def resolved(packed: Path, training: dict[str, Any] | None = None, **values: Any) -> Resolved:
+    """The tiny variant, for six steps."""
+    return tiny_run.resolved(packed, SHORT | (training or {}), **values)
 
 
 def train(config: Resolved, out: Path) -> Trainer:
@@ -94,10 +60,10 @@ def at_step(step: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a training that nobody disturbed."""
     out = tmp_path_factory.mktemp("undisturbed")
-    train(resolved(data), out)
+    train(resolved(packed), out)
     return out
 
 
@@ -109,7 +75,7 @@ def same(out: Path, undisturbed: Path) -> None:
     torch.testing.assert_close(ours["optimiser"], theirs["optimiser"], atol=0, rtol=0)
 
 
-def test_a_finished_run_holds_what_the_report_reads(data: Path, undisturbed: Path) -> None:
+def test_a_finished_run_holds_what_the_report_reads(packed: Path, undisturbed: Path) -> None:
     table = pd.read_csv(undisturbed / "history.csv")
     assert list(table) == [
         *("step", "loss", "learning_rate", "seconds", "audio_seconds_per_second", "validation_si_sdri_db"),
@@ -122,40 +88,40 @@ def test_a_finished_run_holds_what_the_report_reads(data: Path, undisturbed: Pat
     expected = {"steps": 6, "train_subset": "train-clean", "train_speakers": 6, "command": "audioslots train"}
     assert {key: system[key] for key in expected} == expected
     assert system["audio_s"] == pytest.approx(6 * 2 * 0.1)
-    assert system["train_hours"] == pytest.approx(Speech.open(data / "train-clean").hours, abs=1e-4)
+    assert system["train_hours"] == pytest.approx(Speech.open(packed / "train-clean").hours, abs=1e-4)
     model, config = load_model(undisturbed)
-    assert config == resolved(data)
+    assert config == resolved(packed)
     assert system["parameters"] == sum(weight.numel() for weight in model.parameters())
     for key in ("macs_per_second", "wall_s", "peak_memory_bytes", "threads"):
         assert system[key] > 0, key
     assert {"versions", "device", "commit"} <= set(system)
 
 
-def test_the_same_config_trains_to_the_same_bits_and_another_seed_to_others(data, undisturbed, tmp_path) -> None:
+def test_the_same_config_trains_to_the_same_bits_and_another_seed_to_others(packed, undisturbed, tmp_path) -> None:
     torch.rand(7)  # what was drawn before does not matter
-    train(resolved(data), tmp_path / "again")
+    train(resolved(packed), tmp_path / "again")
     same(tmp_path / "again", undisturbed)
-    train(resolved(data, seed=2), tmp_path / "other")
+    train(resolved(packed, seed=2), tmp_path / "other")
     assert history(tmp_path / "other") != history(undisturbed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_run_stopped_by_a_signal_and_resumed_equals_an_undisturbed_one(
-    data, undisturbed, tmp_path, monkeypatch, step: int, number: signal.Signals
+    packed, undisturbed, tmp_path, monkeypatch, step: int, number: signal.Signals
 ) -> None:
     with monkeypatch.context() as disturbed:
         at_step(step, lambda: signal.raise_signal(number), disturbed)
         with pytest.raises(Interrupted, match=f"stopped after step {step} of 6; run again"):
-            train(resolved(data), tmp_path)
+            train(resolved(packed), tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
     torch.rand(3)
-    assert train(resolved(data), tmp_path).progress.step == STEPS
+    assert train(resolved(packed), tmp_path).progress.step == STEPS
     same(tmp_path, undisturbed)
 
 
-def test_a_run_killed_between_checkpoints_and_resumed_equals_an_undisturbed_one(data, tmp_path, monkeypatch) -> None:
-    config = resolved(data, {"checkpoint_every": 2})
+def test_a_run_killed_between_checkpoints_and_resumed_equals_an_undisturbed_one(packed, tmp_path, monkeypatch) -> None:
+    config = resolved(packed, {"checkpoint_every": 2})
 
     def kill() -> None:
         raise MemoryError
@@ -171,26 +137,26 @@ def test_a_run_killed_between_checkpoints_and_resumed_equals_an_undisturbed_one(
     same(tmp_path / "killed", tmp_path / "undisturbed")
 
 
-def test_a_signal_in_the_last_step_lets_the_run_finish(data, undisturbed, tmp_path, monkeypatch) -> None:
+def test_a_signal_in_the_last_step_lets_the_run_finish(packed, undisturbed, tmp_path, monkeypatch) -> None:
     at_step(STEPS, lambda: signal.raise_signal(signal.SIGTERM), monkeypatch)
-    train(resolved(data), tmp_path)
+    train(resolved(packed), tmp_path)
     same(tmp_path, undisturbed)
 
 
-def test_signals_are_handled_as_before_once_training_is_over(data: Path, tmp_path: Path) -> None:
+def test_signals_are_handled_as_before_once_training_is_over(packed: Path, tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in STOP_SIGNALS]
-    train(resolved(data, {"steps": 1}), tmp_path)
+    train(resolved(packed, {"steps": 1}), tmp_path)
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
-def test_a_finished_run_trained_again_takes_no_step_and_keeps_its_weights(data, undisturbed, tmp_path, monkeypatch):
-    train(resolved(data), tmp_path)
+def test_a_finished_run_trained_again_takes_no_step_and_keeps_its_weights(packed, undisturbed, tmp_path, monkeypatch):
+    train(resolved(packed), tmp_path)
     monkeypatch.setattr(Trainer, "_step", lambda self, sources: pytest.fail("a step was taken"))
-    train(resolved(data), tmp_path)
+    train(resolved(packed), tmp_path)
     same(tmp_path, undisturbed)
 
 
-def test_a_finished_run_whose_outputs_were_removed_has_them_back(data, undisturbed, tmp_path) -> None:
+def test_a_finished_run_whose_outputs_were_removed_has_them_back(packed, undisturbed, tmp_path) -> None:
     """The workflow removes a run's outputs before it calls the trainer again; the checkpoint stays."""
     out = tmp_path / "run"
     shutil.copytree(undisturbed, out)
@@ -198,27 +164,27 @@ def test_a_finished_run_whose_outputs_were_removed_has_them_back(data, undisturb
     costs = read_json(out / "system.json")
     for name in ("history.csv", "model.safetensors", "system.json"):
         (out / name).unlink()
-    train(resolved(data), out)
+    train(resolved(packed), out)
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != "system.json"} == before
     measured = ("wall_s", "peak_memory_bytes", "commit")
     assert {key: read_json(out / "system.json")[key] for key in measured} == {key: costs[key] for key in measured}
 
 
-def test_a_checkpoint_of_another_config_is_refused(data: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_checkpoint_of_another_config_is_refused(packed: Path, tmp_path: Path, monkeypatch) -> None:
     with monkeypatch.context() as disturbed:
         at_step(2, lambda: signal.raise_signal(signal.SIGTERM), disturbed)
         with pytest.raises(Interrupted):
-            train(resolved(data), tmp_path)
+            train(resolved(packed), tmp_path)
     with pytest.raises(InputError, match=r"checkpoint\.pt: belongs to another config"):
-        Trainer(resolved(data, {"learning_rate": 2e-3}), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, {"learning_rate": 2e-3}), tmp_path, accelerator="cpu")
     (tmp_path / "checkpoint.previous.pt").unlink(missing_ok=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read"):
-        Trainer(resolved(data), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed), tmp_path, accelerator="cpu")
 
 
-def test_the_model_hears_the_sum_of_the_sources_and_nothing_else(data: Path, tmp_path: Path) -> None:
-    run, heard = Trainer(resolved(data), tmp_path, accelerator="cpu"), []
+def test_the_model_hears_the_sum_of_the_sources_and_nothing_else(packed: Path, tmp_path: Path) -> None:
+    run, heard = Trainer(resolved(packed), tmp_path, accelerator="cpu"), []
     run.model.module.register_forward_pre_hook(lambda module, inputs: heard.append(inputs))
     sources = torch.from_numpy(run.mixer.batch(0, 2))
     run._step(sources)
@@ -227,9 +193,9 @@ def test_the_model_hears_the_sum_of_the_sources_and_nothing_else(data: Path, tmp
 
 
 def test_validation_is_the_mean_improvement_of_the_better_order_on_the_same_mixtures_for_every_run(
-    data: Path, tmp_path: Path
+    packed: Path, tmp_path: Path
 ) -> None:
-    runs = [Trainer(resolved(data, seed=seed), tmp_path, accelerator="cpu") for seed in (1, 2)]
+    runs = [Trainer(resolved(packed, seed=seed), tmp_path, accelerator="cpu") for seed in (1, 2)]
     assert torch.equal(runs[0].validation, runs[1].validation)
     sources = runs[0].validation
     mixture = sources.sum(dim=1)
@@ -249,8 +215,8 @@ def test_validation_is_the_mean_improvement_of_the_better_order_on_the_same_mixt
     ],
 )
 @pytest.mark.parametrize("loss", ["si_sdr", "squared"])
-def test_training_fits_one_batch(data, tmp_path, monkeypatch, loss: str, parts: dict, least_db: float) -> None:
-    config = resolved(data, {"loss": loss, "steps": 80, "learning_rate": 1e-2, "validate_every": 80}, **parts)
+def test_training_fits_one_batch(packed, tmp_path, monkeypatch, loss: str, parts: dict, least_db: float) -> None:
+    config = resolved(packed, {"loss": loss, "steps": 80, "learning_rate": 1e-2, "validate_every": 80}, **parts)
     run = Trainer(config, tmp_path, accelerator="cpu")
     sources = torch.from_numpy(run.mixer.batch(0, 2))
 
@@ -266,8 +232,8 @@ def test_training_fits_one_batch(data, tmp_path, monkeypatch, loss: str, parts: 
 
 
 @pytest.mark.parametrize("slots", [2, 4])
-def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(data, tmp_path, slots: int) -> None:
-    config = resolved(data, {"skips": 0}, slots={"count": slots, "layers": 1})
+def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(packed, tmp_path, slots: int) -> None:
+    config = resolved(packed, {"skips": 0}, slots={"count": slots, "layers": 1})
     run = Trainer(config, tmp_path, accelerator="cpu")
     with torch.no_grad():
         next(run.model.parameters()).fill_(torch.nan)
@@ -276,32 +242,32 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(data, t
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_speakers_shared_with_validation_or_test_are_refused(data: Path, tmp_path: Path) -> None:
+def test_speakers_shared_with_validation_or_test_are_refused(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="train-clean: speaker 101 is in the validation set too"):
-        Trainer(resolved(data, validation=str(data / "train-clean")), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, validation=str(packed / "train-clean")), tmp_path, accelerator="cpu")
     (tmp_path / "metadata").mkdir()
     test = {"speaker_1_ID": ["111", "112"], "speaker_2_ID": ["113", "103"]}
     pd.DataFrame({"mixture_ID": ["a", "b"], **test}).to_csv(tmp_path / "metadata" / "info_test.csv", index=False)
     with pytest.raises(InputError, match="train-clean: speaker 103 is in the test set too"):
-        Trainer(resolved(data, test=str(tmp_path / "test")), tmp_path / "run", accelerator="cpu")
+        Trainer(resolved(packed, test=str(tmp_path / "test")), tmp_path / "run", accelerator="cpu")
     with pytest.raises(InputError, match=r"info_dev\.csv: no such file"):
-        Trainer(resolved(data, test=str(tmp_path / "dev")), tmp_path / "run", accelerator="cpu")
+        Trainer(resolved(packed, test=str(tmp_path / "dev")), tmp_path / "run", accelerator="cpu")
 
 
-def test_without_a_validation_set_speakers_are_held_out_of_training(data: Path, tmp_path: Path) -> None:
-    speech, held_out = trainer.open_speech(resolved(data, validation=None, held_out_speakers=2))
+def test_without_a_validation_set_speakers_are_held_out_of_training(packed: Path, tmp_path: Path) -> None:
+    speech, held_out = trainer.open_speech(resolved(packed, validation=None, held_out_speakers=2))
     assert len(held_out.speakers) == 2
     assert not set(speech.speakers) & set(held_out.speakers)
     assert len(speech.speakers) == 4
     with pytest.raises(InputError, match="held_out_speakers: 5 of 6 speakers"):
-        Trainer(resolved(data, validation=None, held_out_speakers=5), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, validation=None, held_out_speakers=5), tmp_path, accelerator="cpu")
 
 
-def test_speech_that_is_missing_or_of_another_rate_is_named(data: Path, tmp_path: Path) -> None:
+def test_speech_that_is_missing_or_of_another_rate_is_named(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="absent: no manifest.json"):
-        Trainer(resolved(data, train=str(tmp_path / "absent")), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, train=str(tmp_path / "absent")), tmp_path, accelerator="cpu")
     with pytest.raises(InputError, match="train-clean: packed at 8000 Hz; expected rate 16000"):
-        Trainer(resolved(data, rate=16_000), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, rate=16_000), tmp_path, accelerator="cpu")
 
 
 def test_the_learning_rate_warms_up_in_a_line_and_falls_in_a_cosine_to_zero() -> None:
@@ -314,24 +280,24 @@ def test_the_learning_rate_warms_up_in_a_line_and_falls_in_a_cosine_to_zero() ->
     assert rate_at(5, 2.0, warmup=10, steps=6) == pytest.approx(1.2)
 
 
-def test_every_step_is_trained_at_its_learning_rate(data: Path, undisturbed: Path) -> None:
+def test_every_step_is_trained_at_its_learning_rate(packed: Path, undisturbed: Path) -> None:
     rates = pd.read_csv(undisturbed / "history.csv")["learning_rate"]
     assert rates.tolist() == pytest.approx([rate_at(step, 1e-3, 2, STEPS) for step in (2, 5)])
 
 
-def test_batches_come_in_order_whatever_step_they_start_at(data: Path, tmp_path: Path) -> None:
-    mixer = Trainer(resolved(data), tmp_path, accelerator="cpu").mixer
+def test_batches_come_in_order_whatever_step_they_start_at(packed: Path, tmp_path: Path) -> None:
+    mixer = Trainer(resolved(packed), tmp_path, accelerator="cpu").mixer
     for step, batch in enumerate(trainer.batches(mixer, 3, 6, range(2)), 3):
         assert np.array_equal(batch.numpy(), mixer.batch(step, 2))
 
 
-def test_mixing_on_the_device_trains_the_same_to_rounding(data: Path, tmp_path: Path, undisturbed: Path) -> None:
-    Trainer(resolved(data), tmp_path, accelerator="cpu", mix_on_device=True).train()
+def test_mixing_on_the_device_trains_the_same_to_rounding(packed: Path, tmp_path: Path, undisturbed: Path) -> None:
+    Trainer(resolved(packed), tmp_path, accelerator="cpu", mix_on_device=True).train()
     ours, theirs = (pd.read_csv(folder / "history.csv")["loss"] for folder in (tmp_path, undisturbed))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
-def test_training_in_bfloat16_gives_finite_float32_weights(data: Path, tmp_path: Path) -> None:
-    run = train(resolved(data, {"precision": "bf16-mixed"}, slots={"count": 4, "layers": 1}), tmp_path)
+def test_training_in_bfloat16_gives_finite_float32_weights(packed: Path, tmp_path: Path) -> None:
+    run = train(resolved(packed, {"precision": "bf16-mixed"}, slots={"count": 4, "layers": 1}), tmp_path)
     assert all(torch.isfinite(weight).all() for weight in run.model.parameters())
     assert {weight.dtype for weight in load_model(tmp_path)[0].parameters()} == {torch.float32}
