@@ -27,6 +27,7 @@ from audioslots.reporting import (
 from audioslots.reporting.runs import Run, costs, read_description, read_runs
 from audioslots.reporting.table import Table
 
+LEGIBLE = 20  # variants of the heat map over all; each study has its own
 PANEL_SYSTEMS = 2  # of the panel of spectrograms: the best, and the first baseline that is another
 
 
@@ -129,7 +130,8 @@ def _overview(made: Material) -> list[page.Drawn]:
             "less."
         )
         drawn.append(made.draw("cost", figures.cost(made.summary, made.spent, made.titles), caption))
-    if len(trained) > 2 and not any(set(trained) <= set(study["variants"]) for study in made.benchmark["studies"]):
+    in_a_study = any(set(trained) <= set(study["variants"]) for study in made.benchmark["studies"])
+    if 2 < len(trained) <= LEGIBLE and not in_a_study:
         drawn.append(_significance("significance", trained, "all trained variants", made))
     return drawn
 
