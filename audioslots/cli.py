@@ -113,6 +113,10 @@ def separate_audio(
     if len({path.stem for path in audio}) < len(audio):
         names = ", ".join(map(str, audio))
         raise InputError(f"{names}: two of one name, whose estimates would be one file; expected different names")
+    for path in audio:
+        estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
+        if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:
+            raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
     separator = Separator.load(model, _torch_device(device))
     for path in audio:
         for written in separate_file(separator, path, out, each_channel, sum_consistent, floating):

@@ -360,6 +360,15 @@ def test_recordings_of_one_name_never_overwrite_each_other(call: Call, model: Pa
     assert not Path("out").exists()
 
 
+def test_a_recording_is_never_replaced_by_the_estimate_of_another(call: Call, model: Path) -> None:
+    for name in ("talk.wav", "talk_s1.wav"):
+        soundfile.write(name, np.zeros(800), 8000)
+    before = Path("talk_s1.wav").read_bytes()
+    both = ("separate", "talk.wav", "talk_s1.wav", "--model", model, "--device", "cpu", "--out")
+    assert "talk_s1.wav" in call.refused(*both, ".") and Path("talk_s1.wav").read_bytes() == before
+    assert len(call.good(*both, "out").split()) == 4
+
+
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\0\0\0\0\0\0\0{}      "])
 def test_what_is_no_model_is_refused(call: Call, content: bytes) -> None:
     Path("model.safetensors").write_bytes(content)
