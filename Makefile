@@ -13,7 +13,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke ablations test lint format bench reference sizes schemas lock clean
+.PHONY: help demo smoke ablations test test-slurm lint format bench reference sizes schemas lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -29,14 +29,20 @@ smoke: .venv/.installed ## Run the same at a size of about a minute.
 test: .venv/.installed ## Run the tests.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-slurm: .venv/.installed ## Run the workflow on a real Slurm, started on this machine for as long as it takes (Debian, root).
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest -m slurm tests/slurm
+
 lint: .venv/.installed ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --configfile config/smoke.yaml
 
 format: .venv/.installed ## Format the code and fix what can be fixed.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile workflow
 
 bench: .venv/.installed ## Measure speed and memory of the parts.
 	@set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
@@ -51,8 +57,9 @@ reference: .venv/.installed ## Make results/reference again, from LIBRISPEECH=<f
 	@$(BIN)/audioslots reference results/librispeech --command "make reference LIBRISPEECH=<folder of LibriSpeech's subsets>"
 	@$(call PLACE,results/librispeech)
 
-sizes: .venv/.installed ## Count the paper-size model again, for the README: parameters, operations, memory.
+sizes: .venv/.installed ## Count the paper-size model and benchmark again, for the README: operations, memory, GPU hours.
 	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --readme README.md
+	@$(BIN)/audioslots plan config/libri2mix.yaml --readme README.md
 
 schemas: .venv/.installed ## Write workflow/schemas again, from the pydantic models.
 	$(BIN)/python -c 'import json; from audioslots.benchmark import Benchmark; \

@@ -2,10 +2,19 @@
 # Every rule calls one verb of the `audioslots` command line; what to run is the config's, how much the profile's.
 import json
 import os
+import signal
 import sys
 
 from audioslots.benchmark import read_benchmark, resolve, summary, twins, variants
+from audioslots.cluster import minutes
 from audioslots.errors import InputError
+
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Slurm's warning to all processes of a job: training's to answer
+
+
+# The image of a job where an engine wants one: built from Containerfile, under the name that a registry knows it by.
+container: os.environ.get("AUDIOSLOTS_IMAGE", "docker://audioslots:latest")
+
 
 if "name" not in config:
 
@@ -16,14 +25,14 @@ try:
     benchmark = read_benchmark(config, str((workflow.configfiles or ["config"])[-1]))
     VARIANTS = variants(benchmark)
     TWINS = twins(VARIANTS)
-    OFFICIAL = {subset: benchmark.official(subset) for subset, part in benchmark.mixture_sets.items() if part.rows == "official"}
+    OFFICIAL = benchmark.official_sets()
 except InputError as error:
     print(f"snakemake: {error}", file=sys.stderr, flush=True)
     os._exit(2)  # an exception would come out as a traceback, and as status 1
 
 RESULTS = f"results/{benchmark.name}"
-RUNS = expand(RESULTS + "/runs/{variant}/seed{seed}", variant=VARIANTS, seed=benchmark.seeds)
-BASELINES = expand(RESULTS + "/runs/{variant}/seed0", variant=benchmark.baselines)
+RUNS = expand(f"{RESULTS}/runs/{{variant}}/seed{{seed}}", variant=VARIANTS, seed=benchmark.seeds)
+BASELINES = expand(f"{RESULTS}/runs/{{variant}}/seed0", variant=benchmark.baselines)
 TEST = benchmark.mixtures(benchmark.test.subset)
 
 

@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from audioslots.cli_data import Jobs, corpus, mixtures
+from audioslots.data import claim
 from audioslots.errors import InputError, Interrupted
 
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -36,6 +37,16 @@ class Format(StrEnum):
     terminal = "terminal"
     md = "md"
     tex = "tex"
+
+
+@app.callback()
+def every_verb(
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for a process that writes into the same folder; refuse else.")
+    ] = False,
+) -> None:
+    """Work on what the verb that follows names."""
+    claim.patient = wait
 
 
 @app.command("pack")
@@ -177,7 +188,8 @@ def report_results(
     """Make the tables, figures and the page from the scores."""
     from audioslots.reporting.report import report
 
-    print(report(results, out))
+    with claim.claimed(out):
+        print(report(results, out))
 
 
 @app.command("reference")
@@ -210,6 +222,30 @@ def count_sizes(
     if readme is not None:
         put(readme, benchmark.as_posix(), table.markdown().strip())
     print(table.plain())
+
+
+@app.command("plan")
+def plan_benchmark(
+    benchmark: Annotated[Path, typer.Argument(help="Its YAML file, such as config/libri2mix.yaml.")],
+    rate: Annotated[float | None, typer.Option(min=1e-6, help="10^12 multiply-accumulates a second of a GPU.")] = None,
+    measure: Annotated[
+        int, typer.Option(min=0, help="Measure that on --device, in training steps of so many chunks.")
+    ] = 0,
+    device: Device = "auto",
+    readme: Annotated[Path | None, typer.Option(help="README whose estimate is replaced.")] = None,
+) -> None:
+    """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
+    from audioslots.reporting.plan import plan, sustained
+    from audioslots.reporting.reference import put
+    from audioslots.training.losses import Matched
+
+    if measure:
+        rate = sustained(benchmark, Matched, measure, _torch_device(device))
+        print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
+    made = plan(benchmark, Matched, rate)
+    if readme is not None:
+        put(readme, f"the plan of {benchmark.as_posix()}", made.total)
+    print(made.table.plain(), made.total, sep="\n\n")
 
 
 def _torch_device(device: str) -> str:

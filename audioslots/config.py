@@ -146,6 +146,7 @@ class Training(Section):
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
+    pieces: int = hyper(1, "passes that a batch is worked through in, one after the other, for less memory", ge=1)
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
     )
@@ -220,7 +221,8 @@ class Variant(Section):
 
 NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "test", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
-OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips"}  # of training: the same numbers whatever they are
+OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "pieces"}
+"""Of training: the same numbers whatever they are, ``pieces`` but for rounding."""
 
 
 class Resolved(Variant):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +119,16 @@ def test_conda_environment_equals_the_lock() -> None:
     assert environment["channels"] == ["conda-forge"]
     assert {"pip", "make", "c-compiler"} < set(conda)
     assert any(package.startswith(f"python {project()['requires-python']}") for package in conda)
+
+
+def test_image_holds_the_lock_and_all_that_the_workflow_reads() -> None:
+    lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    assert {"requirements.lock", "Snakefile", "workflow", "profiles", "config", "ablations", "audioslots"} <= copied
+    (base,) = re.findall(r"^FROM python:([\d.]+)-", "\n".join(lines), re.MULTILINE)
+    assert SpecifierSet(project()["requires-python"]).contains(f"{base}.0")
+    assert any("--requirement requirements.lock" in line for line in lines)
 
 
 # --- the package ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,14 +127,16 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
     assert len(re.findall(r"^ +shell:", text, re.MULTILINE)) <= len(blocks)
     for block in blocks:
         first = block.split()[0].lstrip("f").lstrip('"').split()[0]
-        assert first in ("audioslots", "printf", "EVALUATE"), block
+        assert first in ("audioslots", "printf", "{EVALUATE}"), block
         assert not re.search(r"&&|\|\||;|\$\(|`| \| ", block), block
 
 
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     config = str(write_config(tmp_path / "tiny.yaml", dev={"subset": "dev-clean", "count": 2}, studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config)
-    calls = set(re.findall(r"\baudioslots ((?:corpus|mixtures|pack|train|adopt|evaluate|report) .*)", run.stdout))
+    calls = set(
+        re.findall(r"\baudioslots --wait ((?:corpus|mixtures|pack|train|adopt|evaluate|report) .*)", run.stdout)
+    )
     verbs = set()
     for call in calls:
         words = shlex.split(re.split(r" 2?> ", call)[0])
@@ -165,6 +168,39 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     several = {"draw": 2, "pack": 2, "resolve": runs, "train": runs, "evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_benchmark_is_planned_and_drawn_as_a_graph(config: Path, tmp_path: Path) -> None:
+    for subset in ("dev-clean", "test-clean"):
+        (tmp_path / "LibriSpeech" / subset).mkdir(parents=True)
+        (tmp_path / f"libri2mix_{subset}.csv").touch()
+    speech = ["--config", "librispeech=LibriSpeech", "librimix=."] if "kind: librispeech" in config.read_text() else []
+    plan = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
+    assert plan.returncode == 0, plan.stdout[-REPORT:]
+    assert planned(plan.stdout)["train"] >= 2
+    # What an engine without this machine's folders and settings needs: no path of this machine, resources in the rules.
+    for command in re.findall(r"^ +(audioslots .*)$", plan.stdout, re.MULTILINE):
+        assert not re.search(r"[\s=]/", command), command
+    local = {
+        "all",
+        *re.findall(r"^rule (\w+):\n(?: .*\n|\n(?= ))*? +localrule: True", "".join(map(Path.read_text, RULES)), re.M),
+    }
+    shown = re.findall(r"^rule (\w+):\n((?: .*\n)+)", plan.stdout, re.MULTILINE)
+    submitted = [(rule, asked) for rule, asked in shown if rule not in local]
+    assert {"train", "evaluate", "pack", "report"} <= {rule for rule, _ in submitted}
+    assert [rule for rule, asked in submitted if "mem_mb=" not in asked or "runtime=" not in asked] == []
+    graph = snakemake(tmp_path, "--rulegraph", "mermaid-js", "--configfile", str(config), *speech)
+    assert graph.returncode == 0 and "flowchart" in graph.stdout and "evaluate" in graph.stdout
+
+
+def test_rules_pass_snakemakes_own_checks(tmp_path: Path) -> None:
+    """Among them: every rule names an image or an environment, and has a log."""
+    run = snakemake(tmp_path, "--lint", "--configfile", str(ROOT / "config" / "smoke.yaml"))
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    check = [sys.executable, "-m", "snakefmt", "--check", str(ROOT / "Snakefile"), str(ROOT / "workflow")]
+    formatted = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
+    assert formatted.returncode == 0, formatted.stderr
 
 
 def test_official_rows_are_selected_and_no_speech_is_synthesized(made_corpus: Path, tmp_path: Path) -> None:
@@ -231,7 +267,7 @@ def test_white_space_in_a_rule_repeats_nothing(finished: Path, tmp_path: Path) -
     copy = clone(tmp_path)
     for name in ("train", "evaluate", "mixtures"):
         rules = copy / "workflow" / "rules" / f"{name}.smk"
-        changed = re.sub(r'"audioslots (\w+) ', r'"audioslots  \1  ', rules.read_text())
+        changed = re.sub(r'"audioslots --wait (\w+) ', r'"audioslots  --wait  \1  ', rules.read_text())
         assert changed != rules.read_text()
         rules.write_text(changed)
     run = snakemake(finished, "--dry-run", "--configfile", "tiny.yaml", root=copy)
@@ -260,6 +296,26 @@ def test_changed_variant_is_trained_anew_and_no_other(finished: Path, tmp_path: 
         for variant in ("audioslots", "audioslots-paper")
     }
     assert steps == {"audioslots": 4, "audioslots-paper": 5}
+
+
+@pytest.mark.slow
+def test_added_variant_runs_its_own_jobs_and_the_report(finished: Path, tmp_path: Path) -> None:
+    copy = clone(tmp_path)
+    study = copy / "ablations" / "audioslots.yaml"
+    content = yaml.safe_load(study.read_text())
+    content["variants"]["added"] = {"title": "Added", "slots": {"layers": 2}}
+    study.write_text(yaml.safe_dump(content, sort_keys=False))
+    plan = snakemake(finished, "--dry-run", "--configfile", "tiny.yaml", root=copy)
+    own = {"resolve": 1, "train": 1, "evaluate": 1}
+    assert planned(plan.stdout) == own | {"describe": 1, "report": 1, "all": 1}, plan.stdout[-REPORT:]
+    assert "variant=added" in plan.stdout and "variant=audioslots" not in plan.stdout
+
+
+@pytest.mark.slow
+def test_snakemakes_own_report_is_made(finished: Path) -> None:
+    run = snakemake(finished, "--configfile", "tiny.yaml", "--report", "report.zip")
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    assert zipfile.is_zipfile(finished / "report.zip")
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -21,21 +23,25 @@ except ImportError:  # not on Windows, where two writers of one folder are not k
 
 LOCK = ".lock"
 FULL = (errno.ENOSPC, errno.EDQUOT)
+LOOK_S = 1.0  # between two looks at a folder that another process holds
+patient = False
+"""Whether this process waits for others; ``audioslots --wait`` sets it."""
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
     """Make ``folder`` and keep every other process out of it; the lock goes with the process, even a killed one.
 
-    The lock file says who holds it: host, process, since when. A folder that stays empty is removed again.
+    The lock file says who holds it: host, process, since when. A folder that stays empty is removed again. Where
+    processes are on several machines, their shared file system has to keep locks (flock) for all of them.
 
     Raises:
-        InputError: the folder cannot be made or written, another process holds it, or the disk fills up meanwhile.
+        InputError: the folder cannot be made or written, another process holds it and this one is not ``patient``, or
+            the disk fills up meanwhile.
     """
     folder = Path(folder)
     lock, made = folder / LOCK, not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(lock)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a folder to write into") from None
@@ -54,8 +60,10 @@ def claimed(folder: Path) -> Iterator[Path]:
 
 
 def _locked(lock: Path) -> int:
-    """Descriptor of the lock file, held."""
+    """Descriptor of the lock file, held; its folder is made."""
+    told = False
     while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         if fcntl is None:
             return descriptor
@@ -64,7 +72,15 @@ def _locked(lock: Path) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise InputError(f"{lock.parent}: another process writes into it{holder}; expected to be alone") from None
+            if not patient:
+                raise InputError(
+                    f"{lock.parent}: another process writes into it{holder}; expected to be alone"
+                ) from None
+            if not told:
+                print(f"{lock.parent}: waiting for another process{holder}", file=sys.stderr, flush=True)
+            told = True
+            time.sleep(LOOK_S)
+            continue
         except OSError:  # no locks on this file system
             os.close(descriptor)
             raise

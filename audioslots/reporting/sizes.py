@@ -29,8 +29,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from audioslots.benchmark import Benchmark, read_yaml, resolve
-from audioslots.config import Resolved, checked
+from audioslots.benchmark import read_for_counting, resolve
+from audioslots.config import Resolved
 from audioslots.model.weights import build
 from audioslots.reporting.tables import Column, Table, number, scaled
 
@@ -53,10 +53,7 @@ def sizes(benchmark: Path, names: list[str], make_loss: Callable[[Resolved], nn.
     Raises:
         InputError: the benchmark cannot be read, or has no such variant.
     """
-    document = read_yaml(benchmark)
-    if isinstance(document, dict):
-        document.setdefault("librispeech", "LibriSpeech")
-    read = checked(Benchmark, document, str(benchmark))
+    read = read_for_counting(benchmark)
     rows: list[pd.DataFrame] = []
     for config in (resolve(read, name, read.seeds[0]) for name in names):
         counted = count(config, make_loss)
@@ -135,7 +132,7 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
     for path, title in titles.items():
         live.follow(model.get_submodule(path), title)
     with live:
-        sources = torch.zeros(config.training.batch, config.sources, config.chunk)
+        sources = torch.zeros(-(-config.training.batch // config.training.pieces), config.sources, config.chunk)
         value = loss(model(sources.sum(dim=1)), sources)
         optimiser.zero_grad()
         value.backward()

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +19,7 @@ import soundfile as sf
 from tqdm import tqdm
 
 from audioslots.commit import commit
+from audioslots.data.claim import claimed
 from audioslots.errors import InputError
 from audioslots.files import sha256, write_json, written_aside
 from audioslots.scoring.metrics import score, score_mixture
@@ -120,38 +121,39 @@ def evaluate(
     decides = [commit(), benchmark, system.name, str(system.seed), system.identity, *map(sha256, listing(mixtures))]
     parts = Parts.beside(out, decides)
     first, step = shard
-    todo = [index for index in range(first - 1, len(listed), step) if index not in parts]
+    alone = claimed(out.parent) if step == 1 else nullcontext()
+    with alone:  # shards may run side by side
+        todo = [index for index in range(first - 1, len(listed), step) if index not in parts]
+        with _scorer(jobs) as submit:
+            pending: deque[tuple[int, Job, float, Future[Scored]]] = deque()
 
-    with _scorer(jobs) as submit:
-        pending: deque[tuple[int, Job, float, Future[Scored]]] = deque()
+            def finish_first() -> None:
+                index, job, separation_s, future = pending.popleft()
+                rows, scoring_s = future.result()
+                item, audio_s = listed[index], len(job.mixture) / job.rate
+                if index < examples:
+                    _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
+                described = [{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows]
+                seconds = {"audio_s": audio_s, "separation_s": separation_s, "scoring_s": scoring_s}
+                parts.write(index, {"rows": described, **seconds})
 
-        def finish_first() -> None:
-            index, job, separation_s, future = pending.popleft()
-            rows, scoring_s = future.result()
-            item, audio_s = listed[index], len(job.mixture) / job.rate
-            if index < examples:
-                _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
-            described = [{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows]
-            seconds = {"audio_s": audio_s, "separation_s": separation_s, "scoring_s": scoring_s}
-            parts.write(index, {"rows": described, **seconds})
-
-        for index in tqdm(todo, desc=f"evaluate {system.name}", unit="mixture", disable=None):
-            mixture, sources, rate = listed[index].read()
-            if rate != system.rate:
-                raise InputError(f"{mixtures}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")
-            started = time.perf_counter()
-            estimates = system.by_stitching(mixture, sources)
-            separation_s = time.perf_counter() - started
-            job = Job(estimates, sources, mixture, rate, inputs.get(listed[index].mixture_id))
-            pending.append((index, job, separation_s, submit(job)))
-            if len(pending) >= 2 * jobs:  # bounds the memory that waiting waveforms take
+            for index in tqdm(todo, desc=f"evaluate {system.name}", unit="mixture", disable=None):
+                mixture, sources, rate = listed[index].read()
+                if rate != system.rate:
+                    raise InputError(f"{mixtures}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")
+                started = time.perf_counter()
+                estimates = system.by_stitching(mixture, sources)
+                separation_s = time.perf_counter() - started
+                job = Job(estimates, sources, mixture, rate, inputs.get(listed[index].mixture_id))
+                pending.append((index, job, separation_s, submit(job)))
+                if len(pending) >= 2 * jobs:  # bounds the memory that waiting waveforms take
+                    finish_first()
+            while pending:
                 finish_first()
-        while pending:
-            finish_first()
 
-    if step == 1:
-        _write_table(out, [parts.read(index) for index in range(len(listed))])
-        parts.remove()
+        if step == 1:
+            _write_table(out, [parts.read(index) for index in range(len(listed))])
+            parts.remove()
 
 
 def _write_table(out: Path, scored: list[dict[str, Any]]) -> None:

@@ -190,12 +190,16 @@ class Trainer:
         learning_rate = rate_at(progress.step, settings.learning_rate, settings.warmup, settings.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        loss = self.loss(self.model(sources.sum(dim=1)), sources)
         self.optimiser.zero_grad()
-        self.fabric.backward(loss)
+        loss = sources.new_zeros(())
+        for number, piece in enumerate(pieces := sources.chunk(settings.pieces), start=1):
+            with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
+                part = self.loss(self.model(piece.sum(dim=1)), piece) * (len(piece) / len(sources))
+                self.fabric.backward(part)
+            loss += part.detach()
         norms = [get_total_norm(gradients(part)) for part in self.parts.values()]
         norm = self.fabric.clip_gradients(self.model, self.optimiser, max_norm=settings.clip, error_if_nonfinite=False)
-        mean = self.fabric.all_reduce(loss.detach().clone(), reduce_op="mean")
+        mean = self.fabric.all_reduce(loss.clone(), reduce_op="mean")
         assert isinstance(norm, Tensor) and isinstance(mean, Tensor)
         found = dict(zip(("loss", "norm", *self.parts), torch.stack([mean, norm, *norms]).tolist(), strict=True))
         if math.isfinite(found["loss"]) and math.isfinite(found["norm"]):

@@ -8,17 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from audioslots.data import claim
 from audioslots.data.claim import LOCK, claimed
 from audioslots.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
+import threading
 from audioslots.data.claim import claimed
 with claimed(sys.argv[1]):
     print("held", flush=True)
@@ -66,3 +69,27 @@ def test_a_lock_that_does_not_say_who_holds_it_is_a_lock(tmp_path: Path, content
         (tmp_path / LOCK).write_text(content)
         with pytest.raises(InputError, match="another process writes into it; expected to be alone"), claimed(tmp_path):
             pass
+
+
+def test_a_patient_process_waits_and_says_for_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claim, "patient", True)
+    monkeypatch.setattr(claim, "LOOK_S", 0.01)
+    folder = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout and holder.stdin and holder.stdout.readline() == b"held\n"
+        ended: list[int | None] = []
+        letting_go = threading.Timer(0.3, holder.stdin.close)  # upon which it ends, and removes the folder it made
+        letting_go.start()
+        with claimed(folder):
+            ended.append(holder.wait(30))
+            assert (folder / LOCK).exists()
+    assert ended == [0]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{folder}: waiting for another process (process {holder.pid} on ")

@@ -297,6 +297,20 @@ def test_mixing_on_the_device_trains_the_same_to_rounding(packed: Path, tmp_path
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
+@pytest.mark.parametrize("pieces", [2, 3, 9])
+def test_a_batch_in_pieces_trains_the_same_to_rounding(
+    packed: Path, tmp_path: Path, undisturbed: Path, pieces: int
+) -> None:
+    passes: list[int] = []
+    run = Trainer(resolved(packed, {"pieces": pieces}), tmp_path, accelerator="cpu")
+    run.loss.register_forward_hook(lambda loss, given, cost: passes.append(len(given[1])))
+    run.train()
+    shares = {2: [2, 1], 3: [1, 1, 1], 9: [1, 1, 1]}[pieces]  # of a batch of three
+    assert passes == shares * run.settings.steps
+    ours, theirs = (pd.read_csv(folder / "history.csv")["loss"] for folder in (tmp_path, undisturbed))
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
 def test_training_in_bfloat16_gives_finite_float32_weights(packed: Path, tmp_path: Path) -> None:
     run = train(resolved(packed, {"precision": "bf16-mixed"}, slots={"count": 4, "layers": 1}), tmp_path)
     assert all(torch.isfinite(weight).all() for weight in run.model.parameters())

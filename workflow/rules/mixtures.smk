@@ -7,17 +7,18 @@ rule draw:
         CORPUS,
     output:
         METADATA,
+    log:
+        f"{benchmark.data}/logs/draw-{{subset}}.log",
     wildcard_constraints:
         subset="|".join(set(benchmark.mixture_sets) - set(OFFICIAL)) or "none",
+    localrule: True
     params:
-        corpus=benchmark.corpus_root + "/{subset}",
+        corpus=f"{benchmark.corpus_root}/{{subset}}",
         sources=benchmark.sources,
         mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
         seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
-    log:
-        benchmark.data + "/logs/draw-{subset}.log",
     shell:
-        "audioslots mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
+        "audioslots --wait mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
         " --seed {params.seed} > {log} 2>&1"
 
 
@@ -26,14 +27,15 @@ rule select:
         lambda wildcards: str(OFFICIAL[wildcards.subset]),
     output:
         METADATA,
+    log:
+        f"{benchmark.data}/logs/select-{{subset}}.log",
     wildcard_constraints:
         subset="|".join(OFFICIAL) or "none",
+    localrule: True
     params:
         corpus=benchmark.corpus_root,
-    log:
-        benchmark.data + "/logs/select-{subset}.log",
     shell:
-        "audioslots mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
+        "audioslots --wait mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
 
 
 for part in benchmark.mixture_sets:
@@ -45,14 +47,17 @@ for part in benchmark.mixture_sets:
             METADATA.format(subset=part),
         output:
             f"{benchmark.mixtures(part)}/manifest.json",
-        params:
-            corpus=benchmark.corpus_root,
-            out=f"{benchmark.data}/mixtures",
-            rate=benchmark.rate,
-            mode=benchmark.mode,
         log:
             f"{benchmark.data}/logs/render-{part}.log",
         threads: 2
+        resources:
+            mem_mb=8000,
+            runtime=minutes(120),
+        params:
+            corpus=benchmark.corpus_root,
+            out=subpath(output[0], ancestor=5),
+            rate=benchmark.rate,
+            mode=benchmark.mode,
         shell:
-            "audioslots mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
+            "audioslots --wait mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
             " --mode {params.mode} --jobs {threads} > {log} 2>&1"

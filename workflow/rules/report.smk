@@ -2,10 +2,13 @@
 rule describe:
     output:
         f"{RESULTS}/benchmark.json",
+    log:
+        f"{RESULTS}/describe.log",
+    localrule: True
     params:
         content=json.dumps(summary(benchmark), indent=1, sort_keys=True),
     shell:
-        "printf '%s\\n' {params.content:q} > {output}"
+        "printf '%s\\n' {params.content:q} > {output} 2> {log}"
 
 
 rule report:
@@ -16,9 +19,12 @@ rule report:
         f"{RESULTS}/index.html",
         f"{RESULTS}/scores.parquet",
         f"{RESULTS}/tables/main.csv",
-    params:
-        results=RESULTS,
     log:
         f"{RESULTS}/report.log",
+    resources:
+        mem_mb=16000,
+        runtime=minutes(60),
+    params:
+        results=subpath(output[0], parent=True),
     shell:
-        "audioslots report {params.results} --out {params.results} > {log} 2>&1"
+        "audioslots --wait report {params.results} --out {params.results} > {log} 2>&1"

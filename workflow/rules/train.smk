@@ -6,28 +6,36 @@ rule pack:
     input:
         CORPUS,
     output:
-        benchmark.packed("{subset}") + "/manifest.json",
-    params:
-        corpus=benchmark.corpus_root + "/{subset}",
-        out=benchmark.packed("{subset}"),
-        rate=benchmark.rate,
+        f"{benchmark.packed('{subset}')}/manifest.json",
     log:
-        benchmark.data + "/logs/pack-{subset}.log",
+        f"{benchmark.data}/logs/pack-{{subset}}.log",
     threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=minutes(240),
+    params:
+        corpus=f"{benchmark.corpus_root}/{{subset}}",
+        out=subpath(output[0], parent=True),
+        rate=benchmark.rate,
     shell:
-        "audioslots pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
+        "audioslots --wait pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
 
 
 # Its only trigger is the resolved variant itself, so a change elsewhere in the files never trains anything again.
 rule resolve:
     output:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/config.json",
+    log:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/resolve.log",
+    localrule: True
     params:
         content=lambda wildcards: json.dumps(
-            resolve(benchmark, wildcards.variant, int(wildcards.seed), known=VARIANTS).document(), indent=1, sort_keys=True
+            resolve(benchmark, wildcards.variant, int(wildcards.seed), known=VARIANTS).document(),
+            indent=1,
+            sort_keys=True,
         ),
     shell:
-        "printf '%s\\n' {params.content:q} > {output}"
+        "printf '%s\\n' {params.content:q} > {output} 2> {log}"
 
 
 # checkpoint.pt is no output: Snakemake deletes the outputs of a job that failed, and the next attempt resumes from it.
@@ -40,16 +48,20 @@ rule train:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/system.json",
+    log:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
     wildcard_constraints:
         variant="|".join(name for name in VARIANTS if name not in TWINS),
+    priority: 1
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=minutes(2880),
     params:
         run=subpath(output[0], parent=True),
         device=benchmark.device,
-    log:
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
-    priority: 1
     shell:
-        "audioslots train {input.config} --out {params.run} --device {params.device} --anew > {log} 2>&1"
+        "audioslots --wait train {input.config} --out {params.run} --device {params.device} --anew > {log} 2>&1"
 
 
 # A variant that differs from another in stitching alone is that other's model, evaluated anew.
@@ -61,12 +73,13 @@ rule adopt:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/system.json",
+    log:
+        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
     wildcard_constraints:
         variant="|".join(TWINS) or "none at all",
+    localrule: True
     params:
         donor=subpath(input.model, parent=True),
         run=subpath(output[0], parent=True),
-    log:
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
     shell:
-        "audioslots adopt {input.config} --model {params.donor} --out {params.run} > {log} 2>&1"
+        "audioslots --wait adopt {input.config} --model {params.donor} --out {params.run} > {log} 2>&1"

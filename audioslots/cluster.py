@@ -1,0 +1,72 @@
+"""What the rules ask of a cluster, and whether there is one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+NEEDS_NO_CLUSTER = {
+    *("--dry-run", "--dryrun", "--unlock", "--lint", "--report", "--touch", "-t", "--version", "-v"),
+    *("--dag", "--rulegraph", "--filegraph", "--summary", "-S", "--detailed-summary", "-D", "--list-rules", "--list"),
+    *("-l", "--help", "-h", "--delete-all-output", "--cleanup-metadata"),
+}
+"""Options of Snakemake by which it submits nothing; so does ``-n``, alone or among other letters."""
+LONGEST_LOOK_S = 200  # between two looks of the plugin at its jobs: up to 180 s
+INSTEAD = "run on this machine instead: make demo, or snakemake --cores all --configfile config/<benchmark>.yaml"
+
+
+def minutes(first: int) -> Callable[[Any, int], int]:
+    """Wall time that a rule asks for: ``first`` minutes, as much again with every attempt.
+
+    A training that ran out of time goes on from its checkpoint, so no attempt is lost.
+    """
+    return lambda wildcards, attempt: first * attempt
+
+
+def require_slurm(squeue: bool, arguments: Sequence[str] | None = None) -> None:
+    """End with one line and status 2 where ``snakemake --profile slurm`` could submit nothing.
+
+    Args:
+        squeue: whether squeue is to be asked how jobs are, instead of sacct.
+        arguments: Snakemake's; a dry run and the like need no Slurm, and pass.
+
+    Raises:
+        SystemExit: Slurm's commands are missing, or the cluster does not answer.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if any(word.partition("=")[0] in NEEDS_NO_CLUSTER or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", word) for word in given):
+        return
+    if missing := [program for program in ("sbatch", "squeue", "scancel", "sinfo") if not shutil.which(program)]:
+        _end(f"{missing[0]}: no such program; expected Slurm's commands, as on a cluster's login node; {INSTEAD}")
+    answer = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        reason = answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"]
+        _end(f"sinfo: {reason[-1]}; expected a cluster that answers; {INSTEAD}")
+    if squeue:
+        _rely_on_squeue()
+
+
+def _rely_on_squeue() -> None:
+    """Have Snakemake's Slurm plugin read MinJobAge now, once: how long squeue still knows a job that has ended.
+
+    The plugin reads it before every look at its jobs. When the controller does not answer just then, it turns to sacct;
+    without an accounting database that fails for good, and the jobs are waited for for ever.
+
+    Raises:
+        SystemExit: squeue forgets jobs before Snakemake looks again.
+    """
+    import snakemake_executor_plugin_slurm as slurm  # asks for Slurm's programs as it is imported
+
+    age = slurm.get_min_job_age()
+    if age is None or age < LONGEST_LOOK_S:
+        _end(f"MinJobAge: {age} s; expected {LONGEST_LOOK_S} at least, or accounting: AUDIOSLOTS_ACCOUNTING=yes")
+    slurm.get_min_job_age = lambda: age
+
+
+def _end(message: str) -> None:
+    print(f"snakemake: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(2)

@@ -1,0 +1,162 @@
+"""What a benchmark will ask for before any of it runs: jobs, GPU hours, memory, disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from audioslots.benchmark import Benchmark, read_for_counting, resolve, twins, variants
+from audioslots.config import Resolved
+from audioslots.model.weights import build
+from audioslots.reporting.sizes import count
+from audioslots.reporting.table import Column, Table
+from audioslots.reporting.words import duration, number, whole
+
+ASSUMED = 10.0
+"""Multiply-accumulates a second, in 10^12, that a GPU is taken to sustain where none was measured."""
+TIMED_STEPS = 5
+BACKWARD = 2  # times the forward pass: gradients of what goes in, and of the weights
+HOURS = {
+    **{"dev-clean": 5.4, "test-clean": 5.4, "dev-other": 5.3, "test-other": 5.1},
+    **{"train-clean-100": 100.6, "train-clean-360": 363.6, "train-other-500": 496.7},
+}
+"""Of LibriSpeech's subsets (Panayotov et al. 2015, table 1)."""
+OFFICIAL_ROWS, MIXTURE_S = 3000, 5.4  # of LibriMix's dev and test sets; the mean length of their mixtures in min mode
+PCM = 2  # bytes a sample
+MakeLoss = Callable[[Resolved], nn.Module]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The table of a benchmark's variants, and what the whole comes to."""
+
+    table: Table
+    total: str
+
+
+def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None) -> Plan:
+    """Count what a benchmark asks for; nothing is read but its files.
+
+    Args:
+        benchmark: its YAML file; the speech it names need not be there.
+        make_loss: the loss of a variant, of estimates and sources (B, S, T).
+        rate: multiply-accumulates a second, in 10^12, that the GPUs sustain; ``sustained`` measures it.
+
+    Raises:
+        InputError: the benchmark cannot be read.
+    """
+    read = read_for_counting(benchmark)
+    known = variants(read)
+    adopted = twins(known)
+    rows = [
+        _row(
+            resolve(read, name, read.seeds[0], known=known), name not in adopted, len(read.seeds), read, make_loss, rate
+        )
+        for name in known
+    ]
+    data = pd.DataFrame(rows)
+    data["gpu_hours"] = data["gpu_hours_a_run"] * data["runs"]
+    trained = int((data["steps"] > 0).sum()) * len(read.seeds)
+    evaluated = len(data) * len(read.seeds) + len(read.baselines)
+    prepared = len(read.mixture_sets) + 2 + (read.corpus.kind == "synthesized")  # rendered, packed, synthesized
+    largest = max(rows, key=lambda row: row["peak_memory_bytes"])
+    basis = f"{rate:.3g}" if rate else f"an assumed {ASSUMED:g}"
+    gigabytes = number((data["disk_bytes"].sum() + _data_bytes(read)) / 1e9, 1)
+    total = (
+        f"{read.title}: {trained} trainings, {evaluated} evaluations, {prepared} jobs for the data and 1 for the "
+        f"report; {number(data['gpu_hours'].sum(), 1)} GPU hours at {basis}·10¹² multiply-accumulates a second; "
+        f"{gigabytes} GB of disk beside the corpus. A training step of “{largest['title']}” takes the most memory, "
+        f"{number(largest['peak_memory_bytes'] / 2**30, 1)} GiB."
+    )
+    caption = (
+        "A training step is taken as three passes. Separation of the test set is in the GPU hours, its scoring is not."
+    )
+    columns = [
+        Column("Variant", "title", lambda row: row["title"], numeric=False),
+        Column("Steps", "steps", lambda row: whole(row["steps"])),
+        Column(
+            "Peak training memory (GiB)", "peak_memory_bytes", lambda row: number(row["peak_memory_bytes"] / 2**30, 1)
+        ),
+        Column("GPU time a run", "gpu_hours_a_run", lambda row: duration(3600 * row["gpu_hours_a_run"])),
+        Column("Runs", "runs", lambda row: str(row["runs"])),
+        Column("GPU hours", "gpu_hours", lambda row: number(row["gpu_hours"], 1)),
+    ]
+    return Plan(Table("plan", caption, data, columns), total)
+
+
+def _row(
+    config: Resolved, is_trained: bool, runs: int, benchmark: Benchmark, make_loss: MakeLoss, rate: float | None
+) -> dict[str, Any]:
+    """What one variant takes."""
+    counted, settings = count(config, make_loss).sum(), config.training
+    heard_s = settings.steps * settings.batch * config.chunk_s if is_trained else 0
+    test_s = _mixtures(benchmark, benchmark.test.subset) * MIXTURE_S / (1 - config.separation.overlap)
+    operations = counted["macs_per_second"] * ((1 + BACKWARD) * heard_s + test_s)
+    copies = 2 * (4 + bool(settings.ema)) + 2  # two checkpoints of weights, moments and best weights; the models
+    return {
+        "title": config.title,
+        "steps": settings.steps if is_trained else 0,
+        "peak_memory_bytes": counted["peak_memory_bytes"],
+        "gpu_hours_a_run": operations / ((rate or ASSUMED) * 1e12) / 3600,
+        "runs": runs,
+        "disk_bytes": runs * 4 * counted["parameters"] * copies,
+    }
+
+
+def _mixtures(benchmark: Benchmark, subset: str) -> int:
+    part = benchmark.mixture_sets[subset]
+    return OFFICIAL_ROWS if part.rows == "official" else part.count
+
+
+def _data_bytes(benchmark: Benchmark) -> float:
+    """Packed speech and rendered mixtures with their sources; LibriSpeech itself is there already."""
+    corpus = benchmark.corpus
+    if corpus.kind == "synthesized":
+        packed_hours = corpus.hours
+    else:
+        packed_hours = sum(HOURS.get(subset, 0) for subset in (corpus.train, corpus.validation) if subset)
+    mixtures_s = sum(_mixtures(benchmark, subset) for subset in benchmark.mixture_sets) * MIXTURE_S
+    return (packed_hours * 3600 + mixtures_s * (1 + benchmark.sources)) * benchmark.rate * PCM
+
+
+def sustained(benchmark: Path, make_loss: MakeLoss, chunks: int, device: str) -> float:
+    """Multiply-accumulates a second, in 10^12, of training the benchmark's baseline here, in the config's precision.
+
+    The median of a few steps on noise.
+
+    Args:
+        benchmark: its YAML file.
+        make_loss: as of ``plan``.
+        chunks: chunks a step; as many as the config's batch, where the memory holds them.
+        device: cpu or cuda.
+
+    Raises:
+        InputError: the benchmark cannot be read.
+    """
+    read = read_for_counting(benchmark)
+    known = variants(read)
+    config = resolve(read, next(iter(known)), read.seeds[0], known=known)
+    operations = count(config, make_loss).sum()["macs_per_second"] * (1 + BACKWARD) * chunks * config.chunk_s
+    model, loss = build(config).to(device), make_loss(config).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+    sources = torch.randn(chunks, config.sources, config.chunk, device=device)
+    half = config.training.precision != "32-true"
+    seconds = []
+    for _ in range(TIMED_STEPS + 1):
+        started = time.perf_counter()
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
+            value = loss(model(sources.sum(dim=1)), sources)
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        value.item()  # waits for the device
+        seconds.append(time.perf_counter() - started)
+    return operations / median(seconds[1:]) / 1e12

@@ -1,0 +1,74 @@
+"""The plan of a benchmark: what its dry run and its configs say, and that it fits the cards it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from audioslots.benchmark import read_for_counting, resolve, variants
+from audioslots.cli import main
+from audioslots.errors import InputError
+from audioslots.reporting.plan import ASSUMED, plan, sustained
+from audioslots.reporting.reference import BEGIN, END
+from audioslots.reporting.sizes import count
+from audioslots.training.losses import Matched
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = ROOT / "config" / "smoke.yaml"
+PAPER = "config/libri2mix.yaml"
+CARD_GIB = 80
+SLACK = 0.8  # of a card: the allocator takes its own
+
+
+def test_the_papers_scale_is_what_the_readme_says_and_fits_the_cards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["audioslots", "plan", PAPER])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    *_, total = capsys.readouterr().out.strip().splitlines()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
+    assert shown.strip() == total, "README is behind: make sizes"
+    data = plan(Path(PAPER), Matched).table.data
+    assert len(data) > 30 and data["peak_memory_bytes"].max() < SLACK * CARD_GIB * 2**30
+
+
+def test_hours_are_three_passes_over_all_chunks_and_the_test_set() -> None:
+    read = read_for_counting(SMOKE)
+    config = resolve(read, next(iter(variants(read))), 0)
+    operations = count(config, Matched).sum()["macs_per_second"]
+    trained_s = config.training.steps * config.training.batch * config.chunk_s
+    test_s = 6 * 5.4 / (1 - config.separation.overlap)
+    for rate in (None, 2.0):
+        row = plan(SMOKE, Matched, rate).table.data.iloc[0]
+        expected = operations * (3 * trained_s + test_s) / ((rate or ASSUMED) * 1e12) / 3600
+        assert row["gpu_hours_a_run"] == pytest.approx(expected)
+        assert row["gpu_hours"] == pytest.approx(2 * expected) and row["runs"] == 2
+
+
+def test_jobs_are_those_of_a_dry_run() -> None:
+    assert "4 trainings, 7 evaluations, 5 jobs for the data and 1 for the report" in plan(SMOKE, Matched).total
+
+
+def test_variants_that_differ_in_stitching_alone_train_nothing(tmp_path: Path) -> None:
+    content = yaml.safe_load(SMOKE.read_text()) | {"studies": ["stitching"]}
+    (tmp_path / "some.yaml").write_text(yaml.safe_dump(content))
+    made = plan(tmp_path / "some.yaml", Matched)
+    steps = made.table.data["steps"].tolist()
+    assert steps[0] > 0 and len(steps) > 1 and not any(steps[1:])
+    assert made.total.startswith(f"{content['title']}: 2 trainings, {2 * len(steps) + 3} evaluations")
+
+
+def test_throughput_is_measured_by_training_on_noise() -> None:
+    assert 1e-6 < sustained(SMOKE, Matched, 2, "cpu") < 1e3
+
+
+def test_a_file_that_is_no_benchmark_is_named(tmp_path: Path) -> None:
+    (tmp_path / "not.yaml").write_text("name: 3")
+    with pytest.raises(InputError, match="not.yaml"):
+        plan(tmp_path / "not.yaml", Matched)

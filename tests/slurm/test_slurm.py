@@ -1,0 +1,290 @@
+"""`snakemake --profile slurm` on a real Slurm, with things going wrong: the scores are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from cluster import PLACE, Cluster
+
+pytestmark = pytest.mark.slurm
+
+ROOT = Path(__file__).resolve().parents[2]
+REPEATS = int(os.environ.get("AUDIOSLOTS_SLURM_REPEATS", "1"))
+RUN = "results/smoke/runs/audioslots/seed0"
+TARGET = f"{RUN}/scores.parquet"
+STEPS = 400
+LONG_STEPS = 2000  # of a training that outlives the shortest time limit there is, a minute
+FEW = ["--set-threads", "train=1", "evaluate=1", "evaluate_mixture=1", "evaluate_oracle=1", "synthesize=2", "pack=1"]
+OFTEN = ["--seconds-between-status-checks", "2", "--slurm-init-seconds-before-status-checks", "2"]
+SHORT_LIMIT = ["--set-resources", "train:runtime=attempt", "train:slurm_extra='--signal=USR1@45'"]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    if PLACE not in os.environ:
+        pytest.skip("no cluster: `make test-slurm` starts one")
+    return Cluster(Path(os.environ[PLACE]))
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a fresh clone would hold."""
+    to = tmp_path_factory.mktemp("clone")
+    for name in ("Snakefile", "workflow", "profiles", "slurm", "config", "ablations", "audioslots"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, to / name)
+    return to
+
+
+class Snakemake:
+    """`snakemake --profile slurm` in a clone, working in a folder of its own."""
+
+    def __init__(self, clone: Path, folder: Path, *arguments: str) -> None:
+        self.log = folder / f"snakemake{len(list(folder.glob('snakemake*.log')))}.log"
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--profile", "slurm", "--directory", str(folder), *arguments],
+            cwd=clone,
+            env=os.environ | {"PATH": path, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"},
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait(self, seconds: float = 240) -> int:
+        """Exit status."""
+        return self.process.wait(seconds)
+
+    def good(self, seconds: float = 240) -> None:
+        """Wait until it has ended well."""
+        assert self.wait(seconds) == 0, self.log.read_text()[-4000:]
+
+    def kill(self) -> None:
+        """End it and its children, if it still runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Workplace:
+    """A folder with the smoke test's data and mixture's scores, to train and score one variant in; what disturbs it."""
+
+    def __init__(self, clone: Path, smoke: Path, folder: Path, steps: int) -> None:
+        self.clone, self.folder, self.run = clone, folder, folder / RUN
+        self.started: list[Snakemake] = []
+        config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+        config["variant"]["training"] |= {"steps": steps, "validate_every": steps // 2}
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        for part in ("data", Path(RUN).parents[1] / "mixture"):
+            shutil.copytree(smoke / part, folder / part)
+
+    def snakemake(self, *arguments: str) -> Snakemake:
+        """Start it for the scores of that variant."""
+        config = ["--configfile", str(self.folder / "config.yaml")]
+        self.started.append(Snakemake(self.clone, self.folder, *config, *OFTEN, *FEW, *arguments, "--", TARGET))
+        return self.started[-1]
+
+    def until(self, true: Callable[[], Any], seconds: float = 90) -> Any:
+        """Wait for something, and return it; the run must not end before."""
+        for _ in range(int(seconds * 20)):
+            if found := true():
+                return found
+            assert self.started[-1].process.poll() is None, self.started[-1].log.read_text()[-4000:]
+            time.sleep(0.05)
+        raise TimeoutError(self.started[-1].log.read_text()[-4000:])
+
+    def in_training(self) -> str:
+        """Wait until the middle of the training; its Slurm job."""
+        self.until(lambda: (self.run / "checkpoint.pt").exists())
+        return self.until(lambda: next(iter(jobs("train", "RUNNING")), None))
+
+    def said(self, what: str) -> bool:
+        """Whether any Snakemake here, or a job whose log it shows, has said so."""
+        return any(what in run.log.read_text() for run in self.started)
+
+
+def jobs(rule: str, state: str) -> list[str]:
+    """Slurm's ids of the jobs of a rule in a state."""
+    lines = subprocess.run(["squeue", "-h", "-t", state, "-o", "%A %k"], capture_output=True, text=True).stdout
+    return [line.split()[0] for line in lines.splitlines() if f"rule_{rule}" in line]
+
+
+@pytest.fixture(scope="session")
+def smoke(cluster: Cluster, clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in which the smoke test was run through the profile, as it is but for the waiting."""
+    folder = tmp_path_factory.mktemp("smoke")
+    run = Snakemake(clone, folder, "--configfile", "config/smoke.yaml", *OFTEN, *FEW)
+    try:
+        run.good(400)
+    finally:
+        run.kill()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(clone: Path, smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Steps -> run folder of a training of as many that nothing happened to."""
+    places = {
+        n: Workplace(clone, smoke, tmp_path_factory.mktemp("undisturbed") / str(n), n) for n in (STEPS, LONG_STEPS)
+    }
+    runs = [place.snakemake() for place in places.values()]
+    try:
+        for run in runs:
+            run.good()
+    finally:
+        for run in runs:
+            run.kill()
+    return {steps: place.run for steps, place in places.items()}
+
+
+@pytest.fixture
+def place(clone: Path, smoke: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workplace]:
+    """Where nothing is trained yet."""
+    place = Workplace(clone, smoke, tmp_path / "work", getattr(request, "param", STEPS))
+    yield place
+    for run in place.started:
+        run.kill()
+    subprocess.run(["scancel", "--user=root"], check=False)
+    for _ in range(100):
+        if not jobs("", "all"):
+            break
+        time.sleep(0.2)
+
+
+def assert_same(run: Path, undisturbed: Path) -> None:
+    """The same scores and weights to the bit, every row of history, and no lock or half a file left."""
+    scores = [pd.read_parquet(folder / "scores.parquet") for folder in (run, undisturbed)]
+    pd.testing.assert_frame_equal(*scores, check_exact=True)
+    for name in ("model.safetensors", "best.safetensors", "config.json"):
+        assert (run / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    columns = ["step", "loss", "learning_rate", "validation_si_sdri_db"]
+    histories = [pd.read_csv(folder / "history.csv")[columns] for folder in (run, undisturbed)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    assert not [path for path in run.rglob("*") if ".tmp" in path.name or path.name == ".lock"]
+
+
+def test_smoke_goes_through_the_profile_and_asks_for_what_the_rules_say(smoke: Path) -> None:
+    assert "Smoke" in (smoke / "results/smoke/index.html").read_text(encoding="utf-8")
+    asked = subprocess.run(["scontrol", "show", "jobs", "-o"], capture_output=True, text=True, check=True).stdout
+    by_rule: dict[str, str] = {
+        found[1]: line for line in asked.splitlines() if (found := re.search(r"rule_([a-z]+)", line))
+    }
+    for rule in ("train", "evaluate"):
+        assert re.search(r"TresPerJob=gres.gpu:1\b", by_rule[rule]), by_rule[rule]
+    assert "gpu" not in by_rule["pack"] and "MinMemoryNode=8000M" in by_rule["pack"]
+    assert "TimeLimit=2-00:00:00" in by_rule["train"] and "MinMemoryNode=32000M" in by_rule["train"]
+    assert not {"resolve", "describe", "draw"} & by_rule.keys(), "small rules run on the login node"
+    devices = (smoke / ".snakemake" / "slurm_logs").rglob("rule_train/**/*.log")
+    assert list(devices), "the logs of Slurm are kept"
+
+
+again = pytest.mark.parametrize("repeat", range(REPEATS))
+
+
+@again
+def test_cancelled_training_is_run_again(place: Workplace, undisturbed: dict[int, Path], repeat: int) -> None:
+    run = place.snakemake()
+    subprocess.run(["scancel", place.in_training()], check=True)
+    run.good()
+    assert place.said("stopped after step")
+    assert_same(place.run, undisturbed[STEPS])
+
+
+@again
+@pytest.mark.parametrize("place", [LONG_STEPS], indirect=True)
+def test_training_out_of_time_is_warned_and_goes_on(
+    place: Workplace, undisturbed: dict[int, Path], repeat: int
+) -> None:
+    place.snakemake(*SHORT_LIMIT).good()
+    assert place.said("stopped after step")
+    assert_same(place.run, undisturbed[LONG_STEPS])
+
+
+@again
+def test_jobs_of_a_node_that_died_run_on_another(
+    place: Workplace, cluster: Cluster, undisturbed: dict[int, Path], repeat: int
+) -> None:
+    run = place.snakemake()
+    node = node_of(place.in_training())
+    cluster.kill_node(node)
+    try:
+        run.good()
+    finally:
+        cluster.start_node(node)
+    assert_same(place.run, undisturbed[STEPS])
+
+
+@again
+def test_controller_may_be_away_for_a_minute(
+    place: Workplace, cluster: Cluster, undisturbed: dict[int, Path], repeat: int
+) -> None:
+    run = place.snakemake()
+    place.in_training()
+    cluster.kill_controller()
+    time.sleep(60)
+    cluster.start_controller()
+    run.good()
+    assert_same(place.run, undisturbed[STEPS])
+
+
+@again
+def test_duplicate_of_a_job_that_still_runs_waits_for_it(
+    place: Workplace, undisturbed: dict[int, Path], repeat: int
+) -> None:
+    run = place.snakemake()
+    first = place.in_training()
+    run.kill()
+    assert place.snakemake("--unlock").wait() == 0
+    run = place.snakemake()
+    second = place.until(lambda: set(jobs("train", "RUNNING")) - {first})
+    log = place.run / "train.log"
+    place.until(lambda: log.exists() and "waiting for another process" in log.read_text())
+    assert first in jobs("train", "RUNNING"), "the first was to be running still"
+    run.good()
+    assert second and not place.said("Error in rule")
+    assert_same(place.run, undisturbed[STEPS])
+
+
+@again
+def test_preempted_training_is_started_again(place: Workplace, undisturbed: dict[int, Path], repeat: int) -> None:
+    run = place.snakemake()
+    job = place.in_training()
+    subprocess.run(["sbatch", "-p", "urgent", "-N2", "--gpus=4", "-o", "/dev/null", "--wrap", "sleep 5"], check=True)
+    place.until(lambda: job not in jobs("train", "RUNNING"))
+    run.good()
+    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+    assert "Restarts=1" in shown, shown
+    assert_same(place.run, undisturbed[STEPS])
+
+
+@again
+def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(
+    place: Workplace, undisturbed: dict[int, Path], repeat: int
+) -> None:
+    run = place.snakemake()
+    place.in_training()
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.wait() != 0
+    place.snakemake().good()
+    assert (place.run / "system.json").exists() and not jobs("train", "RUNNING")
+    assert_same(place.run, undisturbed[STEPS])
+
+
+def node_of(job: str) -> str:
+    """The node that a running job is on."""
+    return subprocess.run(
+        ["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True, check=True
+    ).stdout.strip()
