@@ -311,8 +311,10 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     benchmark = checked(Benchmark, read_yaml(document) if isinstance(document, Path) else document, source)
     checked(Scale, {"variant": benchmark.variant}, source)
     known = variants(benchmark)
-    if unknown := sorted(set(benchmark.overrides) - set(known)):
-        raise InputError(f"{source}: overrides.{unknown[0]}: no such variant; {nearest(unknown[0], list(known))}")
+    if elsewhere := sorted(set(benchmark.overrides) - set(known)):  # of studies that are not run this time
+        every = [name for path in ABLATIONS.glob("*.yaml") for name in read_study(path.stem).variants]
+        if unknown := [name for name in elsewhere if name not in every]:
+            raise InputError(f"{source}: overrides.{unknown[0]}: no such variant; {nearest(unknown[0], every)}")
     for name in known:
         resolve(benchmark, name, benchmark.seeds[0], known=known)
     return benchmark

@@ -278,3 +278,8 @@ def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path:
         assert made("output", **speech, librimix=str(home)).official("test-clean") == found
     with pytest.raises(InputError, match=rf"librimix: no {name} in .*absent; expected a clone"):
         made("output", **speech, librimix=str(tmp_path / "absent")).official("test-clean")
+
+
+def test_overrides_of_studies_that_are_not_run_this_time_are_no_error() -> None:
+    read = read_benchmark({**MADE, "studies": ["audioslots"], "overrides": {"slots-3": {"training": {"pieces": 2}}}})
+    assert "slots-3" not in variants(read)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ REPEATS = int(os.environ.get("AUDIOSLOTS_SLURM_REPEATS", "1"))
 RUN = "results/smoke/runs/audioslots/seed0"
 TARGET = f"{RUN}/scores.parquet"
 STEPS = 400
-LONG_STEPS = 2000  # of a training that outlives the shortest time limit there is, a minute
+MORE_STEPS = 1500  # of a training that still runs when a second one has started
+MOST_STEPS = 4000  # of a training that outlives the shortest time limit there is, a minute
 FEW = ["--set-threads", "train=1", "evaluate=1", "evaluate_mixture=1", "evaluate_oracle=1", "synthesize=2", "pack=1"]
-OFTEN = ["--seconds-between-status-checks", "2", "--slurm-init-seconds-before-status-checks", "2"]
+WATCHFUL = [str(ROOT / "tests" / "slurm" / "watchful.py"), "--max-status-checks-per-second", "2"]
 SHORT_LIMIT = ["--set-resources", "train:runtime=attempt", "train:slurm_extra='--signal=USR1@45'"]
 
 
@@ -51,11 +52,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Snakemake:
     """`snakemake --profile slurm` in a clone, working in a folder of its own."""
 
-    def __init__(self, clone: Path, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, clone: Path, folder: Path, *arguments: str, program: Sequence[str] = ("-m", "snakemake")
+    ) -> None:
         self.log = folder / f"snakemake{len(list(folder.glob('snakemake*.log')))}.log"
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--profile", "slurm", "--directory", str(folder), *arguments],
+            [sys.executable, *program, "--profile", "slurm", "--directory", str(folder), *arguments],
             cwd=clone,
             env=os.environ | {"PATH": path, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"},
             stdout=self.log.open("w"),
@@ -94,7 +97,9 @@ class Workplace:
     def snakemake(self, *arguments: str) -> Snakemake:
         """Start it for the scores of that variant."""
         config = ["--configfile", str(self.folder / "config.yaml")]
-        self.started.append(Snakemake(self.clone, self.folder, *config, *OFTEN, *FEW, *arguments, "--", TARGET))
+        self.started.append(
+            Snakemake(self.clone, self.folder, *config, *FEW, *arguments, "--", TARGET, program=WATCHFUL)
+        )
         return self.started[-1]
 
     def until(self, true: Callable[[], Any], seconds: float = 90) -> Any:
@@ -124,9 +129,9 @@ def jobs(rule: str, state: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def smoke(cluster: Cluster, clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder in which the smoke test was run through the profile, as it is but for the waiting."""
+    """Folder in which the smoke test was run by the literal command, on fewer processors than a cluster has."""
     folder = tmp_path_factory.mktemp("smoke")
-    run = Snakemake(clone, folder, "--configfile", "config/smoke.yaml", *OFTEN, *FEW)
+    run = Snakemake(clone, folder, "--configfile", "config/smoke.yaml", *FEW)
     try:
         run.good(400)
     finally:
@@ -138,7 +143,8 @@ def smoke(cluster: Cluster, clone: Path, tmp_path_factory: pytest.TempPathFactor
 def undisturbed(clone: Path, smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Steps -> run folder of a training of as many that nothing happened to."""
     places = {
-        n: Workplace(clone, smoke, tmp_path_factory.mktemp("undisturbed") / str(n), n) for n in (STEPS, LONG_STEPS)
+        n: Workplace(clone, smoke, tmp_path_factory.mktemp("undisturbed") / str(n), n)
+        for n in (STEPS, MORE_STEPS, MOST_STEPS)
     }
     runs = [place.snakemake() for place in places.values()]
     try:
@@ -159,7 +165,7 @@ def place(clone: Path, smoke: Path, tmp_path: Path, request: pytest.FixtureReque
         run.kill()
     subprocess.run(["scancel", "--user=root"], check=False)
     for _ in range(100):
-        if not jobs("", "all"):
+        if not jobs("", "RUNNING,PENDING,COMPLETING"):
             break
         time.sleep(0.2)
 
@@ -204,13 +210,13 @@ def test_cancelled_training_is_run_again(place: Workplace, undisturbed: dict[int
 
 
 @again
-@pytest.mark.parametrize("place", [LONG_STEPS], indirect=True)
+@pytest.mark.parametrize("place", [MOST_STEPS], indirect=True)
 def test_training_out_of_time_is_warned_and_goes_on(
     place: Workplace, undisturbed: dict[int, Path], repeat: int
 ) -> None:
     place.snakemake(*SHORT_LIMIT).good()
     assert place.said("stopped after step")
-    assert_same(place.run, undisturbed[LONG_STEPS])
+    assert_same(place.run, undisturbed[MOST_STEPS])
 
 
 @again
@@ -241,6 +247,7 @@ def test_controller_may_be_away_for_a_minute(
 
 
 @again
+@pytest.mark.parametrize("place", [MORE_STEPS], indirect=True)
 def test_duplicate_of_a_job_that_still_runs_waits_for_it(
     place: Workplace, undisturbed: dict[int, Path], repeat: int
 ) -> None:
@@ -255,7 +262,7 @@ def test_duplicate_of_a_job_that_still_runs_waits_for_it(
     assert first in jobs("train", "RUNNING"), "the first was to be running still"
     run.good()
     assert second and not place.said("Error in rule")
-    assert_same(place.run, undisturbed[STEPS])
+    assert_same(place.run, undisturbed[MORE_STEPS])
 
 
 @again
