@@ -1,0 +1,69 @@
+"""The command line called in this process, and a variant for it to work on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from audioslots.cli import main
+
+CONFIG: dict[str, Any] = {
+    "name": "tiny",
+    "benchmark": "made",
+    "seed": 0,
+    "rate": 8000,
+    "sources": 2,
+    "train": "packed/train-clean",
+    "validation": "packed/dev-clean",
+    "held_out_speakers": 0,
+    "data_identity": "made",
+    "chunk_s": 0.25,
+    "spectrogram": {"window": 128, "hop": 64},
+    "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
+    "slots": {"layers": 1},
+    "decoder": {"width": 16, "layers": 1},
+    "training": {"steps": 2, "batch": 2, "validation_mixtures": 2},
+}
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Call:
+    """The command line in this process: ``call("pack", ...)``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> Ended:
+        self.monkeypatch.setattr(sys, "argv", ["audioslots", *map(str, arguments)])
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = self.capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    def good(self, *arguments: object) -> str:
+        ended = self(*arguments)
+        assert ended.status == 0, ended.err
+        return ended.out
+
+    def refused(self, *arguments: object) -> str:
+        """The one line that says why."""
+        ended = self(*arguments)
+        assert ended.status == 2, ended
+        assert ended.err.startswith("audioslots: ") and ended.err.count("\n") == 1 and ended.err.endswith("\n"), ended
+        return ended.err
+
+
+def files(folder: Path) -> list[str]:
+    """Names of all files below a folder."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,49 @@
+"""What the verbs work on: a corpus, mixtures, a model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from calling import CONFIG, Call
+
+from audioslots.config import Resolved
+from audioslots.model.audioslots import AudioSlots
+from audioslots.model.weights import save_model
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    monkeypatch.chdir(tmp_path)
+    return Call(monkeypatch, capsys)
+
+
+@pytest.fixture
+def corpus(made_corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the made corpus' test subset, to be damaged."""
+    shutil.copytree(made_corpus / "test-clean", tmp_path / "corpus" / "test-clean")
+    shutil.copy(made_corpus / "SPEAKERS.TXT", tmp_path / "corpus")
+    return tmp_path / "corpus"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an untrained model."""
+    config = Resolved.model_validate(CONFIG)
+    torch.manual_seed(0)
+    run = tmp_path_factory.mktemp("run")
+    save_model(run / "model.safetensors", AudioSlots(config, config.chunk), config)
+    return run
+
+
+@pytest.fixture(scope="module")
+def rendered(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished folder of two mixtures, as ``evaluate`` wants it."""
+    from audioslots.data.metadata import draw, write_metadata
+    from audioslots.data.rendering import render
+
+    folder = tmp_path_factory.mktemp("rendered")
+    write_metadata(draw(made_corpus, "test-clean", 2, 2, 0), folder / "metadata.csv")
+    return render(folder / "metadata.csv", made_corpus, folder, 8000, "min")
