@@ -163,7 +163,7 @@ def place(clone: Path, smoke: Path, tmp_path: Path, request: pytest.FixtureReque
     yield place
     for run in place.started:
         run.kill()
-    subprocess.run(["scancel", "--user=root"], check=False)
+    subprocess.run(["scancel", "--user=root"], check=False, timeout=60)
     for _ in range(100):
         if not jobs("", "RUNNING,PENDING,COMPLETING"):
             break
@@ -241,6 +241,18 @@ def test_controller_may_be_away_for_a_minute(
     place.in_training()
     cluster.kill_controller()
     time.sleep(60)
+    cluster.start_controller()
+    run.good()
+    assert_same(place.run, undisturbed[STEPS])
+
+
+def test_controller_may_be_away_when_a_job_is_to_be_submitted(
+    place: Workplace, cluster: Cluster, undisturbed: dict[int, Path]
+) -> None:
+    run = place.snakemake()
+    place.until(lambda: "Building DAG" in run.log.read_text())
+    cluster.kill_controller()
+    place.until(lambda: "Trying to restart job" in run.log.read_text())
     cluster.start_controller()
     run.good()
     assert_same(place.run, undisturbed[STEPS])
