@@ -78,6 +78,12 @@ def test_a_narrow_window_scrolls_tables_and_not_the_page(tab):
     assert tab.evaluate("document.documentElement.scrollWidth") <= 380
 
 
+def test_a_usual_window_shows_every_column(tab):
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    cut = "[...document.querySelectorAll('.scroll')].filter((part) => part.scrollWidth > part.clientWidth).length"
+    assert tab.evaluate(cut) == 0
+
+
 def test_a_heading_sorts_by_keyboard_with_missing_values_last(tab):
     heading = tab.locator("#table-main thead button", has_text="Below its ceiling")
     heading.focus()
