@@ -197,6 +197,21 @@ def test_smoke_goes_through_the_profile_and_asks_for_what_the_rules_say(smoke: P
     assert list(devices), "the logs of Slurm are kept"
 
 
+def test_site_settings_are_taken_from_the_environment(
+    place: Workplace, undisturbed: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOSLOTS_GRES", "gpu:toy:1")
+    monkeypatch.setenv("AUDIOSLOTS_GPU_PARTITION", "urgent")
+    monkeypatch.setenv("AUDIOSLOTS_TRAIN_HOURS", "1.5")
+    run = place.snakemake()
+    job = place.in_training()
+    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+    for setting in ("Partition=urgent", "TimeLimit=01:30:00", "gres:gpu:toy:1"):
+        assert setting in shown, shown
+    run.good()
+    assert_same(place.run, undisturbed[STEPS])
+
+
 again = pytest.mark.parametrize("repeat", range(REPEATS))
 
 
