@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 NEEDS_NO_CLUSTER = {
     *("--dry-run", "--dryrun", "--unlock", "--lint", "--report", "--touch", "-t", "--version", "-v"),
@@ -25,6 +27,24 @@ def minutes(first: int) -> Callable[[Any, int], int]:
     A training that ran out of time goes on from its checkpoint, so no attempt is lost.
     """
     return lambda wildcards, attempt: first * attempt
+
+
+def site(name: str, kind: type[bool] | type[float] | type[str] = str) -> Any:
+    """A site's setting from the environment: AUDIOSLOTS_<name>; false, zero or empty where it is not given.
+
+    Args:
+        name: of the setting.
+        kind: bool (``yes`` or ``no``), float or str.
+
+    Raises:
+        SystemExit: it is of another kind.
+    """
+    given = os.environ.get(f"AUDIOSLOTS_{name}", "")
+    with suppress(ValueError, KeyError):
+        if kind is str:
+            return given
+        return float(given or 0) if kind is float else {"": False, "no": False, "yes": True}[given]
+    _end(f"AUDIOSLOTS_{name}: {given}; expected {'yes or no' if kind is bool else 'a number'}")
 
 
 def require_slurm(squeue: bool, arguments: Sequence[str] | None = None) -> None:
@@ -67,6 +87,6 @@ def _rely_on_squeue() -> None:
     slurm.get_min_job_age = lambda: age
 
 
-def _end(message: str) -> None:
+def _end(message: str) -> NoReturn:
     print(f"snakemake: {message}", file=sys.stderr, flush=True)
     raise SystemExit(2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import snakemake_executor_plugin_slurm as slurm
 
-from audioslots.cluster import minutes, require_slurm
+from audioslots.cluster import minutes, require_slurm, site
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
@@ -34,6 +34,26 @@ def made_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch, **answers: str) ->
 
 def test_wall_time_grows_with_the_attempt() -> None:
     assert [minutes(60)(None, attempt) for attempt in (1, 2, 3)] == [60, 120, 180]
+
+
+def test_site_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (site("GRES"), site("TRAIN_HOURS", float), site("ACCOUNTING", bool)) == ("", 0.0, False)
+    for name, given, kind, read in (("GRES", "gpu:1", str, "gpu:1"), ("TRAIN_HOURS", "1.5", float, 1.5)):
+        monkeypatch.setenv(f"AUDIOSLOTS_{name}", given)
+        assert site(name, kind) == read
+    for given in ("yes", "no"):
+        monkeypatch.setenv("AUDIOSLOTS_ACCOUNTING", given)
+        assert site("ACCOUNTING", bool) == (given == "yes")
+
+
+@pytest.mark.parametrize(("kind", "given"), [(bool, "1"), (bool, "true"), (float, "48h")])
+def test_site_setting_of_another_kind_is_named(
+    kind: type, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUDIOSLOTS_SOME", given)
+    with pytest.raises(SystemExit):
+        site("SOME", kind)
+    assert f"AUDIOSLOTS_SOME: {given}; expected" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", PROGRAMS[:4])
