@@ -2,14 +2,13 @@
 # Every rule calls one verb of the `audioslots` command line; what to run is the config's, how much the profile's.
 import json
 import os
-import signal
 import sys
 
 from audioslots.benchmark import read_benchmark, resolve, summary, twins, variants
-from audioslots.cluster import minutes
+from audioslots.cluster import leave_warnings_to_training, minutes
 from audioslots.errors import InputError
 
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Slurm's warning to all processes of a job: training's to answer
+leave_warnings_to_training()
 
 
 # The image of a job where an engine wants one: built from Containerfile, under the name that a registry knows it by.
@@ -25,7 +24,7 @@ try:
     benchmark = read_benchmark(config, str((workflow.configfiles or ["config"])[-1]))
     VARIANTS = variants(benchmark)
     TWINS = twins(VARIANTS)
-    OFFICIAL = benchmark.official_sets()
+    OFFICIAL = {name: benchmark.official(name) for name, one in benchmark.mixture_sets.items() if one.rows == "official"}
 except InputError as error:
     print(f"snakemake: {error}", file=sys.stderr, flush=True)
     os._exit(2)  # an exception would come out as a traceback, and as status 1

@@ -141,10 +141,6 @@ class Benchmark(Section):
         """Where a subset's packed speech lies."""
         return f"{self.data}/packed/{subset}"
 
-    def official_sets(self) -> dict[str, Path]:
-        """LibriMix's own CSV of each mixture set that has official rows."""
-        return {subset: self.official(subset) for subset, part in self.mixture_sets.items() if part.rows == "official"}
-
     def official(self, subset: str) -> Path:
         """LibriMix's own CSV for a subset: ``librimix`` itself, or in it, or in a clone near LibriSpeech.
 
@@ -321,11 +317,7 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
 
 
 def read_for_counting(path: Path) -> Benchmark:
-    """A checked benchmark whose speech need not be there.
-
-    Raises:
-        InputError: as ``read_benchmark``.
-    """
+    """As ``read_benchmark``, of a file; the speech that it names need not be there."""
     document = read_yaml(path)
     if isinstance(document, dict):
         document.setdefault("librispeech", "LibriSpeech")

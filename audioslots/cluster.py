@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,16 @@ NEEDS_NO_CLUSTER = {
 """Options of Snakemake by which it submits nothing; so does ``-n``, alone or among other letters."""
 LONGEST_LOOK_S = 200  # between two looks of the plugin at its jobs: up to 180 s
 INSTEAD = "run on this machine instead: make demo, or snakemake --cores all --configfile config/<benchmark>.yaml"
+
+
+def leave_warnings_to_training() -> None:
+    """Ignore SIGUSR1 from here on, and so in every process that is started.
+
+    Slurm's warning before a time limit goes to all processes of a job. Training answers it; Snakemake, which runs
+    inside the job too, would die of it, and training with it.
+    """
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def minutes(first: int) -> Callable[[Any, int], int]:

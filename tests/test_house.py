@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "scoring": FOUNDATION | {"model", "baselines", "separation", "data"},
     "reporting": FOUNDATION | {"model", "baselines", "separation", "data", "scoring"},
     "errors": set(),
+    "cluster": set(),
     "commit": set(),
     "files": {"errors"},
     "config": {"errors", "files"},
