@@ -24,7 +24,7 @@ try:
     benchmark = read_benchmark(config, str((workflow.configfiles or ["config"])[-1]))
     VARIANTS = variants(benchmark)
     TWINS = twins(VARIANTS)
-    OFFICIAL = {name: benchmark.official(name) for name, one in benchmark.mixture_sets.items() if one.rows == "official"}
+    OFFICIAL = {key: benchmark.official(key) for key, one in benchmark.mixture_sets.items() if one.rows == "official"}
 except InputError as error:
     print(f"snakemake: {error}", file=sys.stderr, flush=True)
     os._exit(2)  # an exception would come out as a traceback, and as status 1
