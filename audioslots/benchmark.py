@@ -316,11 +316,11 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     return benchmark
 
 
-def read_for_counting(path: Path) -> Benchmark:
-    """As ``read_benchmark``, of a file; the speech that it names need not be there."""
+def read_for_counting(path: Path, studies: list[str] | None = None) -> Benchmark:
+    """As ``read_benchmark``, of a file; the speech that it names need not be there. ``studies`` replace its own."""
     document = read_yaml(path)
     if isinstance(document, dict):
-        document.setdefault("librispeech", "LibriSpeech")
+        document = {"librispeech": "LibriSpeech", **document, **({"studies": studies} if studies else {})}
     return read_benchmark(document, str(path))
 
 

@@ -232,6 +232,7 @@ def plan_benchmark(
         int, typer.Option(min=0, help="Measure that on --device, in training steps of so many chunks.")
     ] = 0,
     device: Device = "auto",
+    study: Annotated[list[str] | None, typer.Option(help="Instead of the benchmark's own; may be repeated.")] = None,
     readme: Annotated[Path | None, typer.Option(help="README whose estimate is replaced.")] = None,
 ) -> None:
     """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
@@ -242,7 +243,7 @@ def plan_benchmark(
     if measure:
         rate = sustained(benchmark, Matched, measure, _torch_device(device))
         print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
-    made = plan(benchmark, Matched, rate)
+    made = plan(benchmark, Matched, rate, study)
     if readme is not None:
         put(readme, f"the plan of {benchmark.as_posix()}", made.total)
     print(made.table.plain(), made.total, sep="\n\n")

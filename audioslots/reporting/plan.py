@@ -42,18 +42,19 @@ class Plan:
     total: str
 
 
-def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None) -> Plan:
+def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None, studies: list[str] | None = None) -> Plan:
     """Count what a benchmark asks for; nothing is read but its files.
 
     Args:
         benchmark: its YAML file; the speech it names need not be there.
         make_loss: the loss of a variant, of estimates and sources (B, S, T).
         rate: multiply-accumulates a second, in 10^12, that the GPUs sustain; ``sustained`` measures it.
+        studies: instead of the benchmark's own.
 
     Raises:
         InputError: the benchmark cannot be read.
     """
-    read = read_for_counting(benchmark)
+    read = read_for_counting(benchmark, studies)
     known = variants(read)
     adopted = twins(known)
     rows = [

@@ -59,6 +59,7 @@ def test_variants_that_differ_in_stitching_alone_train_nothing(tmp_path: Path) -
     content = yaml.safe_load(SMOKE.read_text()) | {"studies": ["stitching"]}
     (tmp_path / "some.yaml").write_text(yaml.safe_dump(content))
     made = plan(tmp_path / "some.yaml", Matched)
+    assert made.total == plan(SMOKE, Matched, studies=["stitching"]).total
     steps = made.table.data["steps"].tolist()
     assert steps[0] > 0 and len(steps) > 1 and not any(steps[1:])
     assert made.total.startswith(f"{content['title']}: 2 trainings, {2 * len(steps) + 3} evaluations")
