@@ -15,6 +15,8 @@ import pytest
 from made_systems import IDS, RATE, Leaky
 
 from audioslots.baselines.oracles import baseline
+from audioslots.data.claim import claimed
+from audioslots.errors import InputError
 from audioslots.scoring.evaluate import Waveforms, evaluate
 
 
@@ -122,3 +124,15 @@ def test_a_killed_evaluation_goes_on(made_mixtures: Path, tmp_path: Path, whole:
     evaluate(Leaky(), made_mixtures, out, "mini")
     pd.testing.assert_frame_equal(pd.read_parquet(out), whole, check_exact=True)
     assert not parts.exists()
+
+
+def test_a_table_has_one_writer_and_shards_may_run_beside_it(
+    made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame
+) -> None:
+    out = tmp_path / "scores.parquet"
+    with claimed(tmp_path):
+        with pytest.raises(InputError, match="another process writes into it"):
+            evaluate(Counting(), made_mixtures, out, "mini")
+        evaluate(Counting(), made_mixtures, out, "mini", shard=(1, 2))
+    evaluate(Counting(), made_mixtures, out, "mini")
+    pd.testing.assert_frame_equal(pd.read_parquet(out), whole, check_exact=True)
