@@ -107,7 +107,7 @@ class Cluster:
             self.wait_for_nodes()
             (self.place / "started").touch()
 
-    def wait_for_nodes(self, seconds: float = 30) -> None:
+    def wait_for_nodes(self, seconds: float = 60) -> None:
         """Wait until every node takes jobs.
 
         Raises:

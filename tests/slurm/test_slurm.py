@@ -25,8 +25,8 @@ REPEATS = int(os.environ.get("AUDIOSLOTS_SLURM_REPEATS", "1"))
 RUN = "results/smoke/runs/audioslots/seed0"
 TARGET = f"{RUN}/scores.parquet"
 STEPS = 400
-MORE_STEPS = 1500  # of a training that still runs when a second one has started
-MOST_STEPS = 4000  # of a training that outlives the shortest time limit there is, a minute
+MORE_STEPS = 2000  # of a training that still runs when a second one has started
+MOST_STEPS = 5000  # of a training that outlives the shortest time limit there is, a minute
 FEW = ["--set-threads", "train=1", "evaluate=1", "evaluate_mixture=1", "evaluate_oracle=1", "synthesize=2", "pack=1"]
 WATCHFUL = [str(ROOT / "tests" / "slurm" / "watchful.py"), "--max-status-checks-per-second", "2"]
 SHORT_LIMIT = ["--set-resources", "train:runtime=attempt", "train:slurm_extra='--signal=USR1@45'"]
@@ -66,11 +66,11 @@ class Snakemake:
             start_new_session=True,
         )
 
-    def wait(self, seconds: float = 240) -> int:
+    def wait(self, seconds: float = 600) -> int:
         """Exit status."""
         return self.process.wait(seconds)
 
-    def good(self, seconds: float = 240) -> None:
+    def good(self, seconds: float = 600) -> None:
         """Wait until it has ended well."""
         assert self.wait(seconds) == 0, self.log.read_text()[-4000:]
 
@@ -102,7 +102,7 @@ class Workplace:
         )
         return self.started[-1]
 
-    def until(self, true: Callable[[], Any], seconds: float = 90) -> Any:
+    def until(self, true: Callable[[], Any], seconds: float = 300) -> Any:
         """Wait for something, and return it; the run must not end before."""
         for _ in range(int(seconds * 20)):
             if found := true():
@@ -133,7 +133,7 @@ def smoke(cluster: Cluster, clone: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("smoke")
     run = Snakemake(clone, folder, "--configfile", "config/smoke.yaml", *FEW)
     try:
-        run.good(400)
+        run.good(900)
     finally:
         run.kill()
     return folder
