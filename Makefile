@@ -30,7 +30,6 @@ test: .venv/.installed ## Run the tests.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slurm: .venv/.installed ## Run the workflow on a real Slurm, started on this machine for as long as it takes (Debian, root).
-	$(BIN)/python tests/slurm/cluster.py true
 	$(BIN)/python -m pytest -m slurm tests/slurm/test_taking_down.py
 	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest -m slurm --durations=0 tests/slurm/test_slurm.py
 
