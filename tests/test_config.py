@@ -49,7 +49,7 @@ OTHER = {
 # The same numbers come out whatever these are.
 BOOKKEEPING = {
     *("training.validate_every", "training.validation_mixtures"),
-    *("training.checkpoint_every", "training.checkpoint_minutes", "training.skips"),
+    *("training.checkpoint_every", "training.checkpoint_minutes", "training.skips", "training.pieces"),
 }
 
 
@@ -215,7 +215,7 @@ def test_identity_follows_seed_and_data(other: dict[str, Any]) -> None:
         {"validation": "elsewhere/dev"},
         {"test": "elsewhere/test"},
         {"separation": {"overlap": 0.75}},
-        {"training": {"checkpoint_every": 1, "checkpoint_minutes": 1.0, "skips": 0}},
+        {"training": {"checkpoint_every": 1, "checkpoint_minutes": 1.0, "skips": 0, "pieces": 4}},
     ],
 )
 def test_identity_is_blind_to_titles_places_and_separation(other: dict[str, Any]) -> None:
