@@ -26,7 +26,7 @@ RUN = "results/smoke/runs/audioslots/seed0"
 TARGET = f"{RUN}/scores.parquet"
 STEPS = 400
 MORE_STEPS = 2000  # of a training that still runs when a second one has started
-MOST_STEPS = 4000  # of a training that outlives the shortest time limit there is, a minute
+MOST_STEPS = 5000  # of a training that outlives the shortest time limit there is, a minute
 FEW = ["--set-threads", "train=1", "evaluate=1", "evaluate_mixture=1", "evaluate_oracle=1", "synthesize=2", "pack=1"]
 WATCHFUL = [str(ROOT / "tests" / "slurm" / "watchful.py"), "--max-status-checks-per-second", "2"]
 SHORT_LIMIT = ["--set-resources", "train:runtime=3*attempt-2", "train:slurm_extra='--signal=USR1@45'"]
