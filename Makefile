@@ -16,7 +16,7 @@ PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 .PHONY: help demo smoke ablations test test-slurm lint format bench reference sizes schemas lock clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.installed ## Run the whole benchmark at the mini scale, on synthesized speech (about ten minutes).
 	@$(SNAKEMAKE) --configfile config/mini.yaml

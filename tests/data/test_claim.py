@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from audioslots.data.claim import claimed
 with claimed(sys.argv[1]):
     print("held", flush=True)
@@ -29,8 +33,9 @@ with claimed(sys.argv[1]):
 """
 
 
-def test_another_process_is_refused_by_the_name_of_the_first_and_takes_over_when_that_is_killed(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+@contextmanager
+def held(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds a folder until its standard input ends."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -38,6 +43,12 @@ def test_another_process_is_refused_by_the_name_of_the_first_and_takes_over_when
         stdout=subprocess.PIPE,
     ) as holder:
         assert holder.stdout and holder.stdout.readline() == b"held\n"
+        yield holder
+
+
+def test_another_process_is_refused_by_the_name_of_the_first_and_takes_over_when_that_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with held(folder) as holder:
         with pytest.raises(InputError) as error, claimed(folder):
             pass
         says = (
@@ -77,13 +88,8 @@ def test_a_patient_process_waits_and_says_for_whom(
     monkeypatch.setattr(claim, "patient", True)
     monkeypatch.setattr(claim, "LOOK_S", 0.01)
     folder = tmp_path / "run"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as holder:
-        assert holder.stdout and holder.stdin and holder.stdout.readline() == b"held\n"
+    with held(folder) as holder:
+        assert holder.stdin
         ended: list[int | None] = []
         letting_go = threading.Timer(0.3, holder.stdin.close)  # upon which it ends, and removes the folder it made
         letting_go.start()

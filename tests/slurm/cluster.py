@@ -94,7 +94,8 @@ class Cluster:
         background("munged", "--force", *options)
         self.start_controller()
         for node in NODES:
-            self.start_node(node)
+            background("slurmd", "-N", node)
+        self.wait_for_nodes()
 
     def start_controller(self) -> None:
         """Start slurmctld, with the jobs it knew."""
@@ -103,9 +104,7 @@ class Cluster:
     def start_node(self, node: str) -> None:
         """Start a node's slurmd, and wait until both nodes take jobs."""
         background("slurmd", "-N", node)
-        if node == NODES[-1] or (self.place / "started").exists():
-            self.wait_for_nodes()
-            (self.place / "started").touch()
+        self.wait_for_nodes()
 
     def wait_for_nodes(self, seconds: float = 60) -> None:
         """Wait until every node takes jobs.

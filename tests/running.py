@@ -1,0 +1,87 @@
+"""Snakemake run on a copy of the workflow, and a benchmark small enough for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "title": "Tiny",
+    "rate": 8000,
+    "seeds": [0],
+    "corpus": {"kind": "synthesized", "speakers": 12, "hours": 0.03, "validation": "dev-clean"},
+    "test": {"subset": "test-clean", "count": 2},
+    "baselines": ["mixture"],
+    "studies": ["audioslots"],
+    "examples": 1,
+    "device": "cpu",
+    "variant": {
+        "chunk_s": 0.25,
+        "spectrogram": {"window": 128, "hop": 64},
+        "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
+        "slots": {"layers": 1},
+        "decoder": {"kind": "modulated", "output": "sigmoid", "width": 16, "layers": 1},
+        "training": {
+            "loss": "si_sdr",
+            "steps": 4,
+            "batch": 2,
+            "validate_every": 2,
+            "validation_mixtures": 2,
+            "checkpoint_every": 1,
+        },
+    },
+}
+FINISHED = "Nothing to be done"
+REPORT = 3000  # characters of a failed run to show: its end
+
+
+def environment(clone: Path | None = None) -> dict[str, str]:
+    """As after activating .venv; with ``clone``, the package of that copy instead of the installed one."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    extra = {} if clone is None else {"PYTHONPATH": str(clone)}
+    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"} | extra
+
+
+def command(folder: Path, *arguments: str, root: Path = ROOT) -> list[str]:
+    where = ["--snakefile", str(root / "Snakefile"), "--directory", str(folder), "--cores", "2"]
+    return [sys.executable, "-m", "snakemake", *where, *arguments]
+
+
+def snakemake(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in ``folder``; its output and its errors come out together, in ``stdout``."""
+    return subprocess.run(
+        command(folder, *arguments, root=root),
+        cwd=folder,
+        env=environment(None if root == ROOT else root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def planned(output: str) -> dict[str, int]:
+    """Rule -> number of jobs, from Snakemake's table."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE) if rule != "total"}
+
+
+def write_config(path: Path, **other: Any) -> Path:
+    path.write_text(yaml.safe_dump(TINY | other))
+    return path
+
+
+def clone(to: Path) -> Path:
+    """A copy of the repository, as far as the workflow needs it, to be changed at will."""
+    for name in ("workflow", "profiles", "slurm", "config", "ablations", "audioslots"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", to)
+    return to

@@ -1,0 +1,154 @@
+"""The rules: they only call the command line, pass Snakemake's own checks, and plan every benchmark or refuse it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from running import REPORT, ROOT, planned, snakemake, write_config
+
+from audioslots.benchmark import read_benchmark, read_study, variants
+from audioslots.cli import app
+
+RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+STITCHED = ["audioslots", "stitching"]  # of the second no variant is trained
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------
+
+
+def shell_blocks(text: str) -> Iterator[str]:
+    """The text of every shell directive, and of the constants that hold commands."""
+    yield from re.findall(r"^ +shell:\n((?:^ +.*\n)+?)(?=^\S|^$|\Z|^ {0,4}\S)", text, re.MULTILINE)
+    yield from re.findall(r"^[A-Z]+ = \(\n((?: +f?\".*\n)+)\)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^ +(run|script|notebook|wrapper):", text, re.MULTILINE) == []
+    assert re.findall(r"^ *(?:def|import|from) ", text, re.MULTILINE) == [], "no logic in rules"
+    blocks = list(shell_blocks(text))
+    assert len(re.findall(r"^ +shell:", text, re.MULTILINE)) <= len(blocks)
+    for block in blocks:
+        first = block.split()[0].lstrip("f").lstrip('"').split()[0]
+        assert first in ("audioslots", "printf", "{EVALUATE}"), block
+        assert not re.search(r"&&|\|\||;|\$\(|`| \| ", block), block
+
+
+def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path / "tiny.yaml", dev={"subset": "dev-clean", "count": 2}, studies=STITCHED))
+    run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config)
+    calls = set(
+        re.findall(r"\baudioslots --wait ((?:corpus|mixtures|pack|train|adopt|evaluate|report) .*)", run.stdout)
+    )
+    verbs = set()
+    for call in calls:
+        words = shlex.split(re.split(r" 2?> ", call)[0])
+        verb: Any = typer.main.get_command(app)
+        while hasattr(verb, "commands"):
+            verbs.add(words[0])
+            verb = verb.commands[words.pop(0)]
+        verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
+    expected = {"corpus", "synthesize", "mixtures", "draw", "render", "pack", "train", "adopt", "evaluate", "report"}
+    assert verbs == expected
+    adopted = len(read_study("stitching").variants) - 2  # one is the baseline, one the baseline under another name
+    assert (
+        planned(run.stdout)["adopt"] == adopted
+        and planned(run.stdout)["evaluate"] == planned(run.stdout)["train"] + adopted
+    )
+
+
+# --- planning ------------------------------------------------------------------------------------------------------
+
+
+def test_smoke_plans_every_rule(tmp_path: Path) -> None:
+    config = ROOT / "config" / "smoke.yaml"
+    run = snakemake(tmp_path, "--dry-run", "--configfile", str(config))
+    assert run.returncode == 0, run.stdout
+    benchmark = read_benchmark(config)
+    runs = len(variants(benchmark)) * len(benchmark.seeds)
+    oracles = sum(name.startswith("oracle") for name in benchmark.baselines)
+    once = ("synthesize", "render_dev_clean", "render_test_clean", "describe", "evaluate_mixture", "report", "all")
+    several = {"draw": 2, "pack": 2, "resolve": runs, "train": runs, "evaluate": runs, "evaluate_oracle": oracles}
+    assert planned(run.stdout) == dict.fromkeys(once, 1) | several
+    assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_benchmark_is_planned_and_drawn_as_a_graph(config: Path, tmp_path: Path) -> None:
+    for subset in ("dev-clean", "test-clean"):
+        (tmp_path / "LibriSpeech" / subset).mkdir(parents=True)
+        (tmp_path / f"libri2mix_{subset}.csv").touch()
+    speech = ["--config", "librispeech=LibriSpeech", "librimix=."] if "kind: librispeech" in config.read_text() else []
+    plan = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
+    assert plan.returncode == 0, plan.stdout[-REPORT:]
+    assert planned(plan.stdout)["train"] >= 2
+    # What an engine without this machine's folders and settings needs: no path of this machine, resources in the rules.
+    for command in re.findall(r"^ +(audioslots .*)$", plan.stdout, re.MULTILINE):
+        assert not re.search(r"[\s=]/", command), command
+    local = {
+        "all",
+        *re.findall(r"^rule (\w+):\n(?: .*\n|\n(?= ))*? +localrule: True", "".join(map(Path.read_text, RULES)), re.M),
+    }
+    shown = re.findall(r"^rule (\w+):\n((?: .*\n)+)", plan.stdout, re.MULTILINE)
+    submitted = [(rule, asked) for rule, asked in shown if rule not in local]
+    assert {"train", "evaluate", "pack", "report"} <= {rule for rule, _ in submitted}
+    assert [rule for rule, asked in submitted if "mem_mb=" not in asked or "runtime=" not in asked] == []
+    graph = snakemake(tmp_path, "--rulegraph", "mermaid-js", "--configfile", str(config), *speech)
+    assert graph.returncode == 0 and "flowchart" in graph.stdout and "evaluate" in graph.stdout
+
+
+def test_rules_pass_snakemakes_own_checks(tmp_path: Path) -> None:
+    """Among them: every rule names an image or an environment, and has a log."""
+    run = snakemake(tmp_path, "--lint", "--configfile", str(ROOT / "config" / "smoke.yaml"))
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    check = [sys.executable, "-m", "snakefmt", "--check", str(ROOT / "Snakefile"), str(ROOT / "workflow")]
+    formatted = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
+    assert formatted.returncode == 0, formatted.stderr
+
+
+def test_official_rows_are_selected_and_no_speech_is_synthesized(made_corpus: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "LibriMix" / "libri2mix_test-clean.csv"
+    csv.parent.mkdir()
+    csv.touch()
+    config = ["--configfile", str(ROOT / "config" / "librispeech.yaml"), "--config", f"librispeech={made_corpus}"]
+    run = snakemake(tmp_path, "--dry-run", *config, f"librimix={csv.parent}")
+    assert run.returncode == 0, run.stdout
+    jobs = planned(run.stdout)
+    assert jobs["select"] == jobs["pack"] == jobs["render_test_clean"] == 1
+    assert not {"synthesize", "draw"} & jobs.keys()
+
+
+def test_workflow_is_planned_from_any_folder_without_a_config_file(tmp_path: Path) -> None:
+    run = snakemake(tmp_path, "--dry-run")
+    assert run.returncode == 0, run.stdout
+    assert "results/mini/index.html" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"rtae": 8000}, "rtae: unknown key; did you mean 'rate'?"),
+        ({"variant": {"trainnig": {"steps": 3}}}, "trainnig: unknown key; did you mean 'training'?"),
+        ({"studies": ["outptu"]}, "no study 'outptu'; did you mean 'output'?"),
+        ({"corpus": {"kind": "librispeech", "validation": "dev-clean"}}, "librispeech is not given"),
+        (
+            {"test": {"subset": "test-clean", "rows": "official"}, "librimix": "absent"},
+            "librimix: no libri2mix_test-clean.csv in absent",
+        ),
+    ],
+)
+def test_bad_config_ends_with_one_line_and_status_2(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
+    run = snakemake(tmp_path, "--dry-run", "--configfile", str(write_config(tmp_path / "tiny.yaml", **wrong)))
+    assert run.returncode == 2
+    lines = [line for line in run.stdout.splitlines() if not line.startswith("Using ")]  # which profile
+    assert len(lines) == 1 and lines[0].startswith("snakemake: "), run.stdout
+    assert says in lines[0]
