@@ -17,10 +17,11 @@ import pandas as pd
 import pytest
 import yaml
 from cluster import PLACE, Cluster
+from running import ROOT, environment
+from running import clone as copied
 
 pytestmark = pytest.mark.slurm
 
-ROOT = Path(__file__).resolve().parents[2]
 REPEATS = int(os.environ.get("AUDIOSLOTS_SLURM_REPEATS", "1"))
 RUN = "results/smoke/runs/audioslots/seed0"
 TARGET = f"{RUN}/scores.parquet"
@@ -42,11 +43,7 @@ def cluster() -> Cluster:
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a fresh clone would hold."""
-    to = tmp_path_factory.mktemp("clone")
-    for name in ("Snakefile", "workflow", "profiles", "slurm", "config", "ablations", "audioslots"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, to / name)
-    return to
+    return copied(tmp_path_factory.mktemp("clone"))
 
 
 class Snakemake:
@@ -56,11 +53,10 @@ class Snakemake:
         self, clone: Path, folder: Path, *arguments: str, program: Sequence[str] = ("-m", "snakemake")
     ) -> None:
         self.log = folder / f"snakemake{len(list(folder.glob('snakemake*.log')))}.log"
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.process = subprocess.Popen(
             [sys.executable, *program, "--profile", "slurm", "--directory", str(folder), *arguments],
             cwd=clone,
-            env=os.environ | {"PATH": path, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"},
+            env=environment(clone),
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
