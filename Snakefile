@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from audioslots.benchmark import read_benchmark, resolve, summary, twins, variants
+from audioslots.benchmark import read_benchmark, resolve, summary, twins, untrained, variants
 from audioslots.cluster import leave_warnings_to_training, minutes
 from audioslots.errors import InputError
 
@@ -31,7 +31,7 @@ except InputError as error:
 
 RESULTS = f"results/{benchmark.name}"
 RUNS = expand(f"{RESULTS}/runs/{{variant}}/seed{{seed}}", variant=VARIANTS, seed=benchmark.seeds)
-BASELINES = expand(f"{RESULTS}/runs/{{variant}}/seed0", variant=benchmark.baselines)
+BASELINES = expand(f"{RESULTS}/runs/{{variant}}/seed0", variant=untrained(benchmark, VARIANTS))
 TEST = benchmark.mixtures(benchmark.test.subset)
 
 

@@ -17,14 +17,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
-from audioslots.config import Name, Resolved, Section, Variant, checked, nearest
+from audioslots.checking import Section, checked, nearest, read_yaml
+from audioslots.config import Name, Resolved, Variant
 from audioslots.errors import InputError
+from audioslots.untrained import BASELINES, is_untrained, parse
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
-BASELINES = ("mixture", "oracle-ibm", "oracle-irm", "oracle-wiener", "oracle-psm", "oracle-magnitude")
 
 
 class Corpus(Section):
@@ -88,7 +88,9 @@ class Benchmark(Section):
     corpus: Corpus
     test: MixtureSet
     dev: MixtureSet | None = None
-    baselines: list[Literal[BASELINES]] = list(BASELINES)  # type: ignore[valid-type]
+    baselines: list[Literal[BASELINES]] = Field(  # type: ignore[valid-type]
+        list(BASELINES), description="untrained systems, at the scale's STFT; the variants' ceilings are added"
+    )
     studies: list[str] = Field(min_length=1)
     examples: int = Field(4, ge=0, description="mixtures to listen to")
     variant: dict[str, Any] = Field(default_factory=dict, description="scale: a delta below every study's")
@@ -162,20 +164,6 @@ class Benchmark(Section):
         )
 
 
-def read_yaml(path: Path) -> Any:
-    """Read one YAML file.
-
-    Raises:
-        InputError: the file is absent or is not YAML.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {error}; expected a YAML file") from None
-
-
 def read_study(name: str, folder: Path = ABLATIONS) -> Study:
     """Read ``ablations/<name>.yaml``; an unknown name lists the known ones."""
     path = folder / f"{name}.yaml"
@@ -222,7 +210,7 @@ def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> 
     study, found = read_study(study_name, folder), {}
     for name, delta in _deltas(study_name, folder).items():
         place = f"ablations/{study_name}.yaml: variants.{name}"
-        if name in BASELINES:
+        if is_untrained(name):
             raise InputError(f"{place}: is a baseline's name; expected another")
         document = merge(benchmark.variant, delta)
         found[name] = checked(Variant, document, place)
@@ -234,6 +222,18 @@ def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> 
     same = [name for name, one in found.items() if (one.content, one.separation) == own and name != study.baseline]
     title = next((found[name].title for name in same), baseline.title)
     return {name: variant for name, variant in found.items() if name not in same}, title or study.baseline
+
+
+def untrained(benchmark: Benchmark, known: dict[str, Variant]) -> list[str]:
+    """Names of the systems without training: the benchmark's own at its scale's STFT, then what bounds its variants.
+
+    ``known`` is of ``variants``.
+    """
+    scale = checked(Scale, {"variant": benchmark.variant}, benchmark.name).variant.spectrogram
+    oracles = {name: parse(name) for name in benchmark.baselines}
+    own = [name if one is None else one._replace(stft=(scale.window, scale.hop)).name for name, one in oracles.items()]
+    bounds = [variant.ceiling for variant in known.values() if variant.ceiling]
+    return list(dict.fromkeys([*own, *bounds]))
 
 
 def twins(known: dict[str, Variant]) -> dict[str, str]:
@@ -326,7 +326,7 @@ def read_for_counting(path: Path, studies: list[str] | None = None) -> Benchmark
 
 def summary(benchmark: Benchmark) -> dict[str, Any]:
     """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
-    corpus, test = benchmark.corpus, benchmark.test
+    corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
     source = "synthesized speech" if corpus.kind == "synthesized" else "LibriSpeech"
     drawn = f"{test.count} drawn" if test.rows == "drawn" else "official"
     studies = []
@@ -338,7 +338,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         "name": benchmark.name,
         "title": benchmark.title,
         "rate": benchmark.rate,
-        "variants": [*benchmark.baselines, *variants(benchmark)],
+        "variants": [*untrained(benchmark, known), *known],
         "seeds": benchmark.seeds,
         "studies": studies,
         "test_description": f"{source}, {drawn} Libri{benchmark.sources}Mix mixtures of {test.subset}, "

@@ -136,7 +136,10 @@ def separate_audio(
 
 @app.command("evaluate")
 def evaluate_system(
-    model: Annotated[str, typer.Option(help="Run folder, safetensors file, or a name: mixture, oracle-ibm, ...")],
+    model: Annotated[
+        str,
+        typer.Option(help="Run folder, safetensors file, or a name: mixture, oracle-ibm, oracle-psm-512-256, ..."),
+    ],
     mixtures: Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
     out: Annotated[Path, typer.Option(help="scores.parquet to write.")],
     benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
@@ -149,14 +152,15 @@ def evaluate_system(
     device: Device = "auto",
 ) -> None:
     """Separate and score every mixture of a test set in one pass; an interrupted one goes on by the same command."""
-    from audioslots.baselines.oracles import BASELINES, baseline
+    from audioslots.baselines.oracles import baseline
     from audioslots.scoring.evaluate import System, evaluate, read_mixtures
+    from audioslots.untrained import BASELINES, is_untrained
 
     numbers = re.fullmatch(r"(\d+)/(\d+)", shard)
     if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise InputError(f"--shard: {shard}; expected n/of, n from 1 to of, such as 3/50")
     system: System
-    if model in BASELINES:
+    if is_untrained(model):
         _, _, rate = read_mixtures(mixtures)[0].read()
         system = baseline(model, rate)
     elif Path(model).exists():

@@ -12,12 +12,14 @@ import hashlib
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from audioslots.checking import Section, checked
 from audioslots.errors import InputError
 from audioslots.files import read_json
+from audioslots.untrained import Oracle
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 MODEL = Path(__file__).parent / "model"
@@ -35,12 +37,6 @@ def _known(part: str, kind: str) -> str:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"no such kind; {hint}expected one of {', '.join(known)}")
     return kind
-
-
-class Section(BaseModel):
-    """Base of every part of a config: unknown keys are errors, values never change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def hyper(default: Any, description: str, *, paper: Any = None, secondary: Any = None, **limits: Any) -> Any:
@@ -98,6 +94,7 @@ class Slots(Section):
     )
     count: int = hyper(2, "number of slots, at least the number of sources", ge=1)
     layers: int = hyper(2, "layers of self-attention, cross-attention and MLP (queries)", ge=1)
+    tokens: int = hyper(1, "tokens that read for one slot; side by side they are its embedding", ge=1, le=64)
     iterations: int = hyper(3, "steps of slot attention, all of the same weights (attention)", ge=1, le=10)
 
 
@@ -106,8 +103,9 @@ class Decoder(Section):
 
     kind: Annotated[str, AfterValidator(partial(_known, "decoders"))] = hyper(
         "broadcast",
-        "broadcast: an MLP at every point; broadcast_cnn: convolutions; frames: Transformer layers on frames; "
-        "modulated: the same on the encoder's features, scaled and shifted by the slot (no bottleneck)",
+        "from the slot alone: broadcast, an MLP at every point; broadcast_cnn, convolutions; frames, Transformer "
+        "layers on frames, to which the slot is broadcast; unfolded, the same with a projection of the slot a frame. "
+        "modulated: on the encoder's features, let through, scaled and shifted by the slot (no bottleneck)",
         paper="broadcast",
     )
     width: int = hyper(512, "hidden units (broadcast) or channels (broadcast_cnn)", ge=8)
@@ -174,7 +172,16 @@ class Training(Section):
 
 
 class Separation(Section):
-    """How a whole recording is cut into chunks and the estimates are stitched."""
+    """From decoded chunks to a whole recording: reconstruction and stitching. A trained model serves any of it."""
+
+    reconstruction: Literal["direct", "ratio", "misi"] = hyper(
+        "direct",
+        "direct: the decoded magnitudes with the mixture's phase, or the mask; ratio: the decoded magnitudes of all "
+        "slots as ratio masks on the mixture; misi: phases that fit the magnitudes and the mixture, by iteration",
+        secondary="direct",
+    )
+    power: float = hyper(1.5, "ratio: of magnitudes, m_k^power / sum_j m_j^power; 1: ratio mask, 2: Wiener-like", gt=0)
+    misi_iterations: int = hyper(5, "misi: iterations", ge=1)
 
     overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
     embedding_weight: float = hyper(0.5, "blind order: of the slots' likeness, against that of waveforms", ge=0)
@@ -202,14 +209,31 @@ class Variant(Section):
             raise ValueError(
                 f"training.loss {loss} needs a spectrogram, which conv_tasnet lacks; expected si_sdr or snr"
             )
+        if self.model == "conv_tasnet" and self.separation.reconstruction != "direct":
+            raise ValueError(
+                f"separation.reconstruction {self.separation.reconstruction} needs a spectrogram, which conv_tasnet "
+                "lacks; expected direct"
+            )
         return self
 
     @property
+    def slot_width(self) -> int:
+        """Numbers in a slot's embedding."""
+        return self.slots.tokens * self.encoder.width
+
+    @property
     def ceiling(self) -> str | None:
-        """The oracle that bounds this kind of output; None where phase is estimated too."""
-        if self.model == "conv_tasnet" or self.decoder.output == "complex":
+        """The oracle that bounds output and reconstruction, at the model's own STFT; None where phase is decoded."""
+        if self.model == "conv_tasnet":
             return None
-        return "oracle-magnitude" if self.decoder.output == "magnitude" else "oracle-psm"
+        stft, how = (self.spectrogram.window, self.spectrogram.hop), self.separation
+        if how.reconstruction == "ratio":
+            return Oracle("ratio", how.power, stft).name
+        if how.reconstruction == "misi":
+            return Oracle("misi", how.misi_iterations, stft).name
+        if self.decoder.output == "complex":
+            return None
+        return Oracle("magnitude" if self.decoder.output == "magnitude" else "psm", None, stft).name
 
     @property
     def content(self) -> dict[str, Any]:
@@ -298,43 +322,3 @@ def provenance(section: Section, prefix: str = "") -> dict[str, str]:
             known: Any = field.json_schema_extra["known"]
             words[prefix + key] = next((word for word in ("paper", "secondary") if known[word] == value), "ours")
     return words
-
-
-def nearest(word: str, valid: list[str]) -> str:
-    """The valid words closest to a misspelt one, for an error message."""
-    close = difflib.get_close_matches(word, valid, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {sorted(valid)}"
-
-
-AnySection = TypeVar("AnySection", bound=Section)
-
-
-def checked(model: type[AnySection], document: Any, source: str) -> AnySection:
-    """Validate a document, turning pydantic's list of errors into one line that names file and key."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key; {nearest(str(first['loc'][-1]), _keys_beside(model, first['loc']))}"
-        elif "input" in first and not isinstance(first["input"], dict):
-            message = f"{message} (found {first['input']!r})"
-        raise InputError(f"{source}: {key}: {message}") from None
-
-
-def _keys_beside(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
-        nested = [kind for kind in _classes(field.annotation) if issubclass(kind, Section)] if field else []
-        if not nested:
-            return list(model.model_fields)
-        model = nested[0]
-    return list(model.model_fields)
-
-
-def _classes(annotation: Any) -> list[type]:
-    if isinstance(annotation, type):
-        return [annotation]
-    return [kind for part in getattr(annotation, "__args__", ()) for kind in _classes(part)]

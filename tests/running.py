@@ -29,9 +29,8 @@ TINY: dict[str, Any] = {
         "spectrogram": {"window": 128, "hop": 64},
         "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
         "slots": {"layers": 1},
-        "decoder": {"kind": "modulated", "output": "sigmoid", "width": 16, "layers": 1},
+        "decoder": {"kind": "unfolded", "layers": 1},
         "training": {
-            "loss": "si_sdr",
             "steps": 4,
             "batch": 2,
             "validate_every": 2,

@@ -44,6 +44,7 @@ OTHER = {
     "training.mixing": "static",
     "training.keep": "best",
     "training.precision": "bf16-mixed",
+    "separation.reconstruction": "ratio",
     "separation.overlap": 0.75,
 }
 # The same numbers come out whatever these are.
@@ -120,7 +121,7 @@ def test_provenance_word_changes_with_the_value_of_every_key_but_ours() -> None:
         ({"trainnig": {}}, "trainnig", "'training'"),
         ({"training": {"learning_rat": 1}}, "training.learning_rat", "'learning_rate'"),
         ({"encoder": {"widht": 16}}, "encoder.widht", "'width'"),
-        ({"slots": {"zzzzz": 2}}, "slots.zzzzz", "['count', 'iterations', 'kind', 'layers']"),
+        ({"slots": {"zzzzz": 2}}, "slots.zzzzz", "['count', 'iterations', 'kind', 'layers', 'tokens']"),
     ],
 )
 def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
@@ -156,7 +157,7 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
         (
             {"decoder": {"kind": "__init__"}},
             "decoder.kind",
-            "expected one of broadcast, broadcast_cnn, frames, modulated",
+            "expected one of broadcast, broadcast_cnn, frames, modulated, unfolded",
         ),
         ({"decoder": {"output": "mask"}}, "decoder.output", "'sigmoid'"),
         ({"model": "conv_tasnet"}, "training.loss", "squared needs a spectrogram, which conv_tasnet lacks"),
@@ -232,7 +233,8 @@ def test_document_reads_back_as_the_same_variant(tmp_path: Path) -> None:
     config = resolved(encoder={"blocks": [1, 2]}, decoder={"output": "sigmoid"}, training={"learning_rate": 1 / 3})
     document = config.document()
     assert document["identity"] == config.identity
-    assert document["ceiling"] == "oracle-psm" and resolved().document()["ceiling"] == "oracle-magnitude"
+    assert document["ceiling"] == "oracle-psm-512-125"
+    assert resolved().document()["ceiling"] == "oracle-magnitude-512-125"
     assert resolved(decoder={"output": "complex"}).ceiling is None
     assert document["provenance"]["decoder.output"] == "ours"
     write_json(tmp_path / "config.json", document)

@@ -1,4 +1,4 @@
-"""Systems that need no training: the mixture itself, and masks computed from the true sources (upper bounds)."""
+"""Systems that need no training: the mixture itself, and estimates made with the true sources (upper bounds)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audioslots.errors import InputError
+from audioslots.model.reconstruction import misi, ratio_masks
+from audioslots.untrained import BASELINES, MIXTURE, parse
 
 Waveforms = NDArray[np.float32]
 
@@ -44,24 +46,14 @@ def magnitude_mask(sources: Tensor, mixture: Tensor) -> Tensor:
 
 
 MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "oracle-ibm": ideal_binary_mask,
-    "oracle-irm": ideal_ratio_mask,
-    "oracle-wiener": wiener_mask,
-    "oracle-psm": phase_sensitive_mask,
-    "oracle-magnitude": magnitude_mask,
+    "ibm": ideal_binary_mask,
+    "irm": ideal_ratio_mask,
+    "wiener": wiener_mask,
+    "psm": phase_sensitive_mask,
+    "magnitude": magnitude_mask,
 }
-"""Name -> function of (sources [sources, bins, frames], mixture [bins, frames]), both complex, to real masks
-[sources, bins, frames]."""
-
-BASELINES = {
-    "mixture": "Mixture",
-    "oracle-ibm": "Oracle: ideal binary mask",
-    "oracle-irm": "Oracle: ideal ratio mask",
-    "oracle-wiener": "Oracle: Wiener-like mask",
-    "oracle-psm": "Oracle: phase-sensitive mask",
-    "oracle-magnitude": "Oracle: true magnitude, mixture's phase",
-}
-"""Name of every system that is not trained -> its title in tables."""
+"""Kind of oracle -> function of (sources [sources, bins, frames], mixture [bins, frames]), both complex, to real masks
+[sources, bins, frames]. The others, ``ratio`` and ``misi``, are a model's reconstruction of true magnitudes."""
 
 
 class Untrained:
@@ -90,26 +82,52 @@ class Mixture(Untrained):
 
 @dataclass(frozen=True)
 class Oracle(Untrained):
-    """A mask computed from the true sources, applied to the mixture's STFT (Hann window, in samples)."""
+    """Estimates made with the true sources by way of the mixture's STFT (Hann window, in samples).
+
+    Attributes:
+        name: of ``audioslots.untrained``.
+        kind: a key of ``MASKS``, ``ratio`` or ``misi``.
+        number: power of the magnitudes (ratio) or iterations (misi).
+    """
 
     name: str
     rate: int
     window: int
     hop: int
+    kind: str
+    number: float | None = None
     seed: int = 0
 
     def by_stitching(
         self, mixture: NDArray[np.float32], sources: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """``{"none": [sources, samples]}`` from the mixture [samples] and the sources [sources, samples]."""
+        stft = _STFT(self.window, self.hop)
         waveforms = torch.from_numpy(np.vstack([sources, mixture[None]]).astype(np.float64))
-        hann = torch.hann_window(self.window, dtype=torch.float64)
-        spectra = torch.stft(
-            waveforms, self.window, self.hop, window=hann, pad_mode="constant", return_complex=True
-        )  # [sources + 1, bins, frames]
-        masked = MASKS[self.name](spectra[:-1], spectra[-1]) * spectra[-1]
-        estimates = torch.istft(masked, self.window, self.hop, window=hann, length=len(mixture))
+        spectra = stft(waveforms)  # [sources + 1, bins, frames]
+        if self.kind == "misi":
+            estimates = misi(spectra[:-1].abs(), waveforms[-1], stft, int(self.number or 0))
+        else:
+            if self.kind == "ratio":
+                masks = ratio_masks(spectra[:-1].abs(), float(self.number or 1))
+            else:
+                masks = MASKS[self.kind](spectra[:-1], spectra[-1])
+            estimates = stft.inverse(masks * spectra[-1], len(mixture))
         return {"none": estimates.numpy().astype(np.float32)}
+
+
+class _STFT:
+    """The STFT of the oracles: double precision, zeros beyond the borders."""
+
+    def __init__(self, window: int, hop: int) -> None:
+        self.window, self.hop = window, hop
+        self.hann = torch.hann_window(window, dtype=torch.float64)
+
+    def __call__(self, waveform: Tensor, /) -> Tensor:
+        return torch.stft(waveform, self.window, self.hop, window=self.hann, pad_mode="constant", return_complex=True)
+
+    def inverse(self, spectra: Tensor, samples: int, /) -> Tensor:
+        return torch.istft(spectra, self.window, self.hop, window=self.hann, length=samples)
 
 
 def oracle_stft(rate: int) -> tuple[int, int]:
@@ -123,19 +141,22 @@ def oracle_stft(rate: int) -> tuple[int, int]:
     return STFTS[rate]
 
 
-def baseline(name: str, rate: int, window: int | None = None, hop: int | None = None) -> Mixture | Oracle:
-    """The system called ``name`` (a key of ``BASELINES``) at ``rate`` Hz; window and hop default to ``oracle_stft``.
+def baseline(name: str, rate: int) -> Mixture | Oracle:
+    """The system of a name of ``audioslots.untrained``, at ``rate`` Hz; its STFT is the name's, else ``oracle_stft``'s.
 
     Raises:
         InputError: an unknown name.
     """
-    if name == "mixture":
+    if name == MIXTURE:
         return Mixture(rate)
-    if name not in MASKS:
-        raise InputError(f"{name}: unknown baseline; expected one of {', '.join(BASELINES)}")
-    if window is None or hop is None:
-        window, hop = oracle_stft(rate)
-    return Oracle(name, rate, window, hop)
+    oracle = parse(name)
+    if oracle is None:
+        raise InputError(
+            f"{name}: unknown baseline; expected one of {', '.join(BASELINES)}, oracle-ratio-<power> or "
+            "oracle-misi-<iterations>, each with -<window>-<hop> for another STFT"
+        )
+    window, hop = oracle.stft or oracle_stft(rate)
+    return Oracle(name, rate, window, hop, oracle.kind, oracle.number)
 
 
 def _share(weights: Tensor) -> Tensor:

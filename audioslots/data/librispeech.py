@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from audioslots.config import nearest
+from audioslots.checking import nearest
 from audioslots.data.claim import claimed
 from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.errors import InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audioslots.config import nearest
+from audioslots.checking import nearest
 from audioslots.data.claim import claimed
 from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.errors import InputError

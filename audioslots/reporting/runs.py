@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,8 @@ import pandas as pd
 from audioslots.errors import InputError
 from audioslots.files import read_json
 from audioslots.scoring.evaluate import read_scores
-
-UNTRAINED = {
-    "mixture": "Mixture",
-    "oracle-ibm": "Oracle: binary mask",
-    "oracle-irm": "Oracle: ratio mask",
-    "oracle-wiener": "Oracle: Wiener-like mask",
-    "oracle-psm": "Oracle: phase-sensitive mask",
-    "oracle-magnitude": "Oracle: true magnitude, mixture's phase",
-}
+from audioslots.untrained import is_untrained
+from audioslots.untrained import title as title_of
 
 
 @dataclass(frozen=True)
@@ -38,12 +31,12 @@ class Run:
     @property
     def trained(self) -> bool:
         """Whether it learned anything: not the mixture, not an oracle."""
-        return self.variant not in UNTRAINED
+        return not is_untrained(self.variant)
 
     @property
     def title(self) -> str:
         """What people call the variant."""
-        return self.config.get("title") or UNTRAINED.get(self.variant, self.variant)
+        return self.config.get("title") or title_of(self.variant) or self.variant
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -91,7 +84,7 @@ def read_runs(results: Path, benchmark: dict[str, Any]) -> tuple[list[Run], pd.D
     """
     runs, parts = [], []
     for variant in benchmark["variants"]:
-        for seed in [0] if variant in UNTRAINED else benchmark["seeds"]:
+        for seed in [0] if is_untrained(variant) else benchmark["seeds"]:
             run, rows = _read(results / "runs" / variant / f"seed{seed}", variant, seed)
             runs.append(run)
             parts.append(rows)
@@ -110,7 +103,7 @@ def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
     def words(name: str, needed: bool) -> dict[str, Any]:
         return read_json(folder / name) if needed or (folder / name).is_file() else {}
 
-    trained = variant not in UNTRAINED
+    trained = not is_untrained(variant)
     run = Run(
         folder=folder,
         variant=variant,
@@ -118,17 +111,21 @@ def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
         config=words("config.json", trained),
         evaluation=words("evaluation.json", trained),
         system=words("system.json", True) if trained else {},
-        history=_history(folder / "history.csv") if trained else None,
     )
+    if trained:
+        ratio = run.config.get("separation", {}).get("reconstruction") == "ratio"
+        run = replace(run, history=_history(folder / "history.csv", ratio))
     return run, rows
 
 
-def _history(path: Path) -> pd.DataFrame | None:
-    """The validated steps of a history, or None where there are none."""
+def _history(path: Path, ratio: bool = False) -> pd.DataFrame | None:
+    """The validated steps of a history, or None where there are none; of the SI-SDRi as ratio masks where asked for."""
     if not path.is_file():
         return None
     try:
         history = pd.read_csv(path)
+        if ratio:
+            history["validation_si_sdri_db"] = history["validation_ratio_si_sdri_db"]
         validated = history[["step", "validation_si_sdri_db"]].dropna()
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: {error}; expected columns step and validation_si_sdri_db") from None

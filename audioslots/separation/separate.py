@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
+from audioslots.model.audioslots import AudioSlots
+from audioslots.model.estimates import Estimates
+from audioslots.model.reconstruction import reconstruct
 from audioslots.model.weights import load_model
 from audioslots.separation.chunking import batches, hop_of
 from audioslots.separation.resampling import resample
@@ -158,8 +161,16 @@ class Separator:
         count = max(1, int(BATCH_S.get(device.type, BATCH_S["other"]) * self.rate / chunk))
         for batch in batches(blocks, chunk, hop, count):
             with torch.inference_mode():
-                found = self.model(batch.to(device))
-            yield hop, found.waveforms.cpu(), None if found.slots is None else found.slots.cpu()
+                found, waveforms = self._reconstructed(batch.to(device))
+            yield hop, waveforms.cpu(), None if found.slots is None else found.slots.cpu()
+
+    def _reconstructed(self, chunks: Tensor) -> tuple[Estimates, Tensor]:
+        """What the model says of chunks (B, chunk), and its waveforms (B, K, chunk) by the config's reconstruction."""
+        found = self.model(chunks)
+        if isinstance(self.model, AudioSlots):
+            model, how = self.model, self.config.separation
+            return found, reconstruct(found, chunks, model.stft, model.exponent, how)
+        return found, found.waveforms
 
 
 def loudest(energies: Tensor, count: int) -> Tensor:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from audioslots.errors import InputError
 from audioslots.files import written_aside
+from audioslots.training.validation import VALIDATED
 
 
 @dataclass
@@ -39,14 +40,13 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
 
-    def log(self, learning_rate: float, audio_s: float, validation: float, occupied: float) -> dict[str, float]:
+    def log(self, learning_rate: float, audio_s: float, validated: dict[str, float]) -> dict[str, float]:
         """Close one row of history: the means of what was measured since the last, and how fast it went.
 
         Args:
             learning_rate: of the last step.
             audio_s: seconds of audio a step.
-            validation: SI-SDRi, dB; NaN where this step was not validated.
-            occupied: slots, of the validation.
+            validated: columns of VALIDATED; empty where this step was not validated.
         """
         before = self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
         seconds = max(self.seconds - before["seconds"], 1e-9)
@@ -58,8 +58,7 @@ class Progress:
             "learning_rate": learning_rate,
             "seconds": round(self.seconds, 3),
             "audio_seconds_per_second": round(audio_s * (self.step - before["step"]) / seconds, 2),
-            "validation_si_sdri_db": validation,
-            "occupied_slots": occupied,
+            **{key: validated.get(key, math.nan) for key in VALIDATED},
             "data_wait_share": round(self.waited_s / seconds, 5),
             "skipped_steps": sum(skipped["step"] >= before["step"] for skipped in self.skipped),
             **means,

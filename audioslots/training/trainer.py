@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -29,11 +30,11 @@ from audioslots.model.weights import build, save_model
 from audioslots.training.batches import ahead, batches
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
-from audioslots.training.losses import Matched, occupancy, si_sdr
-from audioslots.training.matching import match
+from audioslots.training.losses import Matched
 from audioslots.training.processes import following, is_first, stop_asked
 from audioslots.training.speech import open_speech, training_mixer
 from audioslots.training.system import describe, peak_memory
+from audioslots.training.validation import validated
 
 VALIDATION_SEED = 2**32  # beyond any run's seed: all runs are validated on the same mixtures
 LOG_EVERY = 20  # steps averaged to one row of history.csv
@@ -153,7 +154,7 @@ class Trainer:
                 if last or progress.step % settings.validate_every == 0:
                     self._log(learning_rate, self.validate(), bar)
                 elif progress.step % LOG_EVERY == 0:
-                    self._log(learning_rate, (math.nan, math.nan), bar)
+                    self._log(learning_rate, {}, bar)
                 stop = self._agreed(bool(asked))
                 if last or stop or self._due():
                     self.save()
@@ -230,25 +231,17 @@ class Trainer:
             )
 
     @torch.no_grad()
-    def validate(self) -> tuple[float, float]:
-        """Mean SI-SDRi, dB, and occupied slots, on single chunks of held-out speakers.
-
-        Each source is given the slot that suits it best.
-        """
+    def validate(self) -> dict[str, float]:
+        """Means of ``VALIDATED`` on the validation mixtures."""
         model = self.kept
         model.eval()
-        improvements, occupied = [], []
+        sums: Counter[str] = Counter()
         for sources in self.validation.split(self.settings.batch):
-            sources = self.fabric.to_device(sources)
-            mixture = sources.sum(dim=1)
             with self.fabric.autocast():
-                waveforms = model(mixture).waveforms
-            ratios = si_sdr(waveforms[:, None], sources[:, :, None])  # (B, S, K)
-            matched = ratios.gather(2, match(-ratios)[..., None]).squeeze(-1)
-            improvements.append(matched - si_sdr(mixture[:, None], sources))
-            occupied.append(occupancy(waveforms, mixture))
+                found = validated(model, self.loss, self.fabric.to_device(sources), self.config)
+            sums.update({key: float(value) * len(sources) for key, value in found.items()})
         model.train()
-        return float(torch.cat(improvements).mean()), float(torch.cat(occupied).mean())
+        return {key: value / len(self.validation) for key, value in sums.items()}
 
     @property
     def kept(self) -> nn.Module:
@@ -257,10 +250,10 @@ class Trainer:
         assert isinstance(model, nn.Module)
         return model
 
-    def _log(self, learning_rate: float, validated: tuple[float, float], bar: tqdm) -> None:
+    def _log(self, learning_rate: float, means: dict[str, float], bar: tqdm) -> None:
         """Close a row of history, show it, and keep the weights where they are the best so far."""
-        progress, (validation, occupied) = self.progress, validated
-        row = progress.log(learning_rate, self.settings.batch * self.config.chunk_s, validation, occupied)
+        progress, validation = self.progress, means.get("validation_si_sdri_db", math.nan)
+        row = progress.log(learning_rate, self.settings.batch * self.config.chunk_s, means)
         if validation > progress.best_si_sdri_db:
             progress.best_si_sdri_db = validation
             self.best = {name: weight.cpu().clone() for name, weight in self.kept.state_dict().items()}

@@ -28,7 +28,14 @@ from audioslots.training.trainer import Trainer, rate_at
 
 STEPS = 6
 SHORT = {"steps": STEPS, "batch": 2, "validate_every": 3}
-REPEATABLE = ["step", "loss", "learning_rate", "validation_si_sdri_db"]
+REPEATABLE = [
+    "step",
+    "loss",
+    "learning_rate",
+    "validation_loss",
+    "validation_si_sdri_db",
+    "validation_ratio_si_sdri_db",
+]
 
 
 def resolved(packed: Path, training: dict[str, Any] | None = None, **values: Any) -> Resolved:
@@ -78,8 +85,9 @@ def same(out: Path, undisturbed: Path) -> None:
 def test_a_finished_run_holds_what_the_report_reads(packed: Path, undisturbed: Path) -> None:
     table = pd.read_csv(undisturbed / "history.csv")
     assert list(table) == [
-        *("step", "loss", "learning_rate", "seconds", "audio_seconds_per_second", "validation_si_sdri_db"),
-        *("occupied_slots", "data_wait_share", "skipped_steps"),
+        *("step", "loss", "learning_rate", "seconds", "audio_seconds_per_second", "validation_loss"),
+        *("validation_si_sdri_db", "validation_ratio_si_sdri_db", "occupied_slots"),
+        *("data_wait_share", "skipped_steps"),
         *("gradient_norm_encoder", "gradient_norm_slots", "gradient_norm_decoder"),
     ]
     assert table["step"].tolist() == [3, 6]
@@ -203,7 +211,7 @@ def test_validation_is_the_mean_improvement_of_the_better_order_on_the_same_mixt
         estimates = runs[0].model.module(mixture).waveforms
     orders = [si_sdr(estimates[:, order], sources).mean(dim=1) for order in ([0, 1], [1, 0])]
     expected = torch.stack(orders).max(dim=0).values - si_sdr(mixture[:, None], sources).mean(dim=1)
-    assert runs[0].validate()[0] == pytest.approx(float(expected.mean()), abs=1e-4)
+    assert runs[0].validate()["validation_si_sdri_db"] == pytest.approx(float(expected.mean()), abs=1e-4)
     assert runs[0].model.training
 
 
@@ -302,7 +310,12 @@ def test_a_batch_in_pieces_trains_the_same_to_rounding(packed: Path, tmp_path: P
     for pieces, shares in {1: [5], 2: [3, 2], 9: [1, 1, 1, 1, 1]}.items():
         passes: list[int] = []
         run = Trainer(resolved(packed, {"batch": 5, "pieces": pieces}), tmp_path / str(pieces), accelerator="cpu")
-        run.loss.register_forward_hook(lambda _, given, __, seen=passes: seen.append(len(given[1])))
+
+        def trained_on(_: Any, given: tuple[Any, Tensor], __: Tensor, seen: list[int] = passes) -> None:
+            if torch.is_grad_enabled():  # else it is validated
+                seen.append(len(given[1]))
+
+        run.loss.register_forward_hook(trained_on)
         run.train()
         assert passes == shares * run.settings.steps
         losses.append(pd.read_csv(tmp_path / str(pieces) / "history.csv")["loss"])

@@ -41,7 +41,9 @@ def test_the_average_is_what_is_validated_and_kept_and_training_is_the_same_with
     assert tables[0]["validation_si_sdri_db"].tolist() != tables[1]["validation_si_sdri_db"].tolist()
     validated = Trainer(resolved(packed), tmp_path / "other", "cpu")
     validated.model.module.load_state_dict(followed)
-    assert validated.validate()[0] == pytest.approx(tables[1]["validation_si_sdri_db"].iloc[-1], abs=1e-4)
+    assert validated.validate()["validation_si_sdri_db"] == pytest.approx(
+        tables[1]["validation_si_sdri_db"].iloc[-1], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(("keep", "other"), [("last", "best"), ("best", "last")])
@@ -51,10 +53,10 @@ def test_the_last_and_the_best_weights_are_both_kept_and_a_key_says_which_are_th
     seen: dict[str, dict[str, Tensor]] = {}
     scores = {"5": 1.0, "10": 3.0, "15": float("nan"), "20": 2.0}
 
-    def validate(self: Trainer) -> tuple[float, float]:
+    def validate(self: Trainer) -> dict[str, float]:
         name = {"10": "best", "20": "last"}.get(str(self.progress.step), "")
         seen[name] = {key: weight.clone() for key, weight in self.model.module.state_dict().items()}
-        return scores[str(self.progress.step)], 2.0
+        return {"validation_si_sdri_db": scores[str(self.progress.step)], "occupied_slots": 2.0}
 
     monkeypatch.setattr(Trainer, "validate", validate)
     config = resolved(packed, {"keep": keep})

@@ -33,7 +33,7 @@ rule evaluate_oracle:
     log:
         f"{RESULTS}/runs/{{oracle}}/seed0/evaluate.log",
     wildcard_constraints:
-        oracle="oracle-[a-z]+",
+        oracle="oracle-[a-z0-9.-]+",
     resources:
         mem_mb=8000,
         runtime=minutes(240),

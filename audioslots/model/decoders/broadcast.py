@@ -23,7 +23,7 @@ class Decoder(nn.Module):
         width = variant.decoder.width
         self.register_buffer("frequencies", sinusoids(shape.bins, POSITION), persistent=False)
         self.register_buffer("times", sinusoids(shape.frames, POSITION), persistent=False)
-        self.slot = nn.Linear(variant.encoder.width, width)
+        self.slot = nn.Linear(variant.slot_width, width)
         self.frequency = nn.Linear(POSITION, width, bias=False)
         self.time = nn.Linear(POSITION, width, bias=False)
         hidden = [nn.Sequential(nn.GELU(), nn.Linear(width, width)) for _ in range(variant.decoder.layers - 1)]

@@ -31,7 +31,7 @@ class Decoder(nn.Module):
         height, length = self.grid
         self.register_buffer("frequencies", sinusoids(height, width).T[:, :, None], persistent=False)
         self.register_buffer("times", sinusoids(length, width).T[:, None, :], persistent=False)
-        self.slot = nn.Linear(variant.encoder.width, width)
+        self.slot = nn.Linear(variant.slot_width, width)
         convolutions: list[nn.Module] = []
         for _ in range(layers - upsamplings):
             convolutions += [nn.Conv2d(width, width, 3, padding=1), group_norm(width), nn.GELU()]

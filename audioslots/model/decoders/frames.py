@@ -44,7 +44,7 @@ class Decoder(nn.Module):
         super().__init__()
         width = variant.encoder.width
         self.register_buffer("times", sinusoids(shape.frames, width), persistent=False)
-        self.slot = nn.Linear(width, width)
+        self.slot = nn.Linear(variant.slot_width, width)
         self.frames = FrameLayers(variant, shape)
 
     def forward(self, slots: Tensor, tokens: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Decoder(nn.Module):
             self.gather = nn.Linear(height * width, width)
             self.register_buffer("times", sinusoids(shape.frames, width), persistent=False)
             self.register_buffer("token_of", torch.arange(shape.frames) * length // shape.frames, persistent=False)
-        self.scale_shift = nn.Linear(width, 2 * width)
+        self.scale_shift = nn.Linear(variant.slot_width, 2 * width)
         self.frames = FrameLayers(variant, shape)
 
     def forward(self, slots: Tensor, tokens: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from audioslots import config
+from audioslots.model.readers import Readers
 
 TINY = 1e-8
 
@@ -15,7 +16,8 @@ class Slots(nn.Module):
 
     In each of ``iterations`` steps of the same weights every token is shared out among the slots by a softmax over
     *slots*, each slot takes the weighted mean of what it got, and a GRU and an MLP make the new slot of it. Learned
-    queries make the output a function of the mixture alone, and let the slots keep preferences across chunks.
+    queries make the output a function of the mixture alone, and let the slots keep preferences across chunks. Where
+    several tokens read for a slot, each of them competes by itself.
     """
 
     def __init__(self, settings: config.Slots, encoder: config.Encoder) -> None:
@@ -23,6 +25,7 @@ class Slots(nn.Module):
         width = encoder.width
         self.iterations = settings.iterations
         self.queries = nn.Parameter(torch.randn(settings.count, width))
+        self.readers = Readers(settings.tokens, width)
         self.tokens_norm, self.slots_norm, self.mlp_norm = (nn.LayerNorm(width) for _ in range(3))
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
@@ -32,8 +35,8 @@ class Slots(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, C, W) -> slots (B, K, W)."""
-        slots = self.queries.expand(len(tokens), -1, -1)
+        """Tokens (B, C, W) -> slots (B, K, M W)."""
+        slots = self.readers(self.queries, len(tokens))
         tokens = self.tokens_norm(tokens)
         keys, values = self.key(tokens), self.value(tokens)
         for _ in range(self.iterations):
@@ -42,4 +45,4 @@ class Slots(nn.Module):
             updates = shares / shares.sum(dim=2, keepdim=True) @ values  # (B, K, W)
             slots = self.gru(updates.flatten(0, 1), slots.flatten(0, 1)).unflatten(0, slots.shape[:2])
             slots = slots + self.mlp(self.mlp_norm(slots))
-        return self.norm(slots)
+        return self.readers.joined(self.norm(slots))

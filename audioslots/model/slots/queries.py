@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from audioslots import config
+from audioslots.model.readers import Readers
 from audioslots.model.transformer import Layer
 
 
@@ -15,14 +16,15 @@ class Slots(nn.Module):
     def __init__(self, settings: config.Slots, encoder: config.Encoder) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(settings.count, encoder.width))
+        self.readers = Readers(settings.tokens, encoder.width)
         self.layers = nn.ModuleList(
             [Layer(encoder.width, encoder.heads, encoder.mlp, cross=True) for _ in range(settings.layers)]
         )
         self.norm = nn.LayerNorm(encoder.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, C, W) -> slots (B, K, W)."""
-        slots = self.queries.expand(len(tokens), -1, -1)
+        """Tokens (B, C, W) -> slots (B, K, M W)."""
+        slots = self.readers(self.queries, len(tokens))
         for layer in self.layers:
             slots = layer(slots, tokens)
-        return self.norm(slots)
+        return self.readers.joined(self.norm(slots))

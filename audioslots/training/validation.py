@@ -1,0 +1,42 @@
+"""Validation: what is measured on single chunks of held-out speakers while a model is trained."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from audioslots.config import Variant
+from audioslots.model.audioslots import AudioSlots
+from audioslots.model.reconstruction import reconstruct
+from audioslots.training.losses import Matched, occupancy, si_sdr
+from audioslots.training.matching import match
+
+VALIDATED = ("validation_loss", "validation_si_sdri_db", "validation_ratio_si_sdri_db", "occupied_slots")
+"""Columns of history.csv: the loss; the SI-SDRi (dB) of the model's own waveforms, and of its magnitudes as ratio masks
+where it has a spectrogram; the occupied slots."""
+
+
+def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Variant) -> dict[str, Tensor]:
+    """The columns of ``VALIDATED`` on sources (B, S, T), each a mean over the batch: ()."""
+    mixture = sources.sum(dim=1)
+    estimates = model(mixture)
+    ratio = None
+    if isinstance(model, AudioSlots):
+        how = variant.separation.model_copy(update={"reconstruction": "ratio"})
+        ratio = improvement(reconstruct(estimates, mixture, model.stft, model.exponent, how), sources).mean()
+    values = (
+        loss(estimates, sources),
+        improvement(estimates.waveforms, sources).mean(),
+        ratio,
+        occupancy(estimates.waveforms, mixture).mean(),
+    )
+    return {key: value for key, value in zip(VALIDATED, values, strict=True) if value is not None}
+
+
+def improvement(waveforms: Tensor, sources: Tensor) -> Tensor:
+    """SI-SDR improvement, dB, of slots (B, K, T) over the mixture of the sources (B, S, T), S <= K: (B, S).
+
+    Each source is given the slot that suits it best.
+    """
+    ratios = si_sdr(waveforms[:, None], sources[:, :, None])  # (B, S, K)
+    matched = ratios.gather(2, match(-ratios)[..., None]).squeeze(-1)
+    return matched - si_sdr(sources.sum(dim=1, keepdim=True), sources)

@@ -1,0 +1,79 @@
+"""Systems that need no training, by name: the one list of them, with their titles.
+
+A name is ``mixture``, or ``oracle-<kind>[-<number>][-<window>-<hop>]``: the kind of oracle, its number where it has
+one, and the STFT it is computed with, in samples; the sample rate's default where that is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MIXTURE = "mixture"
+TITLES = {
+    "ibm": "binary mask",
+    "irm": "ratio mask",
+    "wiener": "Wiener-like mask",
+    "psm": "phase-sensitive mask",
+    "magnitude": "true magnitude, mixture's phase",
+    "ratio": "true magnitudes as ratio masks, power {}",
+    "misi": "true magnitudes, MISI, iterations: {}",
+}
+"""Kind of oracle -> its title; those with a place for a number need one."""
+NUMBERED = {kind for kind, title in TITLES.items() if "{}" in title}
+BASELINES = (MIXTURE, *(f"oracle-{kind}" for kind in TITLES if kind not in NUMBERED))
+"""The names that need no number."""
+
+_NAME = re.compile(r"oracle-(?P<kind>[a-z]+)(?:-(?P<number>\d+(?:\.\d+)?))?(?:-(?P<window>\d+)-(?P<hop>\d+))?")
+
+
+class Oracle(NamedTuple):
+    """What the name of an oracle says.
+
+    Attributes:
+        kind: of ``TITLES``.
+        number: power of magnitudes (ratio) or iterations (misi); None of the other kinds.
+        stft: window and hop, samples; None for the sample rate's default.
+    """
+
+    kind: str
+    number: float | None = None
+    stft: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that says this."""
+        number = [] if self.number is None else [f"{self.number:g}"]
+        return "-".join(["oracle", self.kind, *number, *map(str, self.stft or ())])
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        words = "Oracle: " + TITLES[self.kind].format("" if self.number is None else f"{self.number:g}")
+        return words if self.stft is None else f"{words}, STFT {self.stft[0]}/{self.stft[1]}"
+
+
+def parse(name: str) -> Oracle | None:
+    """What the name of an oracle says; None where it is no oracle's name."""
+    found = _NAME.fullmatch(name)
+    if found is None or found["kind"] not in TITLES:
+        return None
+    number, window, hop = found["number"], found["window"], found["hop"]
+    kind = found["kind"]
+    if kind not in NUMBERED and number is not None or kind in NUMBERED and number is None:
+        return None
+    stft = None if window is None else (int(window), int(hop))
+    return Oracle(kind, None if number is None else float(number), stft)
+
+
+def is_untrained(name: str) -> bool:
+    """Whether a name is that of a system that needs no training."""
+    return name == MIXTURE or parse(name) is not None
+
+
+def title(name: str) -> str | None:
+    """Title of an untrained system; None where the name is no such system's."""
+    if name == MIXTURE:
+        return "Mixture"
+    oracle = parse(name)
+    return oracle and oracle.title
