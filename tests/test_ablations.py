@@ -40,8 +40,8 @@ SMALL: dict[str, Any] = {
         "spectrogram": {"window": 256, "hop": 128},
         "encoder": {"kind": "frames", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16, "kernel": 3},
         "slots": {"layers": 1},
-        "decoder": {"kind": "modulated", "output": "sigmoid", "width": 8, "layers": 1},
-        "training": {"loss": "si_sdr", "steps": 2, "batch": 2, "warmup": 1, "validation_mixtures": 2},
+        "decoder": {"kind": "unfolded", "width": 8, "layers": 1},
+        "training": {"steps": 2, "batch": 2, "warmup": 1, "validation_mixtures": 2},
         "separation": {"longest_s": 1.0},
     },
 }

@@ -57,6 +57,20 @@ def test_estimates_do_not_depend_on_how_many_chunks_go_through_at_a_time(monkeyp
     torch.testing.assert_close(tiny().estimates(mixture)[0], whole)
 
 
+@pytest.mark.parametrize("kind", ["direct", "ratio", "misi"])
+def test_the_reconstruction_is_the_configs_and_whole_recordings_are_made_of_it(kind: str) -> None:
+    separator = tiny()
+    how = separator.config.separation.model_copy(update={"reconstruction": kind})
+    other = replace(separator, config=separator.config.model_copy(update={"separation": how}))
+    mixture = torch.from_numpy(recording(0.55, 8000)[:, 0]).float()
+    estimates, _ = other.estimates(mixture)
+    adds_up = torch.allclose(estimates.sum(dim=0), mixture, atol=1e-4)
+    assert adds_up == (kind == "ratio")  # masks that share the mixture out, chunk by chunk
+    assert (other.identity == separator.identity) == (kind == "direct")
+    streamed = torch.cat(list(other.stream(mixture.split(777))), dim=-1)
+    torch.testing.assert_close(streamed, estimates, atol=1e-6, rtol=0)
+
+
 def test_silence_is_separated_into_silence() -> None:
     blind, _ = tiny().estimates(torch.zeros(3000))
     assert torch.isfinite(blind).all() and blind.abs().max() < 1e-6

@@ -29,12 +29,8 @@ from audioslots.training.trainer import Trainer, rate_at
 STEPS = 6
 SHORT = {"steps": STEPS, "batch": 2, "validate_every": 3}
 REPEATABLE = [
-    "step",
-    "loss",
-    "learning_rate",
-    "validation_loss",
-    "validation_si_sdri_db",
-    "validation_ratio_si_sdri_db",
+    *("step", "loss", "learning_rate"),
+    *("validation_loss", "validation_si_sdri_db", "validation_ratio_si_sdri_db"),
 ]
 
 

@@ -1,0 +1,73 @@
+"""The paper's design, as the default benchmark trains it, separates voices that it never heard, after seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from audioslots.benchmark import merge, read_benchmark, variants
+from audioslots.checking import checked
+from audioslots.config import Resolved
+from audioslots.data.packing import pack
+from audioslots.data.synthesis import synthesize
+from audioslots.model.weights import load_model
+from audioslots.training.trainer import Trainer
+
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "mini.yaml"
+STEPS = 300
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Path]:
+    """``audioslots`` of ``config/mini.yaml``, but for fewer steps on less speech, and its run folder."""
+    folder = tmp_path_factory.mktemp("paper")
+    synthesize(folder / "corpus", speakers=40, hours=0.3, seed=0, jobs=2)
+    for subset in ("train-clean", "dev-clean"):
+        pack(folder / "corpus", subset, folder / subset, 8000)
+    mini = variants(read_benchmark(CONFIG))["audioslots"].model_dump()
+    training = {"steps": STEPS, "batch": 16, "validate_every": 100, "checkpoint_every": STEPS}
+    place = {"name": "audioslots", "benchmark": "mini", "seed": 0, "rate": 8000, "sources": 2, "data_identity": "made"}
+    place |= {"train": str(folder / "train-clean"), "validation": str(folder / "dev-clean"), "held_out_speakers": 0}
+    config = checked(Resolved, merge(mini, {"training": training}) | place, "mini")
+    run = Trainer(config, folder / "run", accelerator="cpu")
+    run.train()
+    return run, folder / "run"
+
+
+def test_the_default_baseline_is_the_papers_design() -> None:
+    variant = variants(read_benchmark(CONFIG))["audioslots"]
+    assert variant.decoder.kind not in ("modulated",) and variant.decoder.output == "magnitude"
+    assert (variant.training.loss, variant.training.order) == ("squared", "matched")
+
+
+def test_the_slot_is_the_only_way_from_the_mixture_to_the_output() -> None:
+    """What is decoded does not change with the encoder's tokens, nor with the other slots."""
+    variant = variants(read_benchmark(CONFIG))["audioslots"]
+    torch.manual_seed(0)
+    from audioslots.model.audioslots import AudioSlots
+
+    model = AudioSlots(variant, 4000).eval()
+    slots, tokens = torch.randn(1, 2, variant.slot_width), torch.randn(2, 1, 17, variant.encoder.width)
+    maps = model.decoder(slots, tokens[0])
+    assert torch.equal(maps, model.decoder(slots, tokens[1]))
+    other = torch.cat([slots[:, :1], torch.randn(1, 1, variant.slot_width)], dim=1)
+    torch.testing.assert_close(model.decoder(other, tokens[0])[:, 0], maps[:, 0])
+
+
+@pytest.mark.slow
+def test_two_slots_are_occupied_and_differ_and_their_ratio_masks_improve_on_the_mixture(
+    trained: tuple[Trainer, Path],
+) -> None:
+    run, folder = trained
+    last = pd.read_csv(folder / "history.csv").iloc[-1]
+    assert last["occupied_slots"] > 1.8
+    assert last["validation_ratio_si_sdri_db"] > 0.5
+    model, _ = load_model(folder)
+    with torch.no_grad():
+        compressed = model(run.validation.sum(dim=1)).compressed.flatten(2)
+    centred = compressed - compressed.mean(dim=(1, 2), keepdim=True)
+    likeness = torch.cosine_similarity(centred[:, 0], centred[:, 1], dim=-1)
+    assert likeness.mean() < 0.9
