@@ -107,7 +107,7 @@ class Separator:
             (K, n) estimates of all slots in blind order; together as long as the recording. Memory is that of a batch
             of chunks, however long the recording; that of its longest block where blocks are longer.
         """
-        heard = said = 0
+        heard, said, settings = 0, 0, self.config.separation
 
         def listened() -> Iterator[Tensor]:
             nonlocal heard
@@ -117,7 +117,7 @@ class Separator:
 
         stitcher: Stitcher | None = None
         for hop, chunks, slots in self._separated(listened()):
-            stitcher = stitcher or Stitcher(hop, self.config.separation.embedding_weight)
+            stitcher = stitcher or Stitcher(hop, settings.embedding_weight, settings.spectrum_weight)
             piece = stitcher.add(chunks, slots)[:, : heard - said]  # the last chunk may reach beyond the end
             said += piece.shape[-1]
             yield piece
@@ -141,7 +141,8 @@ class Separator:
         hops, batches_of_chunks, slots = zip(*self._separated([mixture]), strict=True)
         chunks, hop, samples = torch.cat(batches_of_chunks), hops[0], mixture.shape[-1]
         embeddings = None if slots[0] is None else torch.cat(slots)
-        blind = stitch(chunks, hop, samples, None, embeddings, self.config.separation.embedding_weight)
+        settings = self.config.separation
+        blind = stitch(chunks, hop, samples, None, embeddings, settings.embedding_weight, settings.spectrum_weight)
         oracle = stitch(chunks, hop, samples, references)
         return blind[loudest(blind.square().sum(dim=-1), self.config.sources)], oracle[: len(references)]
 

@@ -1,8 +1,8 @@
 """Putting the slots of neighbouring chunks in one order and cross-fading them.
 
 A model names its slots afresh in every chunk. *Blind* order asks only what the model itself said: where two chunks
-overlap, estimates of one source are alike, and so, over the whole recording, are its embeddings. *Oracle* order asks
-the references, and shows what blind order costs.
+overlap, estimates of one source are alike; and so, over the whole recording, are its embeddings and its long-term
+spectrum. *Oracle* order asks the references, and shows what blind order costs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from audioslots.separation.chunking import cut, fade
 
 SILENT = 1e-6  # a chunk with less energy than this share of the loudest so far tells nothing of its order
 TINY = 1e-12
+BANDS = 64  # of equal width, in a spectrum
+FLOOR = 1e-3  # added to a spectrum, as a share of the slots' mean power, so that silence has a logarithm
+ALIKE = 1e-3  # log spectra that differ by less, over all bands, are the same
 
 
 class Stitcher:
@@ -23,20 +26,24 @@ class Stitcher:
 
     From left to right, a chunk's slots go to the outputs where the summed likeness is greatest. In blind order the
     likeness of a slot and an output is the correlation of their waveforms in the overlap, plus ``embedding_weight``
-    times the cosine similarity of the slot's embedding and the output's mean embedding so far. A chunk of silence
-    carries the last order on.
+    times the cosine similarity of the slot's embedding and the output's mean embedding so far, plus
+    ``spectrum_weight`` times that of the slot's log spectrum and the output's long-term one so far, less what all
+    slots share: only what tells the speakers apart counts. A chunk of silence carries the last order on.
 
     Args:
         hop: samples from one chunk's start to the next's.
-        embedding_weight: 0 for waveforms alone.
+        embedding_weight: of embeddings, against 1 for waveforms.
+        spectrum_weight: of long-term spectra, against 1 for waveforms.
     """
 
-    def __init__(self, hop: int, embedding_weight: float = 0.0) -> None:
+    def __init__(self, hop: int, embedding_weight: float = 0.0, spectrum_weight: float = 0.0) -> None:
         self.hop = hop
         self.embedding_weight = embedding_weight
+        self.spectrum_weight = spectrum_weight
         self.order: list[int] = []
         self.loudest = 0.0
         self.mean = torch.zeros(0)  # (K, W) summed embeddings of the outputs
+        self.spectrum = torch.zeros(0)  # (K, BANDS) summed log spectra of the outputs, as of ``distinct``
         self.total = self.weight = self.window = torch.zeros(0)  # (K, chunk) and (chunk,), from the next chunk's start
 
     def add(self, chunks: Tensor, embeddings: Tensor | None = None, references: Tensor | None = None) -> Tensor:
@@ -44,7 +51,7 @@ class Stitcher:
 
         Args:
             chunks: (B, K, chunk) estimates of each chunk, slots in any order.
-            embeddings: (B, K, W) of the slots, for blind order; None for waveforms alone.
+            embeddings: (B, K, W) of the slots, for blind order; None for a model without.
             references: (B, S, chunk) true sources, S <= K, for oracle order; None for blind order.
 
         Returns:
@@ -55,16 +62,19 @@ class Stitcher:
             self.order = list(range(chunks.shape[1]))
             self.total, self.weight = torch.zeros_like(chunks[0]), torch.zeros_like(chunks[0, 0])
             self.window, self.mean = fade(chunks.shape[-1]).to(chunks), torch.zeros_like(named[0])
+            self.spectrum = chunks.new_zeros(chunks.shape[1], BANDS)
         done = []
         for number, chunk in enumerate(chunks):
             energy = float(chunk.square().sum())
             self.loudest = max(self.loudest, energy)
             if energy > SILENT * self.loudest:
+                spectrum = distinct(chunk * self.window)
                 if references is not None:
                     self.order = _best(references[number] @ chunk.T)  # (S, K)
                 elif self.weight[0] > 0:
-                    self.order = _best(self._likeness(chunk, named[number]))
+                    self.order = _best(self._likeness(chunk, named[number], spectrum))
                 self.mean += named[number][self.order]
+                self.spectrum += spectrum[self.order]
             self.total += chunk[self.order] * self.window
             self.weight += self.window
             done.append(self.total[:, : self.hop] / self.weight[: self.hop])
@@ -77,13 +87,15 @@ class Stitcher:
         left = self.total.shape[-1] - self.hop
         return self.total[:, :left] / self.weight[:left]
 
-    def _likeness(self, chunk: Tensor, named: Tensor) -> Tensor:
+    def _likeness(self, chunk: Tensor, named: Tensor, spectrum: Tensor) -> Tensor:
         """How alike outputs and slots are: (K, K)."""
         overlap = slice(0, chunk.shape[-1] - self.hop)
         before = self.total[:, overlap] / self.weight[overlap] * self.window[overlap]
         now = chunk[:, overlap] * self.window[overlap]
         correlation = before @ now.T / (before.norm() * now.norm() + TINY)
-        return correlation + self.embedding_weight * F.normalize(self.mean, dim=-1) @ named.T
+        by_slots = F.normalize(self.mean, dim=-1) @ named.T
+        by_spectra = F.normalize(self.spectrum, dim=-1) @ spectrum.T
+        return correlation + self.embedding_weight * by_slots + self.spectrum_weight * by_spectra
 
 
 def stitch(
@@ -93,6 +105,7 @@ def stitch(
     references: Tensor | None = None,
     embeddings: Tensor | None = None,
     embedding_weight: float = 0.0,
+    spectrum_weight: float = 0.0,
 ) -> Tensor:
     """Order the slots of every chunk of a whole recording, and cross-fade.
 
@@ -101,15 +114,31 @@ def stitch(
         hop: samples from one chunk's start to the next's.
         samples: length of the recording, T.
         references: (S, T), S <= K, for oracle order; None for blind order.
-        embeddings: (C, K, W) of the slots, for blind order; None for waveforms alone.
-        embedding_weight: 0 for waveforms alone.
+        embeddings: (C, K, W) of the slots, for blind order; None for a model without.
+        embedding_weight: as of ``Stitcher``.
+        spectrum_weight: likewise.
 
     Returns:
         (K, T) estimates. In oracle order the first S are in the references' order.
     """
-    stitcher = Stitcher(hop, embedding_weight)
+    stitcher = Stitcher(hop, embedding_weight, spectrum_weight)
     wanted = None if references is None else cut(references, chunks.shape[-1], hop)  # (C, S, chunk)
     return torch.cat([stitcher.add(chunks, embeddings, wanted), stitcher.rest()], dim=-1)[:, :samples]
+
+
+def distinct(chunk: Tensor) -> Tensor:
+    """What tells the spectrum of each slot from the others', whatever its level.
+
+    Args:
+        chunk: (K, chunk) windowed estimates.
+
+    Returns:
+        (K, BANDS) log power less its means over slots and over bands, of unit length; 0 where spectra are the same.
+    """
+    power = F.adaptive_avg_pool1d(torch.fft.rfft(chunk).abs().square(), BANDS)
+    level = (power / (power.mean() + TINY) + FLOOR).log()
+    level = level - level.mean(dim=0)
+    return F.normalize(level - level.mean(dim=1, keepdim=True), dim=-1, eps=ALIKE)
 
 
 def _best(likeness: Tensor) -> list[int]:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from made_separator import recording, tiny
-from torch import Tensor
+from torch import Tensor, nn
 
 import audioslots
-from audioslots.config import Resolved
+from audioslots.config import Resolved, Separation
 from audioslots.errors import InputError
+from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build, save_model
 from audioslots.separation.separate import BATCH_S, Separator, consistent, loudest
 
@@ -119,6 +120,37 @@ def test_a_stream_gives_what_the_whole_gives_however_it_is_cut(separator: Separa
     blind, _ = separator.estimates(mixture, torch.stack([mixture, mixture]))
     kept = loudest(whole.square().sum(dim=-1), 2)
     torch.testing.assert_close(blind, whole[kept], atol=1e-6, rtol=1e-5)
+
+
+class Halves(nn.Module):
+    """The lower and the upper half of the spectrum; which is slot 0 depends on the chunk, and overlaps are silent."""
+
+    def __init__(self, overlap: int) -> None:
+        super().__init__()
+        self.unused, self.overlap = nn.Parameter(torch.zeros(1)), overlap
+
+    def forward(self, mixture: Tensor) -> Estimates:
+        spectra = torch.fft.rfft(mixture)
+        low = torch.fft.irfft(spectra * (torch.arange(spectra.shape[-1]) < spectra.shape[-1] // 2), mixture.shape[-1])
+        halves = torch.stack([low, mixture - low], dim=1)
+        halves[..., : self.overlap] = halves[..., -self.overlap :] = 0
+        named = torch.where((mixture.sum(dim=-1) > 0)[:, None, None], halves, halves.flip(1))
+        return Estimates(named, level_of(mixture))
+
+
+def test_a_stream_and_a_recording_in_memory_are_both_ordered_by_spectra() -> None:
+    mixture = 0.1 * torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    crossings = {}
+    for weight in (0.0, 1.0):
+        separation = Separation(overlap=0.25, spectrum_weight=weight)
+        separator = Separator(Halves(200).eval(), tiny().config.model_copy(update={"separation": separation}))
+        streamed = torch.cat(list(separator.stream(mixture.split(777))), dim=-1)
+        blind, _ = separator.estimates(mixture, torch.stack([mixture, mixture]))
+        assert torch.equal(streamed, blind) and torch.equal(separator.estimates(mixture)[0], blind)
+        power = torch.fft.rfft(blind).abs().square()
+        upper = power[:, power.shape[-1] // 2 :].sum(dim=-1) / power.sum(dim=-1)  # share of each output's energy
+        crossings[weight] = float(upper.sort().values[0])
+    assert crossings[0.0] > 0.2 and crossings[1.0] < 0.05
 
 
 def test_a_stream_is_separated_as_it_comes_and_no_more_of_it_is_kept_than_a_batch() -> None:
