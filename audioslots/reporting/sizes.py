@@ -144,6 +144,10 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
 class _Shapes(FakeTensorMode):
     """Tensors of shapes without values."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache_enabled = False  # a remembered operator forgets bytes of its storage that no element is in
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.equal.default:
             return False  # the inverse STFT asks whether its windows add up to zero somewhere: they do not

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from audioslots.benchmark import merge
 from audioslots.cli import main
@@ -110,6 +111,13 @@ def test_a_larger_part_is_charged_to_that_part_alone(section: str, key: str, par
     more = count(small(**{section: {key: larger}}), Matched) - before
     assert (more.loc[part] > 0).all()
     assert (more.drop(index=part) == 0).all(axis=None), more
+
+
+def test_counting_again_changes_no_byte() -> None:
+    """What torch remembers of operators on tensors without values has no part in it."""
+    FakeTensorMode.cache_clear()
+    first = count(small(), Matched)
+    assert count(small(), Matched).equals(first)
 
 
 def test_matching_of_three_sources_needs_no_values() -> None:
