@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 TINY = 1e-8
 
@@ -24,6 +25,26 @@ class Estimates(NamedTuple):
     level: Tensor
     compressed: Tensor | None = None
     slots: Tensor | None = None
+
+
+def bottleneck(model: nn.Module, samples: int) -> dict[str, int]:
+    """How many numbers a slot holds, and how many there are in what it stands for; nothing of a model without slots.
+
+    Args:
+        model: mixtures (B, T) -> ``Estimates``.
+        samples: of one chunk, T.
+
+    Returns:
+        ``numbers_a_slot``: W; ``numbers_a_source``: F x N, a source's spectrogram of one chunk.
+    """
+    with torch.no_grad():
+        estimates = model(torch.zeros(1, samples, device=next(model.parameters()).device))
+    if estimates.slots is None or estimates.compressed is None:
+        return {}
+    return {
+        "numbers_a_slot": estimates.slots.shape[-1],
+        "numbers_a_source": estimates.compressed.shape[-2:].numel(),
+    }
 
 
 def level_of(mixture: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,14 @@ def found(folders: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
     return dict(sorted(examples.items()))
 
 
+def gained(scores: pd.DataFrame, mixtures: Collection[str]) -> dict[tuple[str, str, int], float]:
+    """(variant, mixture id, source) -> SI-SDRi in dB, of each variant's first seed, stitched blindly."""
+    rows = scores[scores["stitching"].isin(COMPARED) & scores["mixture_id"].isin(mixtures)]
+    rows = rows[rows["seed"] == rows.groupby("variant")["seed"].transform("first")]
+    keys = (rows[key] for key in ("variant", "mixture_id", "source"))
+    return dict(zip(zip(*keys, strict=True), rows["si_sdri_db"], strict=True))
+
+
 def collect(
     examples: Mapping[str, Mapping[str, Path]], scores: pd.DataFrame, titles: Mapping[str, str], out: Path
 ) -> list[Example]:
@@ -67,9 +75,7 @@ def collect(
         titles: variant -> title.
         out: folder of the page; an earlier ``audio`` in it is removed.
     """
-    rows = scores[scores["stitching"].isin(COMPARED) & scores["mixture_id"].isin(examples)]
-    rows = rows[rows["seed"] == rows.groupby("variant")["seed"].transform("first")]
-    gains = rows.set_index(["variant", "mixture_id", "source"])["si_sdri_db"].to_dict()
+    gains = gained(scores, examples)
     shutil.rmtree(out / "audio", ignore_errors=True)
     written: list[Example] = []
     for place, (mixture_id, folders) in enumerate(list(examples.items())[:EXAMPLES], start=1):
@@ -98,7 +104,7 @@ def _example(
         return Signal(label, spoken, audio, picture)
 
     given = next(iter(folders.values()))
-    sources = range(1, 1 + len(list(given.glob("s[0-9]*.wav"))))
+    sources = spectrograms.sources(given)
     listened = [
         ("Mixture", [signal(given / "mixture.wav", "mixture", "play", "Mixture")]),
         ("References", [signal(given / f"s{k}.wav", f"s{k}", f"source {k}", f"Reference {k}") for k in sources]),

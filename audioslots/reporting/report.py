@@ -26,8 +26,10 @@ from audioslots.reporting import (
 )
 from audioslots.reporting.runs import Run, costs, read_description, read_runs
 from audioslots.reporting.table import Table
+from audioslots.reporting.words import listed
 
 LEGIBLE = 20  # variants of the heat map over all; each study has its own
+RECONSTRUCTION = ("reconstruction", "power", "misi_iterations")  # of a config's ``separation``
 PANEL_SYSTEMS = 2  # of the panel of spectrograms: the best, and the first baseline that is another
 
 
@@ -114,7 +116,7 @@ def report(results: Path, out: Path) -> Path:
     with written_aside(out / "scores.parquet") as aside:
         scores.to_parquet(aside, index=False)
     heard = _heard(made)
-    drawn = [*_overview(made), *_panel(heard, made)]
+    drawn = [*_overview(made), *_panel(heard, made), *_reconstruction(heard, made)]
     examples = listening.collect(heard, scores, titles, out)
     return page.write(out, benchmark, conclusions.headline(main), studies, shown, drawn, examples)
 
@@ -206,4 +208,37 @@ def _panel(heard: Mapping[str, Mapping[str, Path]], made: Material) -> list[page
                 "blindly, and the share each estimate has of their sum: the masks that the slots amount to."
             )
             return [made.draw("spectrograms", spectrograms.panel(systems), caption)]
+    return []
+
+
+def _reconstruction(heard: Mapping[str, Mapping[str, Path]], made: Material) -> list[page.Drawn]:
+    """The panel of one mixture by the first model whose magnitudes are both taken as they are and made into masks."""
+    models: dict[str, dict[str, str]] = {}  # all that estimates depend on but this -> reconstruction -> variant
+    for run in made.runs:
+        if "identity" in run.config:
+            separation = run.config.get("separation", {})
+            rest = {key: value for key, value in separation.items() if key not in RECONSTRUCTION}
+            kinds = models.setdefault(f"{run.config['identity']} {rest}", {})
+            kinds.setdefault(separation.get("reconstruction", "direct"), run.variant)
+    gains = listening.gained(made.scores, heard)
+    for mixture_id, folders in heard.items():
+        for kinds in models.values():
+            shown = {kind: kinds[kind] for kind in spectrograms.RECONSTRUCTIONS if kinds.get(kind) in folders}
+            if {"direct", "ratio"} <= set(shown):
+                known = {
+                    (kind, source): gain
+                    for kind, variant in shown.items()
+                    for (name, mixture, source), gain in gains.items()
+                    if (name, mixture) == (variant, mixture_id)
+                }
+                figure = spectrograms.reconstruction({kind: folders[shown[kind]] for kind in shown}, known)
+                titles = listed([f"“{made.titles[variant]}”" for variant in shown.values()])
+                caption = (
+                    f"{spectrograms.EXCERPT_S:g} s of mixture {mixture_id}, separated by one trained model: {titles}. "
+                    f"All panels have one scale, {spectrograms.RANGE_DB} dB below the mixture's loudest point, so blur "
+                    "and lost energy are seen. The decoded magnitudes are what the decoder makes of each slot. Ratio "
+                    "masks only share the mixture out by these magnitudes, so its fine structure comes back. Decibels: "
+                    "SI-SDRi of that estimate of the whole mixture, first seed, stitched blindly."
+                )
+                return [made.draw("reconstruction", figure, caption)]
     return []

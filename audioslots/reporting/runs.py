@@ -142,8 +142,9 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
         "peak_memory_bytes": ("peak_memory_bytes", "max"),
         "occupied_slots": ("occupied_slots", "mean"),
     }
-    same = ("parameters", "macs_per_second", "slots", "train_subset", "train_hours", "train_speakers")
-    spent |= {key: (key, "first") for key in (*same, "device", "threads")}
+    same = ("parameters", "macs_per_second", "slots", "numbers_a_slot", "numbers_a_source")
+    data = ("train_subset", "train_hours", "train_speakers")
+    spent |= {key: (key, "first") for key in (*same, *data, "device", "threads")}
     records = [run.system | run.evaluation | {"variant": run.variant, "seed": run.seed} for run in runs if run.trained]
     needed = ["variant", *(source for source, _ in spent.values())]
     frame = pd.DataFrame(records).reindex(columns=needed)

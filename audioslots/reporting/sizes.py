@@ -9,6 +9,8 @@ sum up to the whole:
   gradients, both moments of AdamW, the batch, what forward keeps for backward, and what either holds in passing. A part
   is charged for its weights and for what is made while it runs, forward or backward. Left out are what the allocator
   rounds up or keeps unused, and the scratch memory inside kernels.
+
+Of a whole model with slots it is said, too, how many numbers a slot holds, and how many the source's spectrogram has.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from audioslots.benchmark import read_for_counting, resolve
 from audioslots.config import Resolved
+from audioslots.model.estimates import bottleneck
 from audioslots.model.weights import build
+from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
 
 REST = "Spectrogram, output, loss"
@@ -60,15 +64,18 @@ def sizes(benchmark: Path, names: list[str], make_loss: Callable[[Resolved], nn.
         whole = counted.sum()
         if not rows:
             rows.append(counted.join((counted / whole).add_suffix("_share")))
-        rows.append(whole.to_frame(f"{config.title}, {config.training.batch} chunks of {config.chunk_s:g} s").T)
+        title = f"{config.title}, {config.training.batch} chunks of {config.chunk_s:g} s"
+        rows.append(pd.DataFrame(whole.to_dict() | held(config), index=[title]))
     caption = (
         f"Sizes at {read.rate // 1000} kHz, counted, not measured; in brackets the part's share of the first whole. "
         "MACs: multiply-accumulates of separation, without the STFT. Peak training memory: the most that lives at one "
         "moment of a step, in 32-bit arithmetic (weights, gradients, the optimiser's moments, what is kept for the "
-        "backward pass and what either pass holds in passing); the allocator and the kernels take their own on top."
+        "backward pass and what either pass holds in passing); the allocator and the kernels take their own on top. "
+        f"{tables.BOTTLENECK}"
     )
     columns = [Column("Part", "part", lambda row: row["part"], numeric=False)]
     columns += [Column(heading, key, _with_share(key, show)) for key, (heading, show) in SHOWN.items()]
+    columns.append(tables.bottleneck())
     return Table("sizes", caption, pd.concat(rows).rename_axis("part").reset_index(), columns)
 
 
@@ -98,6 +105,13 @@ def count(config: Resolved, make_loss: Callable[[Resolved], nn.Module]) -> pd.Da
             parameters[_holder(path, titles)] += parameter.numel()
         counts = [parameters, _multiply_accumulates(model, config, titles), _peak(model, loss, config, titles)]
     return pd.DataFrame(dict(zip(SHOWN, counts, strict=True)), index=[*titles.values(), REST]).fillna(0)
+
+
+def held(config: Resolved) -> dict[str, float]:
+    """What a slot holds: ``numbers_a_slot`` and ``numbers_a_source``, NaN of a model without slots."""
+    with _Shapes():
+        found = bottleneck(build(config), config.chunk)
+    return {key: found.get(key, float("nan")) for key in ("numbers_a_slot", "numbers_a_source")}
 
 
 def _holder(path: str, titles: dict[str, str]) -> str:
@@ -143,6 +157,10 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
 
 class _Shapes(FakeTensorMode):
     """Tensors of shapes without values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache_enabled = False  # a remembered operator forgets bytes of its storage that no element is in
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.equal.default:

@@ -15,6 +15,11 @@ from audioslots.reporting.words import EMPTY, counted, duration, estimate, numbe
 
 METRIC_TITLES = {"si_sdri_db": "SI-SDRi (dB)", "sdri_db": "SDRi (dB)", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI"}
 
+BOTTLENECK = (
+    "Numbers a slot : a source: how many numbers a slot holds, to how many a source's spectrogram of one chunk has "
+    "(frequency bins × frames), and the ratio."
+)
+
 
 def valued(heading: str, key: str, show: Callable[[Any], str], numeric: bool = True) -> Column:
     """A column that shows one value of a row."""
@@ -34,6 +39,19 @@ def stitched() -> Column:
 def ranged(heading: str, key: str, metric: str = "si_sdri_db") -> Column:
     """A column of means with their intervals."""
     return Column(heading, key, lambda row: estimate(row[key], row[f"{key}_low"], row[f"{key}_high"], metric))
+
+
+def bottleneck() -> Column:
+    """The column of what a slot holds: its numbers, to those of a source's spectrogram, and the ratio."""
+
+    def show(row: Any) -> str:
+        slot, source = row["numbers_a_slot"], row["numbers_a_source"]
+        if pd.isna(slot) or pd.isna(source):
+            return EMPTY
+        times = source / slot
+        return f"{whole(slot)} : {whole(source)} [1 : {number(times, 0 if times >= 10 else 1)}]"
+
+    return Column("Numbers a slot : a source", "numbers_a_slot", show)
 
 
 def results(
@@ -93,7 +111,8 @@ def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
 
     Args:
         runs: one row a trained variant: variant, seeds, parameters, macs_per_second, real_time_factor, train_s, steps,
-            train_subset, train_hours, train_speakers, peak_memory_bytes, slots, occupied_slots, device, threads.
+            train_subset, train_hours, train_speakers, peak_memory_bytes, slots, numbers_a_slot, numbers_a_source,
+            occupied_slots, device, threads.
         titles: variant -> title.
     """
     data = runs.copy()
@@ -109,13 +128,14 @@ def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
         valued("Hours", "train_hours", lambda value: number(value, 1)),
         valued("Speakers", "train_speakers", whole),
         Column("Occupied slots", "occupied_slots", _occupied),
+        bottleneck(),
         valued("Peak memory (MiB)", "peak_memory_bytes", lambda value: whole(value / 2**20)),
         Column("Device", "device", lambda row: f"{text(row['device'])}, {whole(row['threads'])} threads", False),
     ]
     caption = (
         "Costs: means over seeds; of peak memory the largest. MACs: multiply-accumulates. Real-time factor: seconds to "
         "separate one second of audio. Training time is of one seed. Occupied slots: with more energy than −20 dB of "
-        "the mixture's, in a chunk of the validation."
+        f"the mixture's, in a chunk of the validation. {BOTTLENECK}"
     )
     return Table("costs", caption, data, columns)
 

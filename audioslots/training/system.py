@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from audioslots import __version__
 from audioslots.config import Resolved
 from audioslots.data.packing import Speech
+from audioslots.model.estimates import bottleneck
 
 PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
 
@@ -34,6 +35,7 @@ def describe(config: Resolved, model: nn.Module, speech: Speech, device: torch.d
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "macs_per_second": multiply_accumulates(model, config.chunk) / config.chunk_s,
         "slots": config.slots.count,
+        **bottleneck(model, config.chunk),
         "steps": settings.steps,
         "train_subset": speech.subset,
         "train_hours": round(speech.hours, 4),

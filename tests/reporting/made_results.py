@@ -137,6 +137,8 @@ def _system(size: int, seed: int) -> dict:
         "wall_s": 100.0 + seed,
         "peak_memory_bytes": 400 * 2**20 + seed,
         "steps": 1200,
+        "numbers_a_slot": 128,
+        "numbers_a_source": 4369,
         "train_subset": "train-clean",
         "train_hours": 2.5,
         "train_speakers": 100,

@@ -50,6 +50,7 @@ def test_every_row_of_every_run_is_in_the_one_table(out):
     costs = pd.read_csv(out / "tables/costs.csv")
     assert costs["real_time_factor"].tolist() == pytest.approx([0.035, 0.035]), "a mean over seeds"
     assert costs["peak_memory_bytes"].tolist() == [400 * 2**20 + 2] * 2, "the largest over seeds"
+    assert costs[["numbers_a_slot", "numbers_a_source"]].to_numpy().tolist() == [[128, 4369]] * 2
 
 
 def test_the_same_scores_make_the_same_files(made, out, tmp_path):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from audioslots.benchmark import merge
 from audioslots.cli import main
@@ -15,9 +18,9 @@ from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.model.weights import build
 from audioslots.reporting.reference import BEGIN, END
-from audioslots.reporting.sizes import count, sizes
+from audioslots.reporting.sizes import count, held, sizes
 from audioslots.training.losses import Matched
-from audioslots.training.system import multiply_accumulates
+from audioslots.training.system import describe, multiply_accumulates
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = "config/libri2mix.yaml"
@@ -110,6 +113,39 @@ def test_a_larger_part_is_charged_to_that_part_alone(section: str, key: str, par
     more = count(small(**{section: {key: larger}}), Matched) - before
     assert (more.loc[part] > 0).all()
     assert (more.drop(index=part) == 0).all(axis=None), more
+
+
+def test_counting_again_changes_no_byte() -> None:
+    """What torch remembers of operators on tensors without values has no part in it."""
+    FakeTensorMode.cache_clear()
+    first = count(small(), Matched)
+    assert count(small(), Matched).equals(first)
+
+
+def test_a_slot_s_numbers_are_those_of_the_embedding_and_a_source_s_those_of_its_spectrogram() -> None:
+    wide = small(encoder={"width": 64}, chunk_s=0.5)
+    assert held(small()) == {"numbers_a_slot": 32, "numbers_a_source": 65 * 33}, "bins x frames"
+    assert held(wide) == {"numbers_a_slot": 64, "numbers_a_source": 65 * 64}
+    assert held(small(**KINDS["frames"])) == held(small()), "two maps of a complex mask are one source's all the same"
+
+
+@pytest.mark.parametrize("kind", ["paper", "conv_tasnet"])
+def test_a_run_s_costs_say_what_is_counted_of_a_slot(kind: str) -> None:
+    config = small(**KINDS[kind])
+    speech: Any = SimpleNamespace(subset="train-clean", hours=1.0, speakers=["1", "2"])
+    costs = describe(config, build(config), speech, torch.device("cpu"))
+    told = {key: value for key, value in costs.items() if key.startswith("numbers_")}
+    assert told == {key: value for key, value in held(config).items() if not pd.isna(value)}
+    assert bool(told) == (kind == "paper")
+
+
+def test_the_table_says_what_a_slot_holds_of_the_whole_that_has_slots() -> None:
+    table = sizes(ROOT / PAPER, ["audioslots", "conv-tasnet"], Matched)
+    shown = [row[-1].text for row in table.cells()]
+    slot, source = table.data.iloc[-2][["numbers_a_slot", "numbers_a_source"]]
+    assert shown == ["–"] * 5 + [f"{slot:,.0f} : {source:,.0f} [1 : {source / slot:.0f}]", "–"]
+    for text in (table.plain(), table.markdown(), table.latex()):
+        assert shown[-2] in text and "Numbers a slot : a source" in text
 
 
 def test_matching_of_three_sources_needs_no_values() -> None:

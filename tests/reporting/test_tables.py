@@ -25,7 +25,7 @@ HOSTILE = (
 
 def trained(*variants: str) -> pd.DataFrame:
     columns = "seeds parameters macs_per_second real_time_factor train_s steps slots occupied_slots".split()
-    columns += ["train_hours", "train_speakers"]
+    columns += "train_hours train_speakers numbers_a_slot numbers_a_source".split()
     frame = pd.DataFrame({"variant": variants})
     for column in columns:
         frame[column] = np.nan
@@ -186,9 +186,13 @@ def test_a_comparison_of_nothing_is_a_table_without_rows():
 
 def test_costs_leave_unknown_values_empty():
     row = [cell.text for cell in tables.costs(trained("a"), {"a": "A"}).cells()[0]]
-    assert row == ["A", *["–"] * 3, "1 h 02 min", "–", "train-clean", "2.5", "–", "–", "3", "cpu, 2 threads"]
+    assert row == ["A", *["–"] * 3, "1 h 02 min", "–", "train-clean", "2.5", "–", "–", "–", "3", "cpu, 2 threads"]
     told = trained("a").assign(slots=4, occupied_slots=2.04)
     assert "2.0 of 4" in [cell.text for cell in tables.costs(told, {"a": "A"}).cells()[0]]
+    told = told.assign(numbers_a_slot=[128], numbers_a_source=[4369])
+    assert "128 : 4,369 [1 : 34]" in [cell.text for cell in tables.costs(told, {"a": "A"}).cells()[0]]
+    told = told.assign(numbers_a_slot=[1536])
+    assert "1,536 : 4,369 [1 : 2.8]" in [cell.text for cell in tables.costs(told, {"a": "A"}).cells()[0]]
 
 
 @pytest.mark.parametrize(
