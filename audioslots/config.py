@@ -149,6 +149,9 @@ class Training(Section):
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
     )
     speed: float = hyper(0.0, "each source is played up to this share faster or slower, pitch and all", ge=0, le=0.5)
+    curriculum: float = hyper(
+        0.0, "share of the steps during which all sources but one grow from -40 dB to their level", ge=0, le=1
+    )
     even_speakers: bool = hyper(False, "draw every speaker equally often, instead of every utterance")
     learning_rate: float = hyper(2e-4, "of AdamW, after warm-up", secondary=2e-4, gt=0)
     warmup: int = hyper(2500, "steps of linear warm-up; a cosine to zero follows", secondary=2500, ge=0)

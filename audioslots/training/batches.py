@@ -59,3 +59,19 @@ def batches(
         return sources.pin_memory() if pinned else sources
 
     return ahead(made, first, end, workers)
+
+
+QUIETEST_DB = -40.0  # of the sources that grow, at the first step
+
+
+def grown(sources: Tensor, step: int, until: float) -> Tensor:
+    """Sources (B, S, T) of a step, all but the first quieter by what lacks to step ``until``, at which none is.
+
+    A curriculum: the model first learns to decode one voice, then to tell two apart. The level rises by as many dB at
+    every step.
+    """
+    if step >= until:
+        return sources
+    gains = sources.new_ones(sources.shape[1], 1)
+    gains[1:] = 10 ** (QUIETEST_DB * (1 - step / until) / 20)
+    return sources * gains

@@ -27,7 +27,7 @@ from audioslots.data.mixing import Mixer
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import write_json
 from audioslots.model.weights import build, save_model
-from audioslots.training.batches import ahead, batches
+from audioslots.training.batches import ahead, batches, grown
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
 from audioslots.training.losses import Matched
@@ -191,6 +191,7 @@ class Trainer:
         learning_rate = rate_at(progress.step, settings.learning_rate, settings.warmup, settings.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
+        sources = grown(sources, progress.step, settings.curriculum * settings.steps)
         self.optimiser.zero_grad()
         loss = sources.new_zeros(())
         for number, piece in enumerate(pieces := sources.chunk(settings.pieces), start=1):

@@ -25,7 +25,9 @@ def donor(tmp_path: Path) -> Path:
 
 def test_another_stitching_takes_weights_history_and_costs_over(donor: Path, tmp_path: Path) -> None:
     config = tiny().config
-    stitching = config.separation.model_copy(update={"overlap": 0.9, "embedding_weight": 0.0, "reconstruction": "ratio"})
+    stitching = config.separation.model_copy(
+        update={"overlap": 0.9, "embedding_weight": 0.0, "reconstruction": "ratio"}
+    )
     adopt(config.model_copy(update={"name": "other", "separation": stitching}), donor, tmp_path / "run")
     adopted = Separator.load(tmp_path / "run")
     assert (adopted.name, adopted.config.separation.overlap) == ("other", 0.9)
