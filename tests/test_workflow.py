@@ -16,7 +16,7 @@ import pytest
 import yaml
 from running import FINISHED, REPORT, TINY, clone, command, environment, planned, snakemake, write_config
 
-TRAINED = ("audioslots", "audioslots-direct", "features-mask")
+TRAINED = ("audioslots", "audioslots-direct", "features")
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def test_one_command_makes_everything_and_again_does_nothing(finished: Path) -> 
     results = finished / "results" / "tiny"
     scores = pd.read_parquet(results / "scores.parquet")
     stft = "128-64"  # the scale's own: so is that of the ceilings
-    ceilings = {f"oracle-ratio-1.5-{stft}", f"oracle-magnitude-{stft}", f"oracle-psm-{stft}"}
+    ceilings = {f"oracle-ratio-1.5-{stft}", f"oracle-magnitude-{stft}"}
     assert set(scores["variant"]) == {"mixture", *ceilings, *TRAINED}
-    assert len(scores) == 2 * 2 * (4 + 3 * 2)  # mixtures, sources, and for the three variants two ways of stitching
+    assert len(scores) == 2 * 2 * (3 + 3 * 2)  # mixtures, sources, and for the three variants two ways of stitching
     for variant in TRAINED:
         run = results / "runs" / variant / "seed0"
         made = {"config.json", "system.json", "history.csv", "model.safetensors", "scores.parquet", "evaluation.json"}
@@ -65,14 +65,14 @@ def test_changed_variant_is_trained_anew_and_no_other(finished: Path, tmp_path: 
     shutil.copytree(finished, folder)
     study = copy / "ablations" / "audioslots.yaml"
     content = yaml.safe_load(study.read_text())
-    content["variants"]["features-mask"].setdefault("training", {})["steps"] = 5
+    content["variants"]["features"].setdefault("training", {})["steps"] = 5
     study.write_text(yaml.safe_dump(content, sort_keys=False))
 
     plan = snakemake(folder, "--dry-run", "--configfile", "tiny.yaml", root=copy)
     assert planned(plan.stdout) == {"resolve": 1, "train": 1, "evaluate": 1, "report": 1, "all": 1}, plan.stdout[
         -REPORT:
     ]
-    assert "variant=features-mask" in plan.stdout and "variant=audioslots," not in plan.stdout
+    assert "variant=features," in plan.stdout and "variant=audioslots," not in plan.stdout
 
     run = snakemake(folder, "--configfile", "tiny.yaml", root=copy)
     assert run.returncode == 0, run.stdout[-REPORT:]
@@ -80,7 +80,7 @@ def test_changed_variant_is_trained_anew_and_no_other(finished: Path, tmp_path: 
         variant: json.loads((folder / f"results/tiny/runs/{variant}/seed0/system.json").read_text())["steps"]
         for variant in TRAINED
     }
-    assert steps == {"audioslots": 4, "audioslots-direct": 4, "features-mask": 5}
+    assert steps == {"audioslots": 4, "audioslots-direct": 4, "features": 5}
 
 
 @pytest.mark.slow
