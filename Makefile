@@ -13,14 +13,19 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke ablations test test-slurm lint format bench reference sizes schemas lock clean
+.PHONY: help demo long smoke ablations test test-slurm lint format bench reference sizes schemas lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.installed ## Run the whole benchmark at the mini scale, on synthesized speech (about ten minutes).
+demo: .venv/.installed ## Run the whole benchmark at the mini scale, on synthesized speech (some nine minutes).
 	@$(SNAKEMAKE) --configfile config/mini.yaml
 	@$(call PLACE,results/mini)
+
+long: .venv/.installed ## Run it with eight times the training (half an hour), and make its reference results again.
+	@$(SNAKEMAKE) --configfile config/mini-long.yaml
+	@$(BIN)/audioslots reference results/mini-long --command "make long"
+	@$(call PLACE,results/mini-long)
 
 smoke: .venv/.installed ## Run the same at a size of about a minute.
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
@@ -81,7 +86,7 @@ lock: ## Write requirements.lock and environment.yml again, from what .venv hold
 	mv environment.yml.new environment.yml
 
 clean: ## Remove the environment, caches and what demo and smoke made; other results stay.
-	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build data/mini-* data/smoke-* results/mini results/smoke
+	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build data/mini-* data/smoke-* results/mini results/mini-long results/smoke
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock pyproject.toml

@@ -14,7 +14,7 @@ import pytest
 import typer
 from running import REPORT, ROOT, planned, snakemake, write_config
 
-from audioslots.benchmark import read_benchmark, read_study, variants
+from audioslots.benchmark import read_benchmark, read_study, twins, untrained, variants
 from audioslots.cli import app
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -59,7 +59,8 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
     expected = {"corpus", "synthesize", "mixtures", "draw", "render", "pack", "train", "adopt", "evaluate", "report"}
     assert verbs == expected
-    adopted = len(read_study("stitching").variants) - 2  # one is the baseline, one the baseline under another name
+    # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are adopted too.
+    adopted = len(read_study("stitching").variants) - 2 + 1
     assert (
         planned(run.stdout)["adopt"] == adopted
         and planned(run.stdout)["evaluate"] == planned(run.stdout)["train"] + adopted
@@ -74,10 +75,12 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     run = snakemake(tmp_path, "--dry-run", "--configfile", str(config))
     assert run.returncode == 0, run.stdout
     benchmark = read_benchmark(config)
-    runs = len(variants(benchmark)) * len(benchmark.seeds)
-    oracles = sum(name.startswith("oracle") for name in benchmark.baselines)
+    known = variants(benchmark)
+    runs, adopted = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
+    oracles = sum(name.startswith("oracle") for name in untrained(benchmark, known))
     once = ("synthesize", "render_dev_clean", "render_test_clean", "describe", "evaluate_mixture", "report", "all")
-    several = {"draw": 2, "pack": 2, "resolve": runs, "train": runs, "evaluate": runs, "evaluate_oracle": oracles}
+    several = {"draw": 2, "pack": 2, "resolve": runs, "train": runs - adopted, "adopt": adopted}
+    several |= {"evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from audioslots.benchmark import Benchmark, read_for_counting, resolve, twins, variants
+from audioslots.benchmark import Benchmark, read_for_counting, resolve, twins, untrained, variants
 from audioslots.config import Resolved
 from audioslots.model.weights import build
 from audioslots.reporting.sizes import count
@@ -66,7 +66,7 @@ def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None, studie
     data = pd.DataFrame(rows)
     data["gpu_hours"] = data["gpu_hours_a_run"] * data["runs"]
     trained = int((data["steps"] > 0).sum()) * len(read.seeds)
-    evaluated = len(data) * len(read.seeds) + len(read.baselines)
+    evaluated = len(data) * len(read.seeds) + len(untrained(read, known))
     prepared = len(read.mixture_sets) + 2 + (read.corpus.kind == "synthesized")  # rendered, packed, synthesized
     largest = max(rows, key=lambda row: row["peak_memory_bytes"])
     basis = f"{rate:.3g}" if rate else f"an assumed {ASSUMED:g}"

@@ -85,7 +85,7 @@ def test_what_another_model_scored_is_not_taken_up(made_mixtures: Path, tmp_path
 
 
 def test_baselines_of_another_kind_or_stft_are_told_apart() -> None:
-    systems = [baseline("mixture", RATE), baseline("oracle-ibm", RATE), baseline("oracle-ibm", RATE, 512, 128)]
+    systems = [baseline("mixture", RATE), baseline("oracle-ibm", RATE), baseline("oracle-ibm-512-128", RATE)]
     assert len({system.identity for system in systems}) == 3
     assert baseline("oracle-ibm", RATE).identity == systems[1].identity
 
