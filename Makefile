@@ -22,7 +22,7 @@ demo: .venv/.installed ## Run the whole benchmark at the mini scale, on synthesi
 	@$(SNAKEMAKE) --configfile config/mini.yaml
 	@$(call PLACE,results/mini)
 
-long: .venv/.installed ## Run it with four times the training (half an hour), and make its reference results again.
+long: .venv/.installed ## Run it with long training (half an hour), and make its reference results again.
 	@$(SNAKEMAKE) --configfile config/mini-long.yaml
 	@$(BIN)/audioslots reference results/mini-long --command "make long"
 	@$(call PLACE,results/mini-long)
