@@ -62,6 +62,8 @@ def parse(name: str) -> Oracle | None:
     kind = found["kind"]
     if kind not in NUMBERED and number is not None or kind in NUMBERED and number is None:
         return None
+    if number is not None and (float(number) <= 0 or kind == "misi" and not float(number).is_integer()):
+        return None
     stft = None if window is None else (int(window), int(hop))
     return Oracle(kind, None if number is None else float(number), stft)
 

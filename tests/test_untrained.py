@@ -29,7 +29,17 @@ def test_a_name_says_kind_number_and_stft(name: str, oracle: Oracle, words: str)
 
 @pytest.mark.parametrize(
     "name",
-    ["audioslots", "oracle-", "oracle-banana", "oracle-ratio", "oracle-psm-3", "oracle-psm-512", "oracle-ratio-x"],
+    [
+        "audioslots",
+        "oracle-",
+        "oracle-banana",
+        "oracle-ratio",
+        "oracle-psm-3",
+        "oracle-psm-512",
+        "oracle-ratio-x",
+        "oracle-ratio-0",
+        "oracle-misi-2.5",
+    ],
 )
 def test_other_names_are_no_untrained_systems(name: str) -> None:
     assert parse(name) is None
