@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from audioslots.checking import Section, checked
 from audioslots.errors import InputError
 from audioslots.files import read_json
+from audioslots.provenance import hyper, provenance
 from audioslots.untrained import Oracle
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
@@ -37,15 +38,6 @@ def _known(part: str, kind: str) -> str:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"no such kind; {hint}expected one of {', '.join(known)}")
     return kind
-
-
-def hyper(default: Any, description: str, *, paper: Any = None, secondary: Any = None, **limits: Any) -> Any:
-    """A hyper-parameter, with the value the paper or a second-hand source gives for it where one is known.
-
-    ``provenance`` derives each value's word from these: the word cannot disagree with the value.
-    """
-    known = {"paper": paper, "secondary": secondary}
-    return Field(default, description=description, json_schema_extra={"known": known}, **limits)
 
 
 class Spectrogram(Section):
@@ -144,6 +136,11 @@ class Training(Section):
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
+    together: int = hyper(
+        1,
+        "chunks of a batch that are of the same utterances and share a permutation: a slot stays with its source",
+        ge=1,
+    )
     pieces: int = hyper(1, "passes that a batch is worked through in, one after the other, for less memory", ge=1)
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
@@ -166,6 +163,17 @@ class Training(Section):
     checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1)
     checkpoint_minutes: float = hyper(10.0, "minutes between checkpoints, at most", gt=0)
     skips: int = hyper(10, "steps left out for a loss or gradient that is not finite, before the run stops", ge=0)
+
+    @model_validator(mode="after")
+    def _batches_are_whole(self) -> Self:
+        if self.batch % (self.together * self.pieces) and self.together > 1:
+            raise ValueError(
+                f"batch {self.batch} does not fall into {self.pieces} pieces of whole groups of {self.together} chunks "
+                f"together; expected a multiple of {self.together * self.pieces}"
+            )
+        if self.together > 1 and self.mixing == "static":
+            raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")
+        return self
 
     @model_validator(mode="after")
     def _static_is_fixed(self) -> Self:
@@ -198,6 +206,9 @@ class Variant(Section):
     title: str = Field("", description="for tables; the name where empty")
     model: Literal["audioslots", "conv_tasnet"] = hyper("audioslots", "conv_tasnet: the baseline", paper="audioslots")
     chunk_s: float = hyper(0.5, "chunk, seconds", secondary=0.5, gt=0, le=30)
+    context_s: float = hyper(
+        0.0, "before a chunk and after it, as much of the mixture that the encoder reads as well, seconds", ge=0, le=30
+    )
     spectrogram: Spectrogram = Spectrogram()
     encoder: Encoder = Encoder()
     slots: Slots = Slots()
@@ -218,6 +229,8 @@ class Variant(Section):
                 f"separation.reconstruction {self.separation.reconstruction} needs a spectrogram, which conv_tasnet "
                 "lacks; expected direct"
             )
+        if self.model == "conv_tasnet" and self.context_s:
+            raise ValueError(f"context_s {self.context_s} of conv_tasnet, which decodes all it reads; expected 0")
         return self
 
     @property
@@ -243,7 +256,12 @@ class Variant(Section):
     def content(self) -> dict[str, Any]:
         """All that decides the result: not the title, not how recordings are stitched, no section of another model."""
         content = self.model_dump(mode="json", exclude=NOT_IDENTITY | UNUSED[self.model])
-        content["training"] = {key: value for key, value in content["training"].items() if key not in OPERATION}
+        training = {key: value for key, value in content["training"].items() if key not in OPERATION}
+        for section, later in ((content, {"context_s": 0.0}), (training, {"together": 1})):
+            for key, default in later.items():  # a key that came later: what left it at its default stays what it was
+                if section.get(key) == default:
+                    del section[key]
+        content["training"] = training
         return content
 
 
@@ -284,6 +302,17 @@ class Resolved(Variant):
         return round(self.chunk_s * self.rate)
 
     @property
+    def context(self) -> int:
+        """Samples that are read before a chunk, and after it: whole hops, so that the frames of both agree."""
+        hop = self.spectrogram.hop
+        return round(self.context_s * self.rate / hop) * hop
+
+    @property
+    def crop(self) -> int:
+        """Samples that the model reads to decode a chunk: those of the chunk, between those of its context."""
+        return self.chunk + 2 * self.context
+
+    @property
     def identity(self) -> str:
         """Hash of ``content``: where the data lie, titles and names do not count."""
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
@@ -313,16 +342,3 @@ class Resolved(Variant):
             raise InputError(f"{source}: is no JSON object; expected a resolved variant")
         derived = ("identity", "ceiling", "provenance")
         return checked(cls, {key: value for key, value in document.items() if key not in derived}, source)
-
-
-def provenance(section: Section, prefix: str = "") -> dict[str, str]:
-    """For every hyper-parameter, ``paper``, ``secondary`` or ``ours``: the source that gives this very value."""
-    words: dict[str, str] = {}
-    for key, field in type(section).model_fields.items():
-        value = getattr(section, key)
-        if isinstance(value, Section):
-            words |= provenance(value, f"{prefix}{key}.")
-        elif isinstance(field.json_schema_extra, dict) and "known" in field.json_schema_extra:
-            known: Any = field.json_schema_extra["known"]
-            words[prefix + key] = next((word for word in ("paper", "secondary") if known[word] == value), "ours")
-    return words

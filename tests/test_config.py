@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from audioslots.benchmark import merge
-from audioslots.config import Resolved, Section, Variant, checked, provenance
+from audioslots.config import Resolved, Section, Variant, checked
 from audioslots.errors import InputError
 from audioslots.files import write_json
+from audioslots.provenance import provenance
 
 RESOLVED: dict[str, Any] = {
     "name": "mask",
@@ -251,3 +252,28 @@ def test_chunk_is_in_samples() -> None:
 def test_values_never_change_after_reading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         resolved().encoder.width = 3
+
+
+def test_a_key_that_came_later_counts_only_where_it_is_used() -> None:
+    """Runs from before it came stay what they are."""
+    assert not {"context_s"} & resolved().content.keys() and "together" not in resolved().content["training"]
+    assert resolved(context_s=0.5).identity != resolved().identity
+    assert resolved(training={"together": 2}).identity != resolved().identity
+
+
+def test_context_is_of_whole_hops() -> None:
+    config = resolved(context_s=0.1, spectrogram={"window": 512, "hop": 256})
+    assert (config.context, config.crop) == (768, 4000 + 2 * 768)
+
+
+@pytest.mark.parametrize(
+    ("delta", "message"),
+    [
+        ({"training": {"together": 3}}, "batch 64 does not fall into 1 pieces of whole groups of 3"),
+        ({"training": {"together": 2, "mixing": "static"}}, "together needs utterances drawn anew"),
+        ({"context_s": 0.5, "model": "conv_tasnet", "training": {"loss": "snr"}}, "context_s 0.5 of conv_tasnet"),
+    ],
+)
+def test_chunks_together_and_context_are_checked(delta: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resolved(**delta)

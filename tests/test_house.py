@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "files": {"errors"},
     "untrained": set(),
     "checking": {"errors"},
-    "config": {"errors", "files", "untrained", "checking"},
+    "provenance": {"checking"},
+    "config": {"errors", "files", "untrained", "checking", "provenance"},
     "benchmark": {"errors", "files", "untrained", "checking", "config"},
 }
 

@@ -46,6 +46,8 @@ class Mixer:
             model: variants see the same speech.
         speed: each source is played up to this share faster or slower, pitch and all; 0 for LibriMix's rule.
         even_speakers: every speaker is as likely as any other; LibriMix's rule is that every utterance is.
+        together: items that follow one another and are of the same utterances at the same levels, each from places of
+            its own.
 
     Raises:
         InputError: too few speakers, or an utterance shorter than a crop.
@@ -57,6 +59,7 @@ class Mixer:
     seed: int
     speed: float = 0.0
     even_speakers: bool = False
+    together: int = 1
 
     def __post_init__(self) -> None:
         shortest, needed = int(self.speech.index["length"].min()), math.ceil(self.chunk * (1 + self.speed))
@@ -88,8 +91,16 @@ class Mixer:
 
     def drawn(self, step: int, item: int) -> list[Crop]:
         """What is random of one mixture, a source each."""
+        first = item - item % self.together
+        random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + first]))
+        rows = self._rows(random)
+        crops = [self._drawn(row, random) for row in rows]
+        if item == first:
+            return crops
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
-        return [self._drawn(row, random) for row in self._rows(random)]
+        return [
+            crop._replace(places=self._places(row, crop.heard, random)) for row, crop in zip(rows, crops, strict=True)
+        ]
 
     @cached_property
     def _samples(self) -> np.ndarray:
@@ -122,16 +133,20 @@ class Mixer:
     def _drawn(self, row: int, random: np.random.Generator) -> Crop:
         """What is random of a source: its gain, its speed and the places looked at."""
         columns = self._columns
-        start, length = int(columns["start"][row]), int(columns["length"][row])
         loudness, peak = float(columns["loudness"][row]), float(columns["peak"][row])
         low, high = LOUDNESS
         gain = 10 ** ((low + (high - low) * random.random() - loudness) / 20)
         if gain * peak >= 1:
             gain = CLIPPED / peak
         heard = round(self.chunk * (1 + self.speed * (2 * random.random() - 1)))
-        places = [start + int(place * (length - heard + 1)) for place in random.random(CANDIDATES)]
+        places = self._places(row, heard, random)
         # The threshold is the loudness itself, read as a level: within a decibel or two of the root mean square.
         return Crop(places, heard, FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20), gain / FULL_SCALE)
+
+    def _places(self, row: int, heard: int, random: np.random.Generator) -> list[int]:
+        """Where in the packed speech a crop of one utterance may begin, samples."""
+        start, length = int(self._columns["start"][row]), int(self._columns["length"][row])
+        return [start + int(place * (length - heard + 1)) for place in random.random(CANDIDATES)]
 
     def _read(self, crop: Crop, out: np.ndarray) -> None:
         """Write one source, (chunk,) float32, to ``out``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from audioslots import config
-from audioslots.model.estimates import Estimates, level_of
+from audioslots.model.estimates import Estimates, covered, level_of
 from audioslots.model.outputs import OUTPUTS, compress
 from audioslots.model.parts import Shape, part
 from audioslots.model.spectrogram import STFT
@@ -21,36 +21,50 @@ class AudioSlots(nn.Module):
 
     Args:
         variant: encoder, slots, decoder and spectrogram.
-        samples: of a chunk, T; the model takes chunks of this length only.
+        samples: of a chunk, T; the model decodes chunks of this length only.
+        context: samples that it reads before the chunk and after it, C; a multiple of the hop.
     """
 
-    def __init__(self, variant: config.Variant, samples: int) -> None:
+    def __init__(self, variant: config.Variant, samples: int, context: int = 0) -> None:
         super().__init__()
-        self.samples = samples
+        self.samples, self.context = samples, context
         self.exponent = variant.spectrogram.exponent
         self.output = OUTPUTS[variant.decoder.output]
         self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
         bins, frames = self.stft.bins, self.stft.frames(samples)
-        self.encoder = part("encoders", variant.encoder.kind)(variant.encoder, bins, frames)
+        read = self.stft.frames(samples + 2 * context)
+        self.encoder = part("encoders", variant.encoder.kind)(variant.encoder, bins, read)
         self.slots = part("slots", variant.slots.kind)(variant.slots, variant.encoder)
-        shape = Shape(bins, frames, self.output.channels, self.encoder.grid)
+        height, length = self.encoder.grid
+        self.shown = round(length * frames / read)  # of the tokens' columns: those of the chunk, for the decoder
+        shape = Shape(bins, frames, self.output.channels, (height, self.shown))
         self.decoder = part("decoders", variant.decoder.kind)(variant, shape)
 
     def forward(self, mixture: Tensor) -> Estimates:
-        """Mixtures (B, T) -> estimates of K sources each.
+        """Mixtures (B, C + T + C) -> estimates of K sources each, of the T samples in the middle.
 
         Raises:
-            ValueError: T is not the model's chunk.
+            ValueError: the mixtures are no chunk with its context.
         """
-        if mixture.shape[-1] != self.samples:
-            raise ValueError(f"mixture has {mixture.shape[-1]} samples; expected a chunk of {self.samples}")
+        expected = self.samples + 2 * self.context
+        if mixture.shape[-1] != expected:
+            raise ValueError(f"mixture has {mixture.shape[-1]} samples; expected a chunk, with its context {expected}")
         level = level_of(mixture)
-        spectrum = self.stft(mixture / level)  # (B, F, N)
+        unit = mixture / level
+        spectrum = self.stft(unit)  # (B, F, N)
         tokens = self.encoder(standardise(compress(spectrum.abs(), self.exponent)))
         slots = self.slots(tokens)
+        if self.context:
+            spectrum = self.stft(covered(unit, self.samples))
+            tokens = self._shown(tokens)
         compressed, spectra = self.output.read(self.decoder(slots, tokens), spectrum, self.exponent)
         waveforms = self.stft.inverse(spectra, self.samples) * level[:, None]
         return Estimates(waveforms, level, compressed, slots)
+
+    def _shown(self, tokens: Tensor) -> Tensor:
+        """Of all tokens, those of the chunk, which some decoders look at."""
+        columns = tokens.unflatten(1, self.encoder.grid)  # (B, F', N', W)
+        return columns.narrow(2, (columns.shape[2] - self.shown) // 2, self.shown).flatten(1, 2)
 
 
 def standardise(spectrogram: Tensor) -> Tensor:

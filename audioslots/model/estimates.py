@@ -32,7 +32,7 @@ def bottleneck(model: nn.Module, samples: int) -> dict[str, int]:
 
     Args:
         model: mixtures (B, T) -> ``Estimates``.
-        samples: of one chunk, T.
+        samples: that the model reads for one chunk, T.
 
     Returns:
         ``numbers_a_slot``: W; ``numbers_a_source``: F x N, a source's spectrogram of one chunk.
@@ -45,6 +45,11 @@ def bottleneck(model: nn.Module, samples: int) -> dict[str, int]:
         "numbers_a_slot": estimates.slots.shape[-1],
         "numbers_a_source": estimates.compressed.shape[-2:].numel(),
     }
+
+
+def covered(waveform: Tensor, samples: int) -> Tensor:
+    """The middle (..., ``samples``) of what was read (..., T): a chunk without its context."""
+    return waveform.narrow(-1, (waveform.shape[-1] - samples) // 2, samples)
 
 
 def level_of(mixture: Tensor) -> Tensor:

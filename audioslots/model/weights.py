@@ -20,7 +20,9 @@ MODELS: dict[str, type[nn.Module]] = {"audioslots": AudioSlots, "conv_tasnet": C
 
 def build(config: Resolved) -> nn.Module:
     """The model of a resolved variant, its weights drawn anew: mixtures (B, T) -> ``Estimates``."""
-    return MODELS[config.model](config, config.chunk)
+    if config.model == "audioslots":
+        return AudioSlots(config, config.chunk, config.context)
+    return ConvTasNet(config, config.chunk)
 
 
 def save_model(path: Path, model: nn.Module, config: Resolved) -> None:

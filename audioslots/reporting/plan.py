@@ -15,6 +15,7 @@ from torch import nn
 
 from audioslots.benchmark import Benchmark, read_for_counting, resolve, twins, untrained, variants
 from audioslots.config import Resolved
+from audioslots.model.estimates import covered
 from audioslots.model.weights import build
 from audioslots.reporting.sizes import count
 from audioslots.reporting.table import Column, Table
@@ -148,13 +149,13 @@ def sustained(benchmark: Path, make_loss: MakeLoss, chunks: int, device: str) ->
     operations = count(config, make_loss).sum()["macs_per_second"] * (1 + BACKWARD) * chunks * config.chunk_s
     model, loss = build(config).to(device), make_loss(config).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
-    sources = torch.randn(chunks, config.sources, config.chunk, device=device)
+    sources = torch.randn(chunks, config.sources, config.crop, device=device)
     half = config.training.precision != "32-true"
     seconds = []
     for _ in range(TIMED_STEPS + 1):
         started = time.perf_counter()
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
-            value = loss(model(sources.sum(dim=1)), sources)
+            value = loss(model(sources.sum(dim=1)), covered(sources, config.chunk))
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

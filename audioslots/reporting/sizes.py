@@ -33,7 +33,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from audioslots.benchmark import read_for_counting, resolve
 from audioslots.config import Resolved
-from audioslots.model.estimates import bottleneck
+from audioslots.model.estimates import bottleneck, covered
 from audioslots.model.weights import build
 from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
@@ -110,7 +110,7 @@ def count(config: Resolved, make_loss: Callable[[Resolved], nn.Module]) -> pd.Da
 def held(config: Resolved) -> dict[str, float]:
     """What a slot holds: ``numbers_a_slot`` and ``numbers_a_source``, NaN of a model without slots."""
     with _Shapes():
-        found = bottleneck(build(config), config.chunk)
+        found = bottleneck(build(config), config.crop)
     return {key: found.get(key, float("nan")) for key in ("numbers_a_slot", "numbers_a_source")}
 
 
@@ -122,7 +122,7 @@ def _holder(path: str, titles: dict[str, str]) -> str:
 def _multiply_accumulates(model: nn.Module, config: Resolved, titles: dict[str, str]) -> dict[str, float]:
     counter = FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), counter:  # the fused kernels are not counted on every device
-        model(torch.zeros(1, config.chunk))
+        model(torch.zeros(1, config.crop))
     flops = {path: sum(operators.values()) for path, operators in counter.get_flop_counts().items()}
     counted = {REST: flops["Global"]}
     for path, title in titles.items():  # outer parts come before inner ones
@@ -146,8 +146,8 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
     for path, title in titles.items():
         live.follow(model.get_submodule(path), title)
     with live:
-        sources = torch.zeros(-(-config.training.batch // config.training.pieces), config.sources, config.chunk)
-        value = loss(model(sources.sum(dim=1)), sources)
+        sources = torch.zeros(-(-config.training.batch // config.training.pieces), config.sources, config.crop)
+        value = loss(model(sources.sum(dim=1)), covered(sources, config.chunk))
         optimiser.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.training.clip)

@@ -43,6 +43,15 @@ def batches(blocks: Iterable[Tensor], chunk: int, hop: int, count: int) -> Itera
         yield cut(waiting, chunk, hop)
 
 
+def surrounded(blocks: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
+    """Blocks (n,) of a recording with so many samples of silence before them and after them."""
+    if samples:
+        yield torch.zeros(samples)
+    yield from blocks
+    if samples:
+        yield torch.zeros(samples)
+
+
 def fade(chunk: int) -> Tensor:
     """Cross-fade window (chunk,): a Hann window that never reaches zero, so the outermost samples keep a weight."""
     steps = torch.arange(1, chunk + 1, dtype=torch.float64)  # in single precision long windows do reach zero

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots
-from audioslots.model.estimates import Estimates
+from audioslots.model.estimates import Estimates, covered
 from audioslots.model.reconstruction import reconstruct
 from audioslots.model.weights import load_model
-from audioslots.separation.chunking import batches, hop_of
+from audioslots.separation.chunking import batches, hop_of, surrounded
 from audioslots.separation.resampling import resample
 from audioslots.separation.stitching import Stitcher, stitch
 
@@ -160,17 +160,18 @@ class Separator:
         hop = hop_of(chunk, settings.overlap)
         device = next(self.model.parameters()).device
         count = max(1, int(BATCH_S.get(device.type, BATCH_S["other"]) * self.rate / chunk))
-        for batch in batches(blocks, chunk, hop, count):
+        context = self.config.context
+        for batch in batches(surrounded(blocks, context), chunk + 2 * context, hop, count):
             with torch.inference_mode():
-                found, waveforms = self._reconstructed(batch.to(device))
+                found, waveforms = self._reconstructed(batch.to(device), chunk)
             yield hop, waveforms.cpu(), None if found.slots is None else found.slots.cpu()
 
-    def _reconstructed(self, chunks: Tensor) -> tuple[Estimates, Tensor]:
-        """What the model says of chunks (B, chunk), and its waveforms (B, K, chunk) by the config's reconstruction."""
-        found = self.model(chunks)
+    def _reconstructed(self, crops: Tensor, chunk: int) -> tuple[Estimates, Tensor]:
+        """What the model says of crops, and its waveforms (B, K, chunk) by the config's reconstruction."""
+        found = self.model(crops)
         if isinstance(self.model, AudioSlots):
             model, how = self.model, self.config.separation
-            return found, reconstruct(found, chunks, model.stft, model.exponent, how)
+            return found, reconstruct(found, covered(crops, chunk), model.stft, model.exponent, how)
         return found, found.waveforms
 
 

@@ -86,10 +86,12 @@ class Matched(nn.Module):
 
     Args:
         variant: kind of loss, exponent of its magnitudes, ``order`` and ``unmatched``; the spectrogram.
+        together: chunks that lie side by side in a batch and are matched as one, by the mean of their costs.
     """
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, together: int = 1) -> None:
         super().__init__()
+        self.together = together
         self.settings, self.kind = variant.training, LOSSES[variant.training.loss]
         self.exponent = variant.spectrogram.exponent
         self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
@@ -105,6 +107,9 @@ class Matched(nn.Module):
         batch, count, slots = costs.shape
         silent = slots > count and self.settings.unmatched == "silence"
         silence = self.kind.silence(signals) if silent else costs.new_zeros(batch, slots)  # (B, K)
+        if self.together > 1:
+            costs, silence = (cost.unflatten(0, (-1, self.together)).mean(dim=1) for cost in (costs, silence))
+            batch = len(costs)
         if self.settings.order == "fixed":
             matched = torch.arange(count, device=costs.device).expand(batch, -1)
         else:  # a source that takes a slot saves that slot's cost of silence

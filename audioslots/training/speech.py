@@ -40,8 +40,10 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
     """What draws the training mixtures."""
     settings = config.training
     if settings.mixing == "static":
-        return StaticMixer(speech, config.sources, config.chunk, config.seed, size=settings.batch)
-    return Mixer(speech, config.sources, config.chunk, config.seed, settings.speed, settings.even_speakers)
+        return StaticMixer(speech, config.sources, config.crop, config.seed, size=settings.batch)
+    return Mixer(
+        speech, config.sources, config.crop, config.seed, settings.speed, settings.even_speakers, settings.together
+    )
 
 
 def speakers_of(mixtures: str | None) -> set[str]:

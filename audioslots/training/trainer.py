@@ -26,6 +26,7 @@ from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import write_json
+from audioslots.model.estimates import covered
 from audioslots.model.weights import build, save_model
 from audioslots.training.batches import ahead, batches, grown
 from audioslots.training.checkpoint import load_state, save_state
@@ -78,6 +79,11 @@ class Trainer:
             raise InputError(
                 f"--devices: {devices} cannot share training.batch {self.settings.batch}; expected a divisor of it"
             )
+        if self.settings.batch // devices % self.settings.together:
+            raise InputError(
+                f"--devices: {devices} would part the {self.settings.together} chunks of training.together; expected "
+                f"a divisor of {self.settings.batch // self.settings.together}"
+            )
         if accelerator != "cpu" and devices > max(1, torch.cuda.device_count()):
             raise InputError(
                 f"--devices: {devices} of {torch.cuda.device_count()} GPUs; expected no more than there are"
@@ -94,10 +100,11 @@ class Trainer:
         self.fabric.seed_everything(config.seed, verbose=False)
         self.mixer = training_mixer(config, self.speech)
         self.device_mixer = DeviceMixer(self.mixer, self.fabric.device) if mix_on_device else None
-        validation = Mixer(held_out, config.sources, config.chunk, VALIDATION_SEED)
+        validation = Mixer(held_out, config.sources, config.crop, VALIDATION_SEED)
         self.validation = torch.from_numpy(validation.batch(0, self.settings.validation_mixtures))
         model = build(config)
-        self.loss = Matched(config).to(self.fabric.device)
+        self.loss = Matched(config, self.settings.together).to(self.fabric.device)
+        self.validation_loss = Matched(config).to(self.fabric.device)
         optimiser = torch.optim.AdamW(
             model.parameters(),
             lr=self.settings.learning_rate,
@@ -196,7 +203,8 @@ class Trainer:
         loss = sources.new_zeros(())
         for number, piece in enumerate(pieces := sources.chunk(settings.pieces), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
-                part = self.loss(self.model(piece.sum(dim=1)), piece) * (len(piece) / len(sources))
+                estimates = self.model(piece.sum(dim=1))
+                part = self.loss(estimates, covered(piece, self.config.chunk)) * (len(piece) / len(sources))
                 self.fabric.backward(part)
             loss += part.detach()
         norms = [get_total_norm(gradients(part)) for part in self.parts.values()]
@@ -239,7 +247,7 @@ class Trainer:
         sums: Counter[str] = Counter()
         for sources in self.validation.split(self.settings.batch):
             with self.fabric.autocast():
-                found = validated(model, self.loss, self.fabric.to_device(sources), self.config)
+                found = validated(model, self.validation_loss, self.fabric.to_device(sources), self.config)
             sums.update({key: float(value) * len(sources) for key, value in found.items()})
         model.train()
         return {key: value / len(self.validation) for key, value in sums.items()}

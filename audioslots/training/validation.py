@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from audioslots.config import Variant
 from audioslots.model.audioslots import AudioSlots
+from audioslots.model.estimates import covered
 from audioslots.model.reconstruction import reconstruct
 from audioslots.training.losses import Matched, occupancy, si_sdr
 from audioslots.training.matching import match
@@ -17,8 +18,9 @@ where it has a spectrogram; the occupied slots."""
 
 def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Variant) -> dict[str, Tensor]:
     """The columns of ``VALIDATED`` on sources (B, S, T), each a mean over the batch: ()."""
+    estimates = model(sources.sum(dim=1))
+    sources = covered(sources, estimates.waveforms.shape[-1])
     mixture = sources.sum(dim=1)
-    estimates = model(mixture)
     ratio = None
     if isinstance(model, AudioSlots):
         how = variant.separation.model_copy(update={"reconstruction": "ratio"})

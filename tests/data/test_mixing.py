@@ -168,3 +168,20 @@ def test_a_chunk_as_long_as_the_shortest_utterance_fits() -> None:
 def test_fewer_speakers_than_sources_are_refused() -> None:
     with pytest.raises(InputError, match="made: 2 speakers; expected at least 3"):
         Mixer(steady(0.1, 0.2), 3, 100, seed=0)
+
+
+def test_items_together_are_of_the_same_utterances_and_levels_from_places_of_their_own(speech: Speech) -> None:
+    mixer, alone = Mixer(speech, 2, 2000, 0, speed=0.1, together=3), Mixer(speech, 2, 2000, 0, speed=0.1)
+    crops = [mixer.drawn(5, item) for item in range(6)]
+    for group in (crops[:3], crops[3:]):
+        for source in range(2):
+            assert len({(crop[source].gain, crop[source].heard, crop[source].enough) for crop in group}) == 1
+            assert len({tuple(crop[source].places) for crop in group}) == 3
+            starts, lengths = speech.index["start"].to_numpy(), speech.index["length"].to_numpy()
+            rows = {int(np.searchsorted(starts, crop[source].places[0], side="right")) - 1 for crop in group}
+            assert len(rows) == 1
+            row = rows.pop()
+            for crop in group:
+                assert all(0 <= at - starts[row] <= lengths[row] - crop[source].heard for at in crop[source].places)
+    assert [mixer.drawn(5, item) for item in (0, 3)] == [alone.drawn(5, item) for item in (0, 3)]
+    assert crops[0][0].gain != crops[3][0].gain

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from audioslots.config import kinds
 from audioslots.errors import InputError
-from audioslots.model.audioslots import standardise
+from audioslots.model.audioslots import AudioSlots, standardise
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.spectrogram import STFT
 
@@ -162,3 +162,21 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(part: str) -> None:
     misspelt: dict[str, Any] = {part: "brodcast"}
     with pytest.raises(InputError, match=rf"{part}.kind: no such kind; .*expected one of {', '.join(kinds(folder))}"):
         resolved(**misspelt)
+
+
+@pytest.mark.parametrize("encoder", kinds("encoders"))
+@pytest.mark.parametrize("decoder", ["frames", "modulated"])
+def test_context_is_read_and_the_chunk_in_its_middle_is_decoded(encoder: str, decoder: str) -> None:
+    variant = resolved(encoder=encoder, decoder=decoder)
+    torch.manual_seed(0)
+    model = AudioSlots(variant, CHUNK, context=4 * variant.spectrogram.hop).eval()
+    crop = 0.1 * torch.randn(2, CHUNK + 8 * variant.spectrogram.hop)
+    found = model(crop)
+    assert found.waveforms.shape == (2, 3, CHUNK) and found.compressed.shape == (2, 3, 33, 17)
+    changed = crop.clone()
+    changed[:, :100] *= 2
+    assert not torch.allclose(model(changed).slots, found.slots), "what lies before the chunk is read"
+    scaled = model(2 * crop)
+    torch.testing.assert_close(scaled.waveforms, 2 * found.waveforms, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="expected a chunk, with its context"):
+        model(crop[:, :-1])

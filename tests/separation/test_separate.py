@@ -17,7 +17,9 @@ from audioslots.config import Resolved, Separation
 from audioslots.errors import InputError
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build, save_model
+from audioslots.separation.chunking import cut, hop_of
 from audioslots.separation.separate import BATCH_S, Separator, consistent, loudest
+from audioslots.separation.stitching import stitch
 
 
 @pytest.mark.parametrize("samples", [1, 500, 800, 801, 12_345])
@@ -206,3 +208,23 @@ def test_identity_is_of_weights_and_stitching() -> None:
     with torch.no_grad():
         next(others[1].model.parameters()).add_(1e-3)
     assert separator.identity not in {other.identity for other in others}
+
+
+@pytest.mark.parametrize("samples", [1, 500, 12_345])
+def test_every_chunk_is_read_with_its_context_and_silence_lies_around_the_recording(samples: int) -> None:
+    config = Resolved.model_validate(tiny().config.model_dump() | {"context_s": 0.08})
+    torch.manual_seed(0)
+    separator = Separator(build(config).eval(), config)
+    mixture = 0.1 * torch.randn(samples)
+    estimates, _ = separator.estimates(mixture, 0.1 * torch.randn(2, samples))
+    assert estimates.shape == (2, samples)
+    chunk, context = config.chunk, config.context
+    assert (chunk, context, config.crop) == (800, 640, 2080)
+    hop = hop_of(chunk, config.separation.overlap)
+    around = torch.nn.functional.pad(mixture, (context, context))
+    with torch.no_grad():
+        found = separator.model(cut(around, config.crop, hop))
+    wanted = stitch(found.waveforms, hop, samples, None, found.slots, 0.5, 1.5)
+    torch.testing.assert_close(estimates, wanted, atol=1e-6, rtol=1e-4)
+    streamed = torch.cat(list(separator.stream(mixture.split(333))), dim=-1)
+    torch.testing.assert_close(streamed, wanted, atol=1e-6, rtol=1e-4)

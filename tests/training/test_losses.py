@@ -250,3 +250,18 @@ def test_magnitudes_of_a_model_without_a_spectrogram_and_too_few_slots_are_refus
         matched("squared")(estimates._replace(compressed=None), references)
     with pytest.raises(ValueError, match="2 slots for 3 sources"):
         matched("si_sdr")(estimates, noise(2, 3, SAMPLES))
+
+
+def test_chunks_together_share_the_permutation_of_their_mean_cost() -> None:
+    """Two chunks that prefer opposite orders: alone each is given its own, together both the better one."""
+    references, estimates = scene(seed=5)
+    waveforms = estimates.waveforms.clone()
+    waveforms[1] = 1.5 * waveforms[1].flip(0)
+    mixed = estimates_of(waveforms, estimates.level)
+    variant = Variant.model_validate({"spectrogram": {"window": WINDOW, "hop": HOP}})
+    alone, together = Matched(variant).double(), Matched(variant, together=2).double()
+    fixed = Matched(variant.model_copy(update={"training": variant.training.model_copy(update={"order": "fixed"})}))
+    orders = [float(fixed.double()(reordered(mixed, order), references)) for order in ([0, 1], [1, 0])]
+    torch.testing.assert_close(float(together(mixed, references)), min(orders))
+    assert float(alone(mixed, references)) < min(orders) - 1e-3
+    torch.testing.assert_close(together(estimates, references), alone(estimates, references))

@@ -1,0 +1,31 @@
+"""Hyper-parameters, and where the value of each is from: the paper, a second-hand source, or this project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from audioslots.checking import Section
+
+
+def hyper(default: Any, description: str, *, paper: Any = None, secondary: Any = None, **limits: Any) -> Any:
+    """A hyper-parameter, with the value the paper or a second-hand source gives for it where one is known.
+
+    ``provenance`` derives each value's word from these: the word cannot disagree with the value.
+    """
+    known = {"paper": paper, "secondary": secondary}
+    return Field(default, description=description, json_schema_extra={"known": known}, **limits)
+
+
+def provenance(section: Section, prefix: str = "") -> dict[str, str]:
+    """For every hyper-parameter, ``paper``, ``secondary`` or ``ours``: the source that gives this very value."""
+    words: dict[str, str] = {}
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            words |= provenance(value, f"{prefix}{key}.")
+        elif isinstance(field.json_schema_extra, dict) and "known" in field.json_schema_extra:
+            known: Any = field.json_schema_extra["known"]
+            words[prefix + key] = next((word for word in ("paper", "secondary") if known[word] == value), "ours")
+    return words
