@@ -99,7 +99,8 @@ def report(results: Path, out: Path) -> Path:
 
     studies = [_study(study, made) for study in benchmark["studies"]]
     members = {study["title"]: study["variants"] for study in benchmark["studies"]}
-    main = tables.results(summary, made.spent, titles, ceilings, members)
+    baselines = [study["baseline"] for study in benchmark["studies"]]
+    main = tables.results(summary, made.spent, titles, ceilings, members, baselines)
     found = [(study.title, study.question, study.conclusion) for study in studies]
     shown = [
         main,

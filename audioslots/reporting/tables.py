@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,8 +61,9 @@ def results(
     titles: Mapping[str, str],
     ceilings: Mapping[str, str],
     members: Mapping[str, Sequence[str]],
+    baselines: Sequence[str] = (),
 ) -> Table:
-    """The main table: one row a variant and stitching; first what is not trained, then the best by its blind mean.
+    """The main table, one row a variant and stitching: what is not trained, the baselines, the rest by blind mean.
 
     Args:
         summary: of ``statistics.summarise``.
@@ -69,9 +71,11 @@ def results(
         titles: variant -> title.
         ceilings: variant -> the oracle row that bounds its kind of output; without one where nothing bounds it.
         members: title of a study -> its variants.
+        baselines: of the studies: what all others are compared with.
     """
     means = summary.drop_duplicates("variant").set_index("variant")  # "blind" comes before "oracle"
     place = (-means["si_sdri_db"]).where(means["stitching"] != "none", -np.inf)
+    place[means.index.isin(baselines)] = -sys.float_info.max  # finite: after what is not trained
     data = summary.sort_values("variant", key=lambda names: names.map(place), kind="stable", ignore_index=True)
     data.insert(1, "title", data["variant"].map(titles))
     data["ceiling"] = data["variant"].map(ceilings)
@@ -92,7 +96,7 @@ def results(
         f"not trained has one), with 95 % intervals. {interval_in_words(data)} {training_in_words(trained)} Stitching: "
         "how chunks are put together, blind or, as a bound, in the order of the references (oracle). The ceiling of a "
         "variant is the oracle that bounds its kind of output, where one does. Failures: rows with a score that a "
-        f"metric could not give.{missing_in_words(data)}"
+        f"metric could not give.{missing_in_words(data)} What the studies compare with comes before what they compare."
     )
     if (data["si_sdri_db_standing"] != "").any():
         caption += (

@@ -46,7 +46,7 @@ def test_every_row_of_every_run_is_in_the_one_table(out):
     rows = pd.read_parquet(out / "scores.parquet")
     assert len(rows) == 30 * 2 * (1 + 1 + 2 * 2 * 2)
     main = pd.read_csv(out / "tables/main.csv", keep_default_na=False)
-    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "mask", "mask", "magnitude", "magnitude"]
+    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "magnitude", "magnitude", "mask", "mask"]
     costs = pd.read_csv(out / "tables/costs.csv")
     assert costs["real_time_factor"].tolist() == pytest.approx([0.035, 0.035]), "a mean over seeds"
     assert costs["peak_memory_bytes"].tolist() == [400 * 2**20 + 2] * 2, "the largest over seeds"

@@ -58,6 +58,17 @@ def test_the_main_table_has_a_row_a_variant_and_stitching_with_the_numbers_of_th
     assert np.isnan(table.data.iloc[0].below_ceiling_db)
 
 
+def test_the_baselines_of_the_studies_come_before_what_is_compared_with_them():
+    frames = [
+        scores("oracle-magnitude", 12.0, (0,), ("none",)),
+        *(scores(name, db) for name, db in zip("abc", (5, 7, 6), strict=True)),
+    ]
+    summary = statistics.summarise(pd.concat(frames, ignore_index=True), resamples=50)
+    titles = {name: name for name in ("a", "b", "c", "oracle-magnitude")}
+    table = tables.results(summary, trained("a", "b", "c"), titles, {}, {}, baselines=["a"])
+    assert table.data["variant"].drop_duplicates().tolist() == ["oracle-magnitude", "a", "b", "c"]
+
+
 def test_the_best_is_chosen_among_the_rows_a_user_would_get():
     table = main("a", "b")
     bold = [[cell.text for cell in row if cell.bold] for row in table.cells()]
