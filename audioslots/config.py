@@ -168,8 +168,8 @@ class Training(Section):
     def _batches_are_whole(self) -> Self:
         if self.batch % (self.together * self.pieces) and self.together > 1:
             raise ValueError(
-                f"batch {self.batch} does not fall into {self.pieces} pieces of whole groups of {self.together} chunks "
-                f"together; expected a multiple of {self.together * self.pieces}"
+                f"batch {self.batch} in {self.pieces} pieces parts the {self.together} chunks that are together; "
+                f"expected a multiple of {self.together * self.pieces}"
             )
         if self.together > 1 and self.mixing == "static":
             raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")

@@ -49,7 +49,7 @@ NAMES = {study: list(read_study(study).variants) for study in STUDIES}
 # Of the same few steps whatever a delta says; and of another batch than the baseline's, else the variant that has the
 # baseline's values on the axis would be left out.
 SHORT = {
-    name: {"training": {"steps": 2, "batch": 3, "warmup": 1}}
+    name: {"training": {"steps": 2, "batch": 4, "warmup": 1}}
     for study in STUDIES
     for name in NAMES[study]
     if name != read_study(study).baseline

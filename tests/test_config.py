@@ -269,7 +269,7 @@ def test_context_is_of_whole_hops() -> None:
 @pytest.mark.parametrize(
     ("delta", "message"),
     [
-        ({"training": {"together": 3}}, "batch 64 does not fall into 1 pieces of whole groups of 3"),
+        ({"training": {"together": 3}}, "batch 64 in 1 pieces parts the 3 chunks"),
         ({"training": {"together": 2, "mixing": "static"}}, "together needs utterances drawn anew"),
         ({"context_s": 0.5, "model": "conv_tasnet", "training": {"loss": "snr"}}, "context_s 0.5 of conv_tasnet"),
     ],
