@@ -58,7 +58,8 @@ class Mixtures:
         Degrees of freedom are Satterthwaite's, of a part by seeds, with seeds - 1, and a part by speakers. The latter
         is a sum by speaker, with speakers - 1, less a sum by set of speakers: (speakers - 1) / (1 + r)^2, where r is
         what the sum by set comes to as a share of the part. Where it is all of it (r = 1) they are sets - 1, and r^2
-        weighs between the two. ``benchmarks/intervals.py`` holds all of this against simulations.
+        weighs between the two. Speakers and sets of unequal numbers of scores count as fewer (``_effective``). All of
+        this is held against simulations by ``benchmarks/intervals.py``.
 
         Args:
             values: (seeds, mixtures, columns), NaN where missing. A column is a metric, a variant or a simulation.
@@ -85,10 +86,11 @@ class Mixtures:
         by_speaker = np.maximum(variance(self._by_speaker) - by_seed, by_set)
 
         r = _ratio(by_set, by_speaker, otherwise=1.0)
-        speakers, sets = self.speakers(weights.sum(axis=1)), (self._sets.sums(weights.sum(axis=1)) > 0).sum(axis=0)
+        each = weights.sum(axis=1)
+        speakers, sets = _effective(self._parts.sums(each)[self._single]), _effective(self._sets.sums(each))
         uncertain = by_seed**2 / np.maximum(seeds - 1, 1)
         uncertain += by_speaker**2 * (
-            (1 - r**2) * (1 + r) ** 2 / np.maximum(speakers - 1, 1) + r**2 / np.maximum(sets - 1, 1)
+            _ratio((1 - r**2) * (1 + r) ** 2, speakers - 1, otherwise=0.0) + _ratio(r**2, sets - 1, otherwise=0.0)
         )
         error = np.sqrt(by_seed + by_speaker)
         freedom = _ratio(error**4, uncertain, otherwise=np.inf)
@@ -121,6 +123,11 @@ class _Groups:
     def sums(self, of: np.ndarray) -> np.ndarray:
         """Sums over the mixtures of each group: (mixtures, ...) to (groups, ...)."""
         return (self._member @ of.reshape(len(of), -1)).reshape(-1, *of.shape[1:])
+
+
+def _effective(counts: np.ndarray) -> np.ndarray:
+    """How many groups of one size are worth groups of these sizes (groups, columns), after Kish (1965)."""
+    return _ratio(counts.sum(axis=0) ** 2, (counts**2).sum(axis=0), otherwise=0.0)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray, otherwise: float | np.ndarray = np.nan) -> np.ndarray:
