@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioslots.reporting.statistics import summarise
+from audioslots.reporting.statistics import speakers_of, summarise
 from audioslots.reporting.table import Column, Table
 from audioslots.reporting.tables import ranged, stitched, titled
 from audioslots.reporting.words import EMPTY, number, whole
@@ -24,20 +24,20 @@ def by_pair(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     """SI-SDRi by the sexes of the two speakers."""
     sexes = scores["pair"].fillna("")
     parts = {sex or "unknown": scores[sexes == sex] for sex in _SEXES if sexes.eq(sex).any()}
-    return _table("pairs", "SI-SDRi (dB) by the sexes of the speakers (F, M)", "mixtures", parts, titles)
+    return _table("pairs", "SI-SDRi (dB) by the sexes of the speakers (F, M)", "mixtures", parts, titles, scores)
 
 
 def by_input(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     """SI-SDRi by the input SI-SDR of a source: how much weaker or louder it is than what it is mixed with."""
     words = "SI-SDRi (dB) by the input SI-SDR of the source (dB): the lower, the more of the other speaker is in it"
     parts = _named(_cut(scores, "input_si_sdr_db", INPUT_EDGES_DB))
-    return _table("input", words, "mixtures with such a source", parts, titles)
+    return _table("input", words, "mixtures with such a source", parts, titles, scores)
 
 
 def by_duration(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     """SI-SDRi by the duration of the mixture."""
     parts = _named(_cut(scores, "duration_s", DURATION_EDGES_S))
-    return _table("duration", "SI-SDRi (dB) by the duration of the mixture (s)", "mixtures", parts, titles)
+    return _table("duration", "SI-SDRi (dB) by the duration of the mixture (s)", "mixtures", parts, titles, scores)
 
 
 def _cut(scores: pd.DataFrame, column: str, edges: Sequence[float]) -> list[tuple[tuple[float, float], pd.DataFrame]]:
@@ -59,11 +59,19 @@ def _named(parts: list[tuple[tuple[float, float], pd.DataFrame]]) -> dict[str, p
     return {words(*ends): rows for ends, rows in parts}
 
 
-def _table(name: str, words: str, counted: str, parts: Mapping[str, pd.DataFrame], titles: Mapping[str, str]) -> Table:
+def _table(
+    name: str,
+    words: str,
+    counted: str,
+    parts: Mapping[str, pd.DataFrame],
+    titles: Mapping[str, str],
+    scores: pd.DataFrame,
+) -> Table:
+    speakers = speakers_of(scores)  # a part may have one source of a mixture, whose score depends on the other too
     columns = [titled(), stitched()]
     data, sizes = pd.DataFrame(columns=["variant", "stitching"]), []
     for part, rows in parts.items():
-        summary = summarise(rows, ["si_sdri_db"])
+        summary = summarise(rows, ["si_sdri_db"], speakers)
         key = f"{part.replace(' ', '_').replace('−', '-')}_si_sdri_db"
         names = {f"si_sdri_db{end}": f"{key}{end}" for end in ("", "_low", "_high", "_missing", "_standing")}
         names["n"] = f"{key}_n"
@@ -124,8 +132,8 @@ def input_curves(scores: pd.DataFrame, parts: int = 6) -> pd.DataFrame:
     rows = scores[scores["stitching"] == "blind"]
     inputs = rows.drop_duplicates(["mixture_id", "source"])["input_si_sdr_db"]
     edges = np.unique(inputs.quantile(np.linspace(0, 1, parts + 1)[1:-1]).dropna())
-    curves = []
+    speakers, curves = speakers_of(rows), []
     for place, (_, part) in enumerate(_cut(rows, "input_si_sdr_db", edges.tolist())):
-        summary = summarise(part, ["si_sdri_db"], resamples=2000)
+        summary = summarise(part, ["si_sdri_db"], speakers)
         curves.append(summary.assign(part=place, input_si_sdr_db=part["input_si_sdr_db"].mean()))
     return pd.concat(curves, ignore_index=True)

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from audioslots.reporting.comparisons import Ranks
 from audioslots.reporting.style import INK, LINE, MUTED, PAPER, SERIES, WIDTH, legend, line, styled
 from audioslots.reporting.words import number, scaled, short
 
@@ -205,19 +204,6 @@ def _cell(value: float, shown: bool, variants: int) -> str:
     if variants <= _ANNOTATED:
         return number(value, 1, sign=True)
     return ("+" if value > 0 else "−") if shown else ""
-
-
-@styled
-def ranks(ranked: Ranks, titles: Mapping[str, str]) -> Figure:
-    """Mean ranks, each with half the critical difference to either side: two differ where their bars do not meet."""
-    figure = Figure(figsize=(WIDTH, 1.0 + 0.36 * len(ranked.mean)), layout="constrained")
-    axes = figure.add_subplot()
-    y = np.arange(len(ranked.mean))
-    half = ranked.critical_difference / 2
-    axes.errorbar(ranked.mean, y, xerr=half, fmt="o", color=SERIES[0], markersize=5.5, elinewidth=4, alpha=0.9)
-    _names(axes, [titles[str(variant)] for variant in ranked.mean.index])
-    axes.set_xlabel("mean rank, 1 is best; bars as wide as the critical difference")
-    return figure
 
 
 def _bars(axes: Axes, places: np.ndarray, part: pd.DataFrame, horizontal: bool = False, **style: Any) -> None:

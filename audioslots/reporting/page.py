@@ -38,13 +38,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Study:
-    """One question, its answer in a sentence, and the tables and figures behind it, the first of each foremost."""
+    """One question, its answer in a sentence, and the table and figures behind it, the first of these foremost."""
 
     name: str
     title: str
     question: str
     conclusion: str
-    tables: Sequence[Table]
+    table: Table
     figures: Sequence[Drawn]
 
 

@@ -143,7 +143,7 @@ def _significance(name: str, variants: list[str], words: str, made: Material) ->
     pairs = comparisons.pairwise(made.scores[made.scores["variant"].isin(variants)])
     caption = (
         f"Pairs of {words}: how much the row is above the column (dB SI-SDRi, stitched blindly). Coloured: a "
-        f"difference is shown, by the interval and by Wilcoxon's test, corrected by Holm for all {len(pairs)} pairs."
+        f"difference is shown at 5 %, corrected by Holm for all {len(pairs)} pairs."
     )
     return made.draw(name, figures.significance(pairs, made.titles), caption)
 
@@ -156,7 +156,7 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
     frame = comparisons.compare(scores, baseline)
     caption = f"{title}. " + tables.comparison_caption(frame, titles[baseline])
     spent = made.spent.set_index("variant")
-    shown = [tables.comparison(frame, f"comparison-{name}", caption, titles, spent)]
+    table = tables.comparison(frame, f"comparison-{name}", caption, titles, spent)
 
     ceilings = {variant: made.ceilings[variant] for variant in members if variant in made.ceilings}
     summary = made.summary[made.summary["variant"].isin([*members, *ceilings.values()])]
@@ -181,13 +181,10 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
             "sources in each part."
         )
         drawn.append(made.draw(f"input-{name}", figures.by_input(curves, titles), caption))
-    if ranks := comparisons.rank(scores):
-        table = tables.ranking(ranks, f"ranks-{name}", title, titles)
-        shown.append(table)
-        drawn.append(made.draw(f"ranks-{name}", figures.ranks(ranks, titles), table.caption))
+    if len(members) > 2:
         drawn.append(_significance(f"significance-{name}", members, f"the study {title}", made))
     conclusion = conclusions.conclusion(frame, baseline, titles)
-    return page.Study(name, title, study["question"], conclusion, [made.save(table) for table in shown], drawn)
+    return page.Study(name, title, study["question"], conclusion, made.save(table), drawn)
 
 
 def _heard(made: Material) -> dict[str, dict[str, Path]]:

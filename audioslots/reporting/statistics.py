@@ -2,7 +2,7 @@
 
 A row of scores is one source of one mixture of one run. Sources are averaged to mixtures first; a mixture of which one
 source has no value is missing, is left out, and is counted. Everything after that works on arrays of shape (seeds,
-mixtures, metrics), NaN where missing.
+mixtures, metrics), NaN where missing. ``intervals`` makes means with intervals of them.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
 
 from audioslots.errors import InputError
+from audioslots.reporting.intervals import SHOWN, SIGNIFICANT, Mixtures, holm
 
 METRICS = ("si_sdri_db", "sdri_db", "pesq", "stoi", "estoi")
 COMPARED = ("blind", "none")  # a comparison is of what a user would get, so never of rows stitched with the references
-RESAMPLES = 10_000
 BEST, TIED = "best", "tied"  # a variant's standing in a metric
 
 _RUN = ["variant", "stitching", "seed"]
 _ROW = [*_RUN, "mixture_id", "source"]
-_CELLS = 4_000_000  # resampled weights held in memory at once, as float64: 32 MB
 
 
 def per_mixture(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
@@ -34,7 +32,7 @@ def per_mixture(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
 
     Returns:
         One row a (variant, stitching, seed, mixture_id), in order of appearance, with the metrics (NaN where a source
-        has none), ``speakers`` (the sorted speakers: the speaker pair) and ``failures`` (rows with a reason).
+        has none) and ``failures`` (rows with a reason).
 
     Raises:
         InputError: a column is absent, a row appears twice, or the runs do not share one set of mixtures.
@@ -63,10 +61,13 @@ def per_mixture(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
     means = grouped[list(metrics)].mean()
     means = means.where(grouped[list(metrics)].count().eq(grouped.size(), axis=0))
     means["failures"] = grouped["failures"].sum()
-    speakers = scores.drop_duplicates(["mixture_id", "source"]).groupby("mixture_id")["speaker_id"]
-    means = means.reset_index()
-    means["speakers"] = means["mixture_id"].map(speakers.agg(lambda ids: " ".join(sorted(map(str, ids)))))
-    return means
+    return means.reset_index()
+
+
+def speakers_of(scores: pd.DataFrame) -> pd.Series:
+    """Mixture -> its speakers, a sorted tuple, from rows of all its sources."""
+    once = scores.drop_duplicates(["mixture_id", "source"])
+    return once.groupby("mixture_id", sort=False)["speaker_id"].agg(lambda ids: tuple(sorted(set(map(str, ids)))))
 
 
 def _check_same_mixtures(scores: pd.DataFrame) -> None:
@@ -88,57 +89,61 @@ def _check_same_mixtures(scores: pd.DataFrame) -> None:
 
 
 def summarise(
-    scores: pd.DataFrame, metrics: Sequence[str] = METRICS, resamples: int = RESAMPLES, seed: int = 0
+    scores: pd.DataFrame, metrics: Sequence[str] = METRICS, speakers: pd.Series | None = None
 ) -> pd.DataFrame:
     """Mean and 95 % interval of every metric, for each variant and stitching.
+
+    Args:
+        scores: rows of scores.parquet.
+        metrics: columns to summarise.
+        speakers: of ``speakers_of``; needed where ``scores`` has only some of a mixture's sources.
 
     Returns:
         One row a (variant, stitching), in order of appearance: ``n`` (mixtures), ``seeds``, ``failures`` (rows of
         scores with a reason) and for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``,
         ``<metric>_missing`` (values left out, of n x seeds) and ``<metric>_standing``: of the rows stitched blindly
-        ``best`` for the highest mean and ``tied`` where the interval of the paired difference to it holds zero.
+        ``best`` for the highest mean and ``tied`` for those not shown to be below it, where the paired comparisons with
+        the best are corrected by Holm for their number.
     """
-    mixtures = per_mixture(scores, metrics)
-    order, groups = speaker_pairs(mixtures)
-    kinds = list(mixtures.groupby(["variant", "stitching"], sort=False))
-    arrays = [values_of(rows, order, metrics) for _, rows in kinds]
+    means = per_mixture(scores, metrics)
+    order = means["mixture_id"].unique()
+    mixtures = Mixtures((speakers_of(scores) if speakers is None else speakers)[order].tolist())
+    kinds = list(means.groupby(["variant", "stitching"], sort=False))
     records = []
-    for (kind, rows), values, means in zip(kinds, arrays, bootstrap(arrays, groups, resamples, seed), strict=True):
-        low, high = interval(means)
-        record = {"variant": kind[0], "stitching": kind[1], "n": len(order), "seeds": len(values)}
+    for (variant, stitching), rows in kinds:
+        values = values_of(rows, order, metrics)
+        record = {"variant": variant, "stitching": stitching, "n": len(order), "seeds": len(values)}
         record["failures"] = int(rows["failures"].sum())
+        found, missing = mixtures.estimate(values), (~np.isfinite(values)).sum(axis=(0, 1))
         for k, metric in enumerate(metrics):
-            present = np.isfinite(values[..., k])
-            record[metric] = values[..., k][present].mean() if present.any() else np.nan
-            record |= {f"{metric}_low": low[k], f"{metric}_high": high[k], f"{metric}_missing": int((~present).sum())}
+            record |= {metric: found.mean[k], f"{metric}_low": found.low[k], f"{metric}_high": found.high[k]}
+            record[f"{metric}_missing"] = int(missing[k])
         records.append(record)
     summary = pd.DataFrame(records)
     blind = [place for place, (kind, _) in enumerate(kinds) if kind[1] == "blind"]
-    for k, metric in enumerate(metrics):
+    for metric in metrics:
         summary[f"{metric}_standing"] = ""
         known = summary.loc[blind, metric].dropna()
         if known.empty:
             continue
         best = int(str(known.idxmax()))
         others = [place for place in known.index if place != best]
-        behind = [_paired(arrays[best][..., [k]], arrays[place][..., [k]]) for place in others]
         summary.loc[best, f"{metric}_standing"] = BEST
-        for place, means in zip(others, bootstrap(behind, groups, resamples, seed), strict=True):
-            summary.loc[place, f"{metric}_standing"] = TIED if interval(means)[0][0] <= 0 else ""
+        behind = [mixtures.estimate(_paired(kinds[best][1], kinds[place][1], order, metric)) for place in others]
+        p = holm(np.array([found.p[0] for found in behind]))
+        for place, found, corrected in zip(others, behind, p, strict=True):
+            below = corrected < SIGNIFICANT and found.mean[0] >= SHOWN
+            summary.loc[place, f"{metric}_standing"] = "" if below else TIED
     return summary
 
 
-def _paired(best: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Differences by seed and mixture, or of means over seeds where the numbers of seeds differ."""
-    if len(best) == len(other):
-        return best - other
-    return best.mean(axis=0, keepdims=True) - other.mean(axis=0, keepdims=True)
-
-
-def speaker_pairs(mixtures: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The mixtures of a frame of ``per_mixture``, in order of appearance, and the speaker pair of each."""
-    once = mixtures.drop_duplicates("mixture_id")
-    return once["mixture_id"].to_numpy(), once["speakers"].to_numpy()
+def _paired(best: pd.DataFrame, other: pd.DataFrame, order: np.ndarray, metric: str) -> np.ndarray:
+    """Differences by seed and mixture; seeds that the two do not share are as good as drawn, so any two make a pair."""
+    if shared := set(best["seed"]) & set(other["seed"]):
+        best, other = (rows[rows["seed"].isin(shared)] for rows in (best, other))
+    seeds = min(best["seed"].nunique(), other["seed"].nunique())
+    first, second = (values_of(rows, order, [metric])[:seeds] for rows in (best, other))
+    return first - second
 
 
 def values_of(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
@@ -146,84 +151,3 @@ def values_of(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> 
     return np.stack(
         [run.set_index("mixture_id").loc[order, list(metrics)].to_numpy(float) for _, run in rows.groupby("seed")]
     )
-
-
-def bootstrap(
-    arrays: Sequence[np.ndarray], groups: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> list[np.ndarray]:
-    """Resampled means by a hierarchical bootstrap: seeds, and speaker pairs with their mixtures.
-
-    Speaker pairs are drawn with replacement, each with all its mixtures: drawing the mixtures anew within a drawn pair
-    would count their variance twice (Davison and Hinkley 1997, 3.8). Seeds and mixtures are crossed, since every seed
-    is tested on the same mixtures, so a resample draws its pairs once, for all seeds and all arrays. Three seeds are
-    too few to draw from: their part is a Student's t with seeds - 1 degrees of freedom, scaled by the standard error
-    of the mean over seeds. From the variance between seeds that is left out which the mixtures alone explain. A
-    single seed is taken as given.
-
-    Args:
-        arrays: each (seeds, mixtures, metrics), NaN where missing; seeds and metrics may differ between arrays.
-        groups: speaker pair of each mixture, shape (mixtures,).
-        resamples: number of resamples.
-        seed: of the random numbers; the result depends on nothing else.
-
-    Returns:
-        For each array its resampled means, shape (resamples, metrics); NaN where a resample holds no value.
-    """
-    if not arrays:
-        return []
-    columns = np.concatenate([values.swapaxes(0, 1).reshape(len(groups), -1) for values in arrays], axis=1)
-    valid = np.isfinite(columns)
-    pairs, pair = np.unique(groups, return_inverse=True)
-    starts = np.flatnonzero(np.diff(np.sort(pair), prepend=-1))
-    order = np.argsort(pair, kind="stable")
-    numbers = np.add.reduceat(np.where(valid, columns, 0.0)[order], starts)
-    counts = np.add.reduceat(valid[order].astype(float), starts)
-
-    rng = np.random.default_rng(seed)
-    total, count = np.empty((2, resamples, columns.shape[1]))
-    block = max(1, _CELLS // len(pairs))
-    for start in range(0, resamples, block):
-        part = slice(start, min(start + block, resamples))
-        drawn = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=part.stop - start).astype(float)
-        total[part], count[part] = drawn @ numbers, drawn @ counts
-
-    resampled, first = [], 0
-    for values in arrays:
-        shape = (resamples, len(values), values.shape[2])
-        last = first + shape[1] * shape[2]
-        by_seed = [part[:, first:last].reshape(shape) for part in (total, count)]
-        means = _ratio(by_seed[0].sum(axis=1), by_seed[1].sum(axis=1))
-        resampled.append(means + _seed_part(values, _ratio(*by_seed), means, seed))
-        first = last
-    return resampled
-
-
-def _seed_part(values: np.ndarray, by_seed: np.ndarray, means: np.ndarray, seed: int) -> np.ndarray:
-    """What other seeds would add to resampled means (resamples, metrics), given those of each seed."""
-    part = np.zeros_like(means)
-    for k in range(values.shape[2]):
-        known = np.isfinite(values[..., k]).any(axis=1)
-        seeds = int(known.sum())
-        if seeds < 2:
-            continue
-        observed = np.nanmean(values[known, :, k], axis=1).var(ddof=1)
-        explained = np.nanvar(by_seed[:, known, k] - means[:, [k]], axis=0).sum() / (seeds - 1)
-        quantiles = student_t.ppf((np.arange(len(means)) + 0.5) / len(means), seeds - 1)  # steadier than drawing
-        part[:, k] = np.sqrt(max(observed - explained, 0) / seeds) * np.random.default_rng([seed, 1]).permutation(
-            quantiles
-        )
-    return part
-
-
-def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-
-
-def interval(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile interval of resampled means (resamples, metrics): low and high, each (metrics,)."""
-    low, high = np.full((2, means.shape[1]), np.nan)
-    for k in range(means.shape[1]):
-        column = means[np.isfinite(means[:, k]), k]
-        if len(column):
-            low[k], high[k] = np.percentile(column, [2.5, 97.5])
-    return low, high

@@ -1,4 +1,4 @@
-"""The tables of a benchmark and of its studies: results, comparisons, ranks, costs and conclusions."""
+"""The tables of a benchmark and of its studies: results, comparisons, costs and conclusions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioslots.reporting.comparisons import Ranks
-from audioslots.reporting.statistics import RESAMPLES
 from audioslots.reporting.table import TIE, Column, Table
 from audioslots.reporting.words import EMPTY, counted, duration, estimate, number, p_value, scaled, text, whole
 
@@ -100,8 +98,8 @@ def results(
     )
     if (data["si_sdri_db_standing"] != "").any():
         caption += (
-            f" Bold: best of the variants stitched blindly; {TIE.strip()}: the 95 % interval of the paired difference "
-            "to it holds zero."
+            f" Bold: best of the variants stitched blindly; {TIE.strip()}: not shown to be below it, by paired tests "
+            "against it at 5 %, corrected by Holm for their number."
         )
     user = data["stitching"] != "oracle"
     views = {"Without oracle stitching": user.tolist(), "All rows": [True] * len(data)}
@@ -179,7 +177,7 @@ def comparison(
         valued("Effect size", "effect", lambda value: number(value, sign=True)),
         valued("n", "n", whole),
         valued("Missing", "missing", whole),
-        valued("Speaker pairs", "speaker_pairs", whole),
+        valued("Speakers", "speakers", whole),
         valued("Seeds", "seeds", whole),
         valued("Verdict", "verdict", str, numeric=False),
     ]
@@ -195,39 +193,10 @@ def comparison_caption(frame: pd.DataFrame, baseline: str) -> str:
     """How to read a table of ``comparisons.compare`` with the baseline titled ``baseline``."""
     return (
         f"Difference in SI-SDRi (dB) to the baseline, {baseline}, on the same mixtures and seeds, stitched blindly. "
-        f"{interval_in_words(frame)} p: Wilcoxon signed-rank test over speaker pairs, and corrected by Holm for the "
-        f"{counted(len(frame), 'comparison')} of this table. Effect size: rank-biserial correlation, "
-        "−1 to 1. A verdict needs both: corrected p below 0.05 and an interval without 0."
+        f"{interval_in_words(frame)} p: of the same t-test, and corrected by Holm for the "
+        f"{counted(len(frame), 'comparison')} of this table. Verdict: corrected p below 0.05. Effect size: the "
+        "difference in its standard deviations over mixtures."
     )
-
-
-def ranking(ranks: Ranks, name: str, title: str, titles: Mapping[str, str]) -> Table:
-    """Mean ranks of a study's variants, and which of them are not shown to differ."""
-    data = pd.DataFrame(
-        {
-            "variant": ranks.mean.index,
-            "title": [titles[variant] for variant in ranks.mean.index],
-            "mean_rank": ranks.mean.to_numpy(float),
-            "tied_with": ["; ".join(titles[other] for other in ranks.tied_with(v)) for v in ranks.mean.index],
-        }
-    )
-    data["critical_difference"] = ranks.critical_difference
-    data["friedman_p"] = ranks.p
-    data["speaker_pairs"] = ranks.speaker_pairs
-    p = p_value(ranks.p)
-    caption = (
-        f"{title}: mean ranks by SI-SDRi over {counted(ranks.speaker_pairs, 'speaker pair')}, 1 the best, stitched "
-        f"blindly, over seeds. Friedman's test of all being alike: p {p if p.startswith('<') else '= ' + p}. Two "
-        f"mean ranks differ where they are {number(ranks.critical_difference)} apart (Nemenyi's critical difference at "
-        "5 %). "
-        "Ranks take the trained models as given."
-    )
-    columns = [
-        titled(),
-        valued("Mean rank", "mean_rank", number),
-        valued("Not shown to differ from", "tied_with", text, numeric=False),
-    ]
-    return Table(name, caption, data, columns)
 
 
 def conclusions(studies: Sequence[tuple[str, str, str]]) -> Table:
@@ -240,8 +209,8 @@ def conclusions(studies: Sequence[tuple[str, str, str]]) -> Table:
 def interval_in_words(frame: pd.DataFrame) -> str:
     """How the intervals of a table with a ``seeds`` column were made."""
     seeds = frame["seeds"].max() if len(frame) else 1
-    levels = "seeds, speaker pairs and mixtures" if seeds > 1 else "speaker pairs and mixtures only (there is one seed)"
-    return f"Intervals: hierarchical bootstrap over {levels}, {whole(RESAMPLES)} resamples."
+    levels = "that share a speaker or a seed" if seeds > 1 else "that share a speaker (the one seed is taken as given)"
+    return f"Intervals: Student's t, with a variance that allows for correlation of scores {levels}."
 
 
 def missing_in_words(data: pd.DataFrame) -> str:

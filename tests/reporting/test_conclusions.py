@@ -55,7 +55,7 @@ def test_several_that_win_are_told_in_one_clause_and_those_alike_in_another():
 
 def headlined(*names: str, ceilings: dict[str, str]) -> str:
     frames = [scores("oracle-psm", 12.0, (0,), ("none",)), *(scores(name, 5.0) for name in names)]
-    summary = statistics.summarise(pd.concat(frames, ignore_index=True), resamples=200)
+    summary = statistics.summarise(pd.concat(frames, ignore_index=True))
     trained = pd.DataFrame(columns=["variant", "train_subset", "train_hours"])
     titles = {name: name.upper() for name in (*names, "oracle-psm")}
     return headline(tables.results(summary, trained, titles, ceilings, {}))

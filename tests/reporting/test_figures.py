@@ -19,7 +19,7 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def summary(rows) -> pd.DataFrame:
-    return statistics.summarise(rows, ["si_sdri_db"], resamples=50)
+    return statistics.summarise(rows, ["si_sdri_db"])
 
 
 def test_no_two_series_look_alike_and_neighbours_differ_in_more_than_colour():
@@ -41,16 +41,16 @@ def test_estimates_are_in_order_of_the_mean_and_without_a_ceiling_where_none_bou
 
 
 def test_a_heat_map_of_many_shows_signs_and_of_few_numbers(rows):
-    few = comparisons.pairwise(rows[rows["variant"].isin(NAMES[:3])], resamples=50)
+    few = comparisons.pairwise(rows[rows["variant"].isin(NAMES[:3])])
     assert "+0.7" in texts(figures.significance(few, TITLES)) and "−0.7" in texts(figures.significance(few, TITLES))
-    many = texts(figures.significance(comparisons.pairwise(rows, resamples=50), TITLES))
+    many = texts(figures.significance(comparisons.pairwise(rows), TITLES))
     assert "|+|" in many and "|−|" in many and "+0.7" not in many
 
 
 def test_a_pair_without_scores_leaves_its_cells_empty(rows):
     broken = rows[rows["variant"].isin(NAMES[:3])].copy()
     broken.loc[broken["variant"] == "v0", "si_sdri_db"] = float("nan")
-    assert "nan" not in texts(figures.significance(comparisons.pairwise(broken, resamples=20), TITLES))
+    assert "nan" not in texts(figures.significance(comparisons.pairwise(broken), TITLES))
 
 
 def test_cost_names_what_nothing_cheaper_beats(summary):

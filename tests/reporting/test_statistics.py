@@ -8,42 +8,7 @@ import pytest
 from made_results import scores
 
 from audioslots.errors import InputError
-from audioslots.reporting import statistics
-
-
-def test_a_resample_draws_pairs_with_all_their_mixtures():
-    """Two pairs, 0 and 0 dB against 3 and 9 dB: every resampled mean is that of the pairs drawn."""
-    values = np.array([0.0, 0.0, 3.0, 9.0])[None, :, None]
-    (means,) = statistics.bootstrap([values], np.array(["a", "a", "b", "b"]), 500)
-    np.testing.assert_allclose(np.unique(means), [0.0, 3.0, 6.0])
-
-
-def test_pairs_of_unequal_size_weigh_by_their_mixtures():
-    (means,) = statistics.bootstrap([np.array([0.0, 0.0, 4.0])[None, :, None]], np.array(["a", "a", "b"]), 500)
-    np.testing.assert_allclose(np.unique(means), [0.0, 4 / 3, 4.0])
-
-
-def test_resamples_are_the_same_every_time_and_in_any_company():
-    rng = np.random.default_rng(5)
-    values, other, groups = rng.normal(size=(3, 300, 1)), rng.normal(size=(2, 300, 2)), np.repeat(np.arange(100), 3)
-    (once,) = statistics.bootstrap([values], groups, 200)
-    _, again = statistics.bootstrap([other, values], groups, 200)
-    assert once.shape == (200, 1)
-    np.testing.assert_allclose(once, again)
-
-
-def test_blocks_bound_the_memory_and_change_no_shape(monkeypatch):
-    monkeypatch.setattr(statistics, "_CELLS", 1000)
-    (means,) = statistics.bootstrap([np.ones((1, 300, 1))], np.repeat(np.arange(100), 3), 105)
-    assert means.shape == (105, 1) and (means == 1).all()
-
-
-def test_a_seed_without_any_value_is_left_out():
-    values = np.random.default_rng(0).normal(5, 1, (3, 40, 1))
-    without = values.copy()
-    without[1] = np.nan
-    (means,), (two,) = (statistics.bootstrap([v], np.arange(40), 300) for v in (without, values[[0, 2]]))
-    np.testing.assert_allclose(means, two)
+from audioslots.reporting import comparisons, statistics
 
 
 def test_sources_are_averaged_to_mixtures_before_anything_else():
@@ -52,20 +17,20 @@ def test_sources_are_averaged_to_mixtures_before_anything_else():
     assert len(means) == frame["mixture_id"].nunique()
     first = frame[frame["mixture_id"] == frame["mixture_id"].iloc[0]]
     assert means["pesq"].iloc[0] == pytest.approx(first["pesq"].mean())
-    assert means["speakers"].iloc[0] == "1089 121"
+    assert statistics.speakers_of(frame).iloc[0] == ("1089", "121")
 
 
-def test_a_speaker_pair_is_the_same_in_either_order():
+def test_speakers_are_the_same_in_either_order():
     frame = scores("a", 5.0, seeds=(1,), stitchings=("blind",), per_pair=1).iloc[:4].copy()
     frame["speaker_id"] = ["2", "10", "10", "2"]
-    assert statistics.per_mixture(frame)["speakers"].nunique() == 1
+    assert statistics.speakers_of(frame).nunique() == 1
 
 
 def test_missing_values_are_left_out_and_counted():
     frame = scores("a", 5.0, stitchings=("blind",))
     frame.loc[0, ["pesq", "failure"]] = [np.nan, "pesq: no utterance"]
     frame.loc[3, "si_sdri_db"] = np.inf
-    (row,) = statistics.summarise(frame, resamples=50).itertuples()
+    (row,) = statistics.summarise(frame).itertuples()
     assert (row.n, row.seeds, row.failures) == (30, 2, 1)
     assert (row.pesq_missing, row.si_sdri_db_missing, row.stoi_missing) == (1, 1, 0)
     kept = statistics.per_mixture(frame)["pesq"].dropna()
@@ -75,17 +40,53 @@ def test_missing_values_are_left_out_and_counted():
 
 def test_a_metric_without_any_value_is_missing_and_not_zero():
     frame = scores("a", 5.0, stitchings=("blind",)).assign(pesq=np.nan)
-    (row,) = statistics.summarise(frame, resamples=50).itertuples()
+    (row,) = statistics.summarise(frame).itertuples()
     assert np.isnan([row.pesq, row.pesq_low, row.pesq_high]).all()
     assert row.pesq_missing == 60
 
 
 def test_the_best_is_marked_and_what_ties_with_it():
     frames = [scores("a", 5.0), scores("same", 5.0), scores("worse", 4.0), scores("oracle-psm", 12.0, (0,), ("none",))]
-    summary = statistics.summarise(pd.concat(frames, ignore_index=True), resamples=500)
+    summary = statistics.summarise(pd.concat(frames, ignore_index=True))
     standings = summary.set_index(["variant", "stitching"])["si_sdri_db_standing"]
     assert sorted(standings[["a", "same"]].xs("blind", level=1)) == ["best", "tied"]
     assert (standings.drop([("a", "blind"), ("same", "blind")]) == "").all()
+
+
+def test_ties_are_corrected_for_the_number_of_rows():
+    """A row that on its own is below the best is not among forty that are as good as the best."""
+    best, below = scores("best", 5.0), scores("below", 4.7)
+    p = comparisons.compare([best, below], "best")["p"].item()
+    assert 0.05 / 41 < p < 0.05
+
+    def standing(*frames: pd.DataFrame) -> str:
+        summary = statistics.summarise(pd.concat([best, below, *frames], ignore_index=True), ["si_sdri_db"])
+        return summary.set_index(["variant", "stitching"]).loc[("below", "blind"), "si_sdri_db_standing"]
+
+    assert standing() == "" and standing(*(best.assign(variant=f"v{k}") for k in range(40))) == "tied"
+
+
+def test_rows_of_other_seeds_are_compared_with_the_best_too():
+    frames = [scores("a", 5.0, (1, 2, 3)), scores("same", 5.0, (3,)), scores("worse", 3.0, (7, 8))]
+    summary = statistics.summarise(pd.concat(frames, ignore_index=True), ["si_sdri_db"])
+    blind = summary[summary["stitching"] == "blind"].set_index("variant")["si_sdri_db_standing"]
+    assert sorted(blind[["a", "same"]]) == ["best", "tied"] and blind["worse"] == ""
+
+
+def test_without_an_interval_nothing_is_shown_to_be_below_the_best():
+    frames = [scores(name, gain, stitchings=("blind",)).iloc[:2] for name, gain in (("a", 5.0), ("b", 1.0))]
+    summary = statistics.summarise(pd.concat(frames), ["si_sdri_db"])
+    assert summary["si_sdri_db_standing"].tolist() == ["best", "tied"] and summary["si_sdri_db_low"].isna().all()
+
+
+def test_one_source_of_a_mixture_is_correlated_by_both_its_speakers():
+    """A breakdown may hold one source alone; its score depends on the other speaker all the same."""
+    frame = scores("a", 5.0, seeds=(1,), stitchings=("blind",))
+    part = frame[frame["source"] == 1]
+    alone = statistics.summarise(part, ["si_sdri_db"])
+    whole = statistics.summarise(part, ["si_sdri_db"], statistics.speakers_of(frame))
+    assert alone["si_sdri_db"].item() == whole["si_sdri_db"].item()
+    assert alone["si_sdri_db_low"].item() != whole["si_sdri_db_low"].item()
 
 
 @pytest.mark.parametrize("column", ["variant", "seed", "mixture_id", "source", "speaker_id"])
