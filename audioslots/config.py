@@ -289,6 +289,9 @@ class Resolved(Variant):
     def _fits(self) -> Self:
         if self.slots.count < self.sources:
             raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
+        beyond, training = self.slots.count > self.sources, self.training
+        if beyond and training.unmatched == "silence" and training.loss == "si_sdr":  # which all slots, quieter, escape
+            raise ValueError("training.loss si_sdr pulls no slot beyond the sources to silence; expected snr")
         if self.model == "audioslots" and self.chunk < self.spectrogram.window:
             raise ValueError(
                 f"chunk_s {self.chunk_s} is {self.chunk} samples, shorter than spectrogram.window; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: tests run side by side, and the models are tiny
@@ -10,11 +11,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: tests run s
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 from scipy.signal import lfilter
 
 RATE = 16_000
 MADE_SUBSETS = {"train-clean": 6, "dev-clean": 4, "test-clean": 4}
 UTTERANCES_PER_SPEAKER = 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before a test and its fixtures: global generators are at one seed, in any order of tests and in every run."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

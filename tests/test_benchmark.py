@@ -232,6 +232,10 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
         ({"corpus": MADE["corpus"] | {"hours": float("inf")}}, "corpus.hours: "),
         ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given"),
         ({"sources": 3}, "slots.count 2 is fewer than the sources"),
+        (
+            {"variant": {"training": {"loss": "si_sdr"}}},
+            "training.loss si_sdr pulls no slot beyond the sources to silence; expected snr",
+        ),
     ],
 )
 def test_bad_benchmark_is_one_line_naming_file_and_key(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:

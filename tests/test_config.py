@@ -170,6 +170,7 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
         ({"training": {"learning_rate": float("nan")}}, "training.learning_rate", "nan"),
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate", "inf"),
         ({"training": {"loss": "sisdr"}}, "training.loss", "'si_sdr'"),
+        ({"training": {"loss": "si_sdr"}, "slots": {"count": 3}}, "training.loss si_sdr", "expected snr"),
         ({"training": None}, "training", "dictionary"),
         ({"separation": {"overlap": 0.0}}, "separation.overlap", "0.25"),
         ({"name": "../x"}, "name", "'../x'"),
@@ -181,6 +182,11 @@ def test_value_that_cannot_work_is_one_line_naming_the_key(wrong: dict[str, Any]
     message = str(error.value)
     assert message.startswith("config.json: ") and key in message and says in message
     assert "\n" not in message and "pydantic" not in message
+
+
+def test_si_sdr_serves_as_many_slots_as_sources_and_slots_left_free() -> None:
+    assert resolved(training={"loss": "si_sdr"}).slots.count == 2
+    assert resolved(training={"loss": "si_sdr", "unmatched": "free"}, slots={"count": 8}).slots.count == 8
 
 
 def test_missing_key_is_named() -> None:

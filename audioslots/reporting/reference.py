@@ -8,8 +8,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_text, written_aside
+from audioslots.reporting.identities import made_of, record
 
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 PARTS = {
@@ -22,7 +24,7 @@ COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg")  # the
 
 
 def publish(results: Path, out: Path, command: str) -> Path:
-    """Copy the tables and figures of ``results`` to ``out/<benchmark>``, with a page on what made them.
+    """Copy the tables and figures of ``results`` to ``out/<benchmark>``, with a page on what made them and identities.
 
     Args:
         results: a reported benchmark, ``results/<benchmark>``.
@@ -45,6 +47,7 @@ def publish(results: Path, out: Path, command: str) -> Path:
         if unclean := [commit for commit in sorted(found) if not commit or commit.endswith("-dirty")]:
             raise InputError(f"{results}: {stage} by commit {unclean[0]!r}; expected code that is committed")
     made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("device", "threads")}
+    runs = [Resolved.read(path.parent / "config.json") for path in sorted(results.glob("runs/*/seed*/system.json"))]
     folder = out / benchmark["name"]
     if folder.exists():
         shutil.rmtree(folder)
@@ -52,6 +55,7 @@ def publish(results: Path, out: Path, command: str) -> Path:
         for source in sorted(results.glob(pattern)):
             with written_aside(folder / source.relative_to(results)) as aside:
                 shutil.copyfile(source, aside)
+    record(folder, command, made_of(benchmark, runs))
     versions = ", ".join(f"{name} {version}" for name, version in sorted(systems[0]["versions"].items()))
     by = ", ".join(f"{stage} {' and '.join(sorted(found))}" for stage, found in commits.items())
     lines = [

@@ -17,7 +17,6 @@ from audioslots.training.matching import match, unmatched
 TINY = 1e-8
 SNR_LIMIT = 1e-3  # of the reference's energy: an error below it, an SNR above 30 dB, earns nothing more
 OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
-SILENCE_WEIGHT = 10.0  # dB charged to an unmatched slot that holds the whole mixture's energy (SI-SDR)
 
 
 def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
@@ -65,18 +64,19 @@ class Loss(NamedTuple):
     Attributes:
         spectral: it compares compressed magnitudes (..., F, N); else waveforms (..., T) at unit level of the mixture.
         cost: of an estimate for a reference, (...) of both broadcast.
-        silence: cost of an estimate that no source is matched to.
+        silence: cost of an estimate that no source is matched to; None of a kind that leaves the level of the others
+            free, so that all estimates made quieter would escape it.
     """
 
     spectral: bool
     cost: Callable[[Tensor, Tensor], Tensor]
-    silence: Callable[[Tensor], Tensor]
+    silence: Callable[[Tensor], Tensor] | None
 
 
 LOSSES = {
     "squared": Loss(True, lambda a, b: (a - b).square().mean((-2, -1)), lambda a: a.square().mean((-2, -1))),
     "absolute": Loss(True, lambda a, b: (a - b).abs().mean((-2, -1)), lambda a: a.abs().mean((-2, -1))),
-    "si_sdr": Loss(False, lambda a, b: -si_sdr(a, b), lambda a: SILENCE_WEIGHT * a.square().mean(-1)),
+    "si_sdr": Loss(False, lambda a, b: -si_sdr(a, b), None),
     "snr": Loss(False, lambda a, b: -snr(a, b), energy_db),
 }
 
@@ -100,13 +100,19 @@ class Matched(nn.Module):
         """Estimates of K slots and sources (B, S, T), S <= K -> scalar.
 
         Raises:
-            ValueError: fewer slots than sources, or a loss of magnitudes for a model without a spectrogram.
+            ValueError: fewer slots than sources, more slots that a loss cannot pull to silence, or a loss of magnitudes
+                for a model without a spectrogram.
         """
         signals, references = self.compared(estimates, sources / estimates.level[:, None])
         costs = self.kind.cost(signals[:, None], references[:, :, None])  # (B, S, K)
         batch, count, slots = costs.shape
         silent = slots > count and self.settings.unmatched == "silence"
-        silence = self.kind.silence(signals) if silent else costs.new_zeros(batch, slots)  # (B, K)
+        silence = costs.new_zeros(batch, slots)  # (B, K)
+        if silent:
+            if self.kind.silence is None:
+                kind = self.settings.loss
+                raise ValueError(f"loss {kind} cannot pull slots beyond the sources to silence; expected snr")
+            silence = self.kind.silence(signals)
         if self.together > 1:
             costs, silence = (cost.unflatten(0, (-1, self.together)).mean(dim=1) for cost in (costs, silence))
             batch = len(costs)

@@ -19,7 +19,7 @@ TINY: dict[str, Any] = {
     "slots": {"count": 3, "layers": 1, "iterations": 2},
     "decoder": {"kind": "modulated", "width": 16, "layers": 2, "output": "sigmoid"},
     "conv_tasnet": {"kernel": 16, "filters": 16, "features": 8, "hidden": 16, "layers": 3, "stacks": 2},
-    "training": {"loss": "si_sdr"},
+    "training": {"loss": "snr"},
     "name": "tiny",
     "benchmark": "made",
     "seed": 0,

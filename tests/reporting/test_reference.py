@@ -8,12 +8,15 @@ from pathlib import Path
 import made_results
 import pytest
 
+from audioslots.benchmark import read_for_counting, resolve
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_json
+from audioslots.reporting.identities import NAME, by_config, differences, record
 from audioslots.reporting.reference import BEGIN, END, publish, show, shown
 from audioslots.reporting.report import report
 
 ROOT = Path(__file__).resolve().parents[2]
+MINI = ROOT / "config" / "mini.yaml"
 REFERENCES = sorted((ROOT / "results" / "reference").glob("*/tables/main.md"))
 
 
@@ -25,6 +28,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path,
             read_json(path) | {"versions": {"torch": "2"}, "device": "a processor", "threads": 1, "commit": "abc"},
         )
+        run = resolve(read_for_counting(MINI), "audioslots", int(path.parent.name.removeprefix("seed")))
+        name, separation = path.parent.parent.name, run.separation.model_dump() | {"reconstruction": "direct"}
+        made = run.document() | {"name": name, "title": f"The {name}", "separation": separation}
+        write_json(path.with_name("config.json"), made | {"ceiling": "oracle-magnitude"})
     for path in results.glob("runs/*/seed*/evaluation.json"):
         write_json(path, read_json(path) | {"commit": "def"})
     report(results, results)
@@ -42,7 +49,18 @@ def test_reference_says_what_made_it_and_holds_no_audio_and_no_scores(results: P
     for link in re.findall(r"\]\(((?:figures|tables)/[^)]*)\)", page):
         assert (folder / link).is_file(), link
     kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert kinds == {".csv", ".md", ".tex", ".svg"}
+    assert kinds == {".csv", ".md", ".tex", ".svg", ".json"}
+
+
+def test_reference_says_what_its_runs_are(results: Path, tmp_path: Path) -> None:
+    made = read_json(publish(results, tmp_path, "make reference") / NAME)
+    assert made["command"] == "make reference" and made["seeds"] == [1, 2]
+    assert made["untrained"] == ["mixture", "oracle-magnitude"] and list(made["variants"]) == ["magnitude", "mask"]
+    for name, variant in made["variants"].items():
+        runs = {seed: read_json(results / f"runs/{name}/seed{seed}/config.json") for seed in (1, 2)}
+        assert variant["identity"] == {f"seed {seed}": run["identity"] for seed, run in runs.items()}
+        assert variant["content"]["training"]["steps"] == runs[1]["training"]["steps"]
+        assert variant["separation"] == runs[1]["separation"]
 
 
 def test_tables_of_an_earlier_reference_do_not_stay(results: Path, tmp_path: Path) -> None:
@@ -87,6 +105,52 @@ def test_readme_shows_the_committed_reference(table: Path) -> None:
     folder = table.parents[1]
     begin = BEGIN.format(folder.relative_to(ROOT).as_posix())
     assert f"{begin}\n{shown(folder)}\n{END}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("table", REFERENCES, ids=lambda path: path.parts[-3])
+def test_the_committed_reference_is_of_what_its_config_says(table: Path) -> None:
+    folder = table.parents[1]
+    found = differences(folder, ROOT / "config" / f"{folder.name}.yaml")
+    assert not found, "\n".join([f"{folder.relative_to(ROOT)} is of other runs than its config:", *found])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("steps: 1500", "steps: 1501", "variants.audioslots.content.training.steps: 1500 in the reference, 1501 by"),
+        ("overlap: 0.75", "overlap: 0.5", "variants.audioslots.separation.overlap: 0.75 in the reference, 0.5 by"),
+        ("hours: 1.5", "hours: 2", "variants.audioslots.content.data_identity: "),
+        ("seeds: [0, 1, 2]", "seeds: [0, 1, 2, 3]", "seeds: [0, 1, 2] in the reference, [0, 1, 2, 3] by"),
+        ("count: 60", "count: 70", "test: "),
+        ("studies: [audioslots]", "studies: [chunk]", "studies.chunk: nothing in the reference, ['audioslots', "),
+        (
+            "studies: [audioslots]",
+            "studies: [chunk]",
+            "variants.features.content.encoder.kind: frames in the reference, no",
+        ),
+        ("baselines: [mixture]", "baselines: [mixture, oracle-irm]", "untrained: "),
+    ],
+)
+def test_a_reference_of_other_runs_says_what_differs_and_what_to_run(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    record(tmp_path, "make demo", by_config(MINI))
+    assert differences(tmp_path, MINI) == []
+    changed, text = tmp_path / "mini.yaml", MINI.read_text(encoding="utf-8")
+    assert old in text
+    changed.write_text(text.replace(old, new), encoding="utf-8")
+    found = differences(tmp_path, changed)
+    assert any(line.startswith(says) for line in found[:-1]), found
+    assert not any(".identity." in line for line in found), "what is hashed tells more than the hash"
+    assert found[-1].startswith("run: make demo; audioslots reference results/")
+
+
+def test_an_identity_that_is_hashed_otherwise_is_named(tmp_path: Path) -> None:
+    made = by_config(MINI)
+    made["variants"]["features"]["identity"]["seed 1"] = "0123456789abcdef"
+    record(tmp_path, "make demo", made)
+    (line, _) = differences(tmp_path, MINI)
+    assert line.startswith("variants.features.identity.seed 1: 0123456789abcdef in the reference, ")
 
 
 def test_there_is_a_reference() -> None:

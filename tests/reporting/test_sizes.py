@@ -51,7 +51,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "decoder": {"kind": "modulated", "output": "complex"},
         "slots": {"count": 4},
         "sources": 3,
-        "training": {"loss": "si_sdr"},
+        "training": {"loss": "snr"},
     },
     "conv_tasnet": {"model": "conv_tasnet", "training": {"loss": "si_sdr"}},
 }

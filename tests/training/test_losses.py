@@ -23,6 +23,7 @@ SAMPLES, WINDOW, HOP = 512, 64, 16
 few = settings(max_examples=12, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**31)
 every_loss = pytest.mark.parametrize("kind", LOSSES)
+losses_with_silence = pytest.mark.parametrize("kind", [kind for kind in LOSSES if LOSSES[kind].silence])
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -30,7 +31,9 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def matched(kind: str, **training: Any) -> Matched:
-    document = {"spectrogram": {"window": WINDOW, "hop": HOP}, "training": {"loss": kind}}
+    """A loss that pulls unmatched slots to silence, where its kind can."""
+    unmatched = "silence" if LOSSES[kind].silence else "free"
+    document = {"spectrogram": {"window": WINDOW, "hop": HOP}, "training": {"loss": kind, "unmatched": unmatched}}
     return Matched(Variant.model_validate(merge(document, {"training": training}))).double()
 
 
@@ -98,8 +101,10 @@ def test_the_energy_of_silence_costs_nothing_and_counts_from_30_db_below_the_mix
 # --- matched -------------------------------------------------------------------------------------------------------
 
 
-@every_loss
-@pytest.mark.parametrize("unmatched", ["silence", "free"])
+@pytest.mark.parametrize(
+    ("kind", "unmatched"),
+    [(kind, way) for kind in LOSSES for way in ("silence", "free") if LOSSES[kind].silence or way == "free"],
+)
 @pytest.mark.parametrize("slots", [2, 3, 5])
 @few
 @given(seed=seeds)
@@ -128,18 +133,18 @@ def test_in_fixed_order_slot_k_meets_source_k_whatever_suits(kind: str, seed: in
 
 
 def brute_force(kind: str, estimates: Estimates, references: Tensor) -> Tensor:
-    """Mean over slots of the least sum there is, each slot given to a source or to silence."""
+    """Mean over slots of the least sum, each given to a source or silence; over sources if others are free."""
     targets, signals = references / estimates.level[:, None], estimates.waveforms / estimates.level[:, None]
     if LOSSES[kind].spectral:
         assert estimates.compressed is not None
         targets, signals = STFT(WINDOW, HOP).double()(targets).abs() ** 0.3, estimates.compressed
-    sums = []
+    sums, silence = [], LOSSES[kind].silence
     sources, slots = references.shape[1], signals.shape[1]
     for order in permutations(range(slots), sources):
         costs = [LOSSES[kind].cost(signals[:, slot], targets[:, source]) for source, slot in enumerate(order)]
-        costs += [LOSSES[kind].silence(signals[:, slot]) for slot in range(slots) if slot not in order]
+        costs += [silence(signals[:, slot]) for slot in range(slots) if silence and slot not in order]
         sums.append(torch.stack(costs).sum(dim=0))
-    return torch.stack(sums).min(dim=0).values.mean() / slots
+    return torch.stack(sums).min(dim=0).values.mean() / (slots if silence else sources)
 
 
 @every_loss
@@ -183,7 +188,7 @@ def test_the_loss_of_two_sources_and_its_gradient_need_no_copy_to_the_host(kind:
 # --- slots without a source ----------------------------------------------------------------------------------------
 
 
-@every_loss
+@losses_with_silence
 def test_an_unmatched_slot_is_charged_for_its_energy(kind: str) -> None:
     references, estimates = scene(seed=3)
     losses = []
@@ -194,7 +199,7 @@ def test_an_unmatched_slot_is_charged_for_its_energy(kind: str) -> None:
     assert losses[0] < losses[1] < losses[2]
 
 
-@every_loss
+@losses_with_silence
 @pytest.mark.parametrize("order", ["matched", "fixed"])
 def test_the_gradient_reaches_every_slot_or_none_that_is_left_free(kind: str, order: str) -> None:
     references, estimates = scene(seed=4, slots=4)
@@ -204,6 +209,15 @@ def test_the_gradient_reaches_every_slot_or_none_that_is_left_free(kind: str, or
         assert waveforms.grad is not None
         assert torch.isfinite(waveforms.grad).all()
         assert [bool(waveforms.grad[:, slot].any()) for slot in range(4)] == reached, unmatched
+
+
+def test_a_loss_that_all_slots_escape_by_being_quieter_pulls_none_to_silence() -> None:
+    references, estimates = scene(seed=3, slots=3)
+    quieter = estimates_of(0.1 * estimates.waveforms, estimates.level)
+    free = matched("si_sdr", unmatched="free")
+    torch.testing.assert_close(free(quieter, references), free(estimates, references), atol=1e-2, rtol=1e-3)
+    with pytest.raises(ValueError, match="loss si_sdr cannot pull slots beyond the sources to silence; expected snr"):
+        matched("si_sdr", unmatched="silence")(estimates, references)
 
 
 @every_loss
