@@ -139,7 +139,7 @@ def calibration(tests: Sequence[Sequence[tuple[str, ...]]], origin: str) -> Tabl
         valued("Holds the truth, pairs taken as independent (%)", "covered_if_apart", percent),
     ]
     caption = (
-        "Intervals and tests of simulated differences of two variants, by `python benchmarks/intervals.py`; "
+        "Intervals and tests of simulated differences of two variants, by benchmarks/intervals.py; "
         f"{' and '.join(f'{whole(count)} repeats of {whole(size)} mixtures' for size, count in REPEATS.items())}. "
         f"Speakers recur: {origin}. A single seed is taken as given. The last column: intervals that let only mixtures "
         "of the same two speakers be correlated. Standard deviations in dB (seed, speaker, speakers together, mixture, "
