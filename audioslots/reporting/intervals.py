@@ -135,10 +135,16 @@ def _ratio(above: np.ndarray, below: np.ndarray, otherwise: float | np.ndarray =
     return np.divide(above, below, out=np.full_like(above, 1.0) * otherwise, where=below != 0)
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """P-values corrected for their number by Holm's step-down procedure (Holm 1979); NaN stays and is not counted."""
+def holm(p: np.ndarray, family: int | None = None) -> np.ndarray:
+    """P-values corrected by Holm's step-down procedure (Holm 1979); NaN stays and is not counted.
+
+    Args:
+        p: (comparisons,).
+        family: how many comparisons they stand among, all of them if not given. Of the others no p-value is taken to be
+            smaller, which never corrects for less than knowing them would.
+    """
     corrected = np.full(len(p), np.nan)
     order = np.argsort(p)[: int(np.isfinite(p).sum())]  # NaN sorts last
-    steps = p[order] * np.arange(len(order), 0, -1)
+    steps = p[order] * ((len(order) if family is None else family) - np.arange(len(order)))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected

@@ -7,6 +7,7 @@ mixtures, metrics), NaN where missing. ``intervals`` makes means with intervals 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -102,8 +103,8 @@ def summarise(
         One row a (variant, stitching), in order of appearance: ``n`` (mixtures), ``seeds``, ``failures`` (rows of
         scores with a reason) and for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``,
         ``<metric>_missing`` (values left out, of n x seeds) and ``<metric>_standing``: of the rows stitched blindly
-        ``best`` for the highest mean and ``tied`` for those not shown to be below it, where the paired comparisons with
-        the best are corrected by Holm for their number.
+        ``best`` for the highest mean and ``tied`` for those not shown to be below it. The paired comparisons with the
+        best are corrected by Holm for the number of all pairs, since the same scores say which is the best.
     """
     means = per_mixture(scores, metrics)
     order = means["mixture_id"].unique()
@@ -130,7 +131,7 @@ def summarise(
         others = [place for place in known.index if place != best]
         summary.loc[best, f"{metric}_standing"] = BEST
         behind = [mixtures.estimate(_paired(kinds[best][1], kinds[place][1], order, metric)) for place in others]
-        p = holm(np.array([found.p[0] for found in behind]))
+        p = holm(np.array([found.p[0] for found in behind]), math.comb(len(known), 2))
         for place, found, corrected in zip(others, behind, p, strict=True):
             below = corrected < SIGNIFICANT and found.mean[0] >= SHOWN
             summary.loc[place, f"{metric}_standing"] = "" if below else TIED

@@ -99,7 +99,7 @@ def results(
     if (data["si_sdri_db_standing"] != "").any():
         caption += (
             f" Bold: best of the variants stitched blindly; {TIE.strip()}: not shown to be below it, by paired tests "
-            "against it at 5 %, corrected by Holm for their number."
+            "against it at 5 %, corrected by Holm for the number of all pairs."
         )
     user = data["stitching"] != "oracle"
     views = {"Without oracle stitching": user.tolist(), "All rows": [True] * len(data)}

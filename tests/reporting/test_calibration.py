@@ -6,6 +6,7 @@ rate of 5 % to 0.35 %, 1,000 to 0.7 %: a method that is right passes. Random see
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -53,16 +54,22 @@ def test_half_an_interval_is_no_wider_than_few_speakers_and_seeds_call_for():
         assert rates["half_width_db"] < most * rates["error_db"]
 
 
-def test_the_true_best_is_bold_or_tied_in_95_percent():
-    """Of six variants alike, one is the best by chance; each of them is shown to be below it in less than 5 %."""
-    mixtures = Mixtures(speakers := drawn(12, 60))
+def test_few_of_twelve_alike_are_shown_to_be_below_the_best():
+    """One is the best by chance: corrected for the comparisons with it alone, some fall behind three times as often.
+
+    With 40 speakers any does one time in twenty; with 12 speakers one in seven, since few tell of tails less well.
+    """
+    mixtures, count = Mixtures(speakers := drawn(40, 400)), 12
     lost = []
-    for values in simulated(speakers, 3, BY_TITLE["between these"], 6 * 600):
-        for six in np.split(values, values.shape[2] // 6, axis=2):
-            best = int(six.mean(axis=(0, 1)).argmax())
-            behind = mixtures.estimate(six[..., [best]] - np.delete(six, best, axis=2))
-            lost.append(best != 0 and holm(behind.p)[0] < SIGNIFICANT)
-    assert np.mean(lost) < 0.05
+    for values in simulated(speakers, 1, BY_TITLE["between these"], count * 400):
+        whole = values[..., : values.shape[2] // count * count]
+        for alike in np.split(whole, whole.shape[2] // count, axis=2):
+            best = int(alike.mean(axis=(0, 1)).argmax())
+            behind = mixtures.estimate(alike[..., [best]] - np.delete(alike, best, axis=2))
+            families = math.comb(count, 2), count - 1
+            lost.append([(holm(behind.p, family) < SIGNIFICANT).any() for family in families])
+    of_all_pairs, of_the_best = np.mean(lost, axis=0)
+    assert of_all_pairs < 0.08 and of_the_best > 0.1
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ def test_holm_against_values_worked_by_hand():
     # Sorted: 0.005 x 4 = 0.02, 0.01 x 3 = 0.03, 0.03 x 2 = 0.06, 0.04 x 1 = 0.04, raised to 0.06.
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm(np.array([0.9, 0.8])), [1.0, 1.0])
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04]), family=6), [0.06, 0.2])
     np.testing.assert_allclose(holm(np.array([0.02, np.nan, 0.03])), [0.04, np.nan, 0.04])
 
 
