@@ -63,7 +63,7 @@ def test_the_baselines_of_the_studies_come_before_what_is_compared_with_them():
         scores("oracle-magnitude", 12.0, (0,), ("none",)),
         *(scores(name, db) for name, db in zip("abc", (5, 7, 6), strict=True)),
     ]
-    summary = statistics.summarise(pd.concat(frames, ignore_index=True), resamples=50)
+    summary = statistics.summarise(pd.concat(frames, ignore_index=True))
     titles = {name: name for name in ("a", "b", "c", "oracle-magnitude")}
     table = tables.results(summary, trained("a", "b", "c"), titles, {}, {}, baselines=["a"])
     assert table.data["variant"].drop_duplicates().tolist() == ["oracle-magnitude", "a", "b", "c"]

@@ -237,7 +237,7 @@ def test_training_fits_one_batch(packed, tmp_path, monkeypatch, loss: str, parts
 
 @pytest.mark.parametrize("slots", [2, 4])
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(packed, tmp_path, slots: int) -> None:
-    config = resolved(packed, {"skips": 0}, slots={"count": slots, "layers": 1})
+    config = resolved(packed, {"skips": 0, "loss": "snr"}, slots={"count": slots, "layers": 1})
     run = Trainer(config, tmp_path, accelerator="cpu")
     with torch.no_grad():
         next(run.model.parameters()).fill_(torch.nan)
@@ -320,6 +320,7 @@ def test_a_batch_in_pieces_trains_the_same_to_rounding(packed: Path, tmp_path: P
 
 
 def test_training_in_bfloat16_gives_finite_float32_weights(packed: Path, tmp_path: Path) -> None:
-    run = train(resolved(packed, {"precision": "bf16-mixed"}, slots={"count": 4, "layers": 1}), tmp_path)
+    config = resolved(packed, {"precision": "bf16-mixed", "loss": "snr"}, slots={"count": 4, "layers": 1})
+    run = train(config, tmp_path)
     assert all(torch.isfinite(weight).all() for weight in run.model.parameters())
     assert {weight.dtype for weight in load_model(tmp_path)[0].parameters()} == {torch.float32}
