@@ -125,13 +125,18 @@ def jobs(rule: str, state: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def smoke(cluster: Cluster, clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder in which the smoke test was run through the profile, on fewer processors than a cluster has."""
+    """Folder in which the smoke test was run through the profile, on fewer processors than a cluster has.
+
+    What its jobs asked for is kept in ``jobs.txt``: Slurm forgets a job some time after its end.
+    """
     folder = tmp_path_factory.mktemp("smoke")
     run = Snakemake(clone, folder, "--configfile", "config/smoke.yaml", *FEW, program=WATCHFUL)
     try:
         run.good(900)
     finally:
         run.kill()
+    asked = subprocess.run(["scontrol", "show", "jobs", "-o"], capture_output=True, text=True, check=True).stdout
+    (folder / "jobs.txt").write_text(asked)
     return folder
 
 
@@ -180,7 +185,7 @@ def assert_same(run: Path, undisturbed: Path) -> None:
 
 def test_smoke_goes_through_the_profile_and_asks_for_what_the_rules_say(smoke: Path) -> None:
     assert "Smoke" in (smoke / "results/smoke/index.html").read_text(encoding="utf-8")
-    asked = subprocess.run(["scontrol", "show", "jobs", "-o"], capture_output=True, text=True, check=True).stdout
+    asked = (smoke / "jobs.txt").read_text()
     commented = re.findall(r"^(.*\bComment=rule_(\w+?)(?:_wildcards_\S+)?(?:\s.*)?)$", asked, re.MULTILINE)
     by_rule: dict[str, str] = {rule: job for job, rule in commented}
     for rule in ("train", "evaluate"):
