@@ -22,7 +22,12 @@ class StaticMixer(Mixer):
     The list is drawn once by LibriMix's rules for training sets: each utterance in one mixture at most, of different
     speakers, gains fixed, the whole mixture scaled to a peak of 0.9 where it exceeds that. Like a rendered set it does
     not depend on the run's seed. An epoch is the whole list in an order drawn by seed; a crop is at one place for all
-    sources, within the shortest. ``speed`` and ``even_speakers`` have no meaning here.
+    sources. ``speed`` and ``even_speakers`` have no meaning here.
+
+    One departure from a rendered set: LibriMix cuts a mixture to its shortest source (min) or pads that with silence
+    (max). The end of every longer utterance would then be heard never, or alone, and dynamic mixing would have more
+    speech to learn from. Here a mixture is as long as its longest source, and a shorter one starts again where it
+    ends, so that a crop may be anywhere in any utterance and always holds all sources.
 
     Attributes:
         size: mixtures a step, which says which step is in which epoch.
@@ -44,14 +49,12 @@ class StaticMixer(Mixer):
         epoch, place = divmod(step * self.size + item, len(self.mixtures))
         mixture = _order(self.seed, epoch, len(self.mixtures))[place]
         rows, gains = self.mixtures[mixture], self.gains[mixture]
-        starts, levels = self._columns["start"][rows], self._columns["loudness"][rows]
-        shortest = int(self._columns["length"][rows].min())
+        levels, longest = self._columns["loudness"][rows], int(self._columns["length"][rows].max())
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
         chosen, most = np.zeros((len(rows), self.chunk)), -np.inf
         for place in random.random(CANDIDATES):
-            at = int(place * (shortest - self.chunk + 1))
-            crops = np.stack([self._samples[start + at : start + at + self.chunk] for start in starts])
-            crops = crops.astype(np.float64)
+            at = int(place * (longest - self.chunk + 1))
+            crops = np.stack([self._crop(row, at) for row in rows]).astype(np.float64)
             powers = np.einsum("st,st->s", crops, crops) / (self.chunk * FULL_SCALE**2)
             speech = (10 * np.log10(powers + TINY) - levels).min()  # dB, of the quietest source
             if speech > most:
@@ -59,6 +62,13 @@ class StaticMixer(Mixer):
             if speech >= SPEECH_DB:
                 break
         return (chosen * (gains[:, None] / FULL_SCALE)).astype(np.float32)
+
+    def _crop(self, row: int, at: int) -> np.ndarray:
+        """An utterance, said again and again, from sample ``at``: (chunk,) int16."""
+        start, length = int(self._columns["start"][row]), int(self._columns["length"][row])
+        at %= length
+        first = self._samples[start + at : start + min(at + self.chunk, length)]
+        return np.concatenate([first, self._samples[start : start + self.chunk - len(first)]])
 
     @cached_property
     def mixtures(self) -> np.ndarray:
@@ -91,11 +101,11 @@ class StaticMixer(Mixer):
         return gains
 
     def _peak(self, rows: np.ndarray, gains: np.ndarray) -> float:
-        """Largest absolute sample of a mixture, its sources padded to the longest."""
+        """Largest absolute sample of a mixture, its shorter sources said again up to the end of the longest."""
         starts, lengths = self._columns["start"][rows], self._columns["length"][rows]
         mixture = np.zeros(lengths.max())
         for start, length, gain in zip(starts, lengths, gains, strict=True):
-            mixture[:length] += self._samples[start : start + length] * (gain / FULL_SCALE)
+            mixture += np.resize(self._samples[start : start + length], len(mixture)) * (gain / FULL_SCALE)
         return float(np.abs(mixture).max())
 
 

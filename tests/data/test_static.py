@@ -93,10 +93,34 @@ def test_a_mixture_that_comes_up_again_is_cropped_elsewhere_at_one_place_for_all
     assert len(set(places[:, 0])) > 15
 
 
-def test_crops_lie_within_the_shortest_source_and_hold_speech() -> None:
-    speech = steady([0.1, 0.2], ["0", "1"], [300, 3000])
-    mixer = StaticMixer(speech, 2, 300, seed=0, size=1)
-    assert all(np.ptp(mixer.item(step, 0), axis=1).max() == 0 for step in range(10))
+@pytest.mark.parametrize("lengths", [[1000, 2600], [2600, 1000], [1000, 1000], [700, 2600, 1700]])
+def test_crops_are_uniform_over_every_utterance_to_its_end_at_one_alignment(lengths: list[int]) -> None:
+    speech = steady([0.1] * len(lengths), [str(number) for number in range(len(lengths))], lengths)
+    speech.samples[:] = np.concatenate([np.arange(length) + 1000 for length in lengths])
+    mixer = StaticMixer(speech, len(lengths), 100, seed=0, size=1)
+    rows = mixer.mixtures[0]
+    crops = np.stack([mixer.item(step, 0) for step in range(1000)]) / mixer.gains[0][:, None]
+    heard = np.rint(crops * 32768).astype(int) - 1000  # which sample of its utterance each is
+    longest = int(np.argmax(np.array(lengths)[rows]))
+    for source, row in enumerate(rows):
+        assert np.array_equal(heard[:, source], heard[:, longest] % lengths[row])
+        missed = set(range(lengths[row])) - set(heard[:, source].ravel())
+        assert len(missed) < 10, "all but a few samples of either end are heard"
+    tenths = np.histogram(heard[:, longest, 0], 10, (0, max(lengths) - 100))[0]
+    assert 60 < tenths.min() and tenths.max() < 140
+
+
+def test_a_mixture_is_held_at_a_peak_of_0_9_where_a_shorter_source_is_said_again() -> None:
+    speech = steady([0.1, 0.1], ["0", "1"], [400, 900])
+    speech.index["loudness"] = -60.0  # needs gains that would clip
+    speech.samples[100:] = 0
+    speech.samples[400 + 400 : 400 + 500] = 3277  # meets the loud part of the shorter when that is said again
+    mixer = StaticMixer(speech, 2, 100, seed=0, size=1)
+    peaks = [np.abs(mixer.item(step, 0).sum(axis=0)).max() for step in range(300)]
+    assert max(peaks) == pytest.approx(0.9, abs=1e-3)
+
+
+def test_crops_hold_speech() -> None:
     half = steady([0.1] * 2, ["0", "1"], [8000] * 2)
     half.samples[4000:8000] = 0
     crops = StaticMixer(half, 2, 200, seed=0, size=1)
