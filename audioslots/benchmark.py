@@ -25,6 +25,7 @@ from audioslots.errors import InputError
 from audioslots.untrained import BASELINES, is_untrained, parse
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
+SYNTHESIS = 2  # version of synthesized speech, part of what its data are made from: raised where a sample changes
 
 
 class Corpus(Section):
@@ -122,8 +123,9 @@ class Benchmark(Section):
     def data_identity(self) -> str:
         """Hash of what the data are made from."""
         parts = {"corpus", "dev", "test", "rate", "sources", "mode"}
-        content = json.dumps(self.model_dump(mode="json", include=parts), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        content = self.model_dump(mode="json", include=parts)
+        content |= {"synthesis": SYNTHESIS} if self.corpus.kind == "synthesized" else {}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def mixture_sets(self) -> dict[str, MixtureSet]:

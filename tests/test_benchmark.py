@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from audioslots.benchmark import (
     variants,
 )
 from audioslots.checking import checked
+from audioslots.data.speakers import draw_speakers
 from audioslots.errors import InputError
 from audioslots.untrained import BASELINES
 
@@ -92,6 +94,25 @@ def test_schema_is_the_one_of_the_models() -> None:
 
 def test_baselines_that_can_be_named_can_be_evaluated() -> None:
     assert [baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
+
+
+@pytest.mark.parametrize("name", ["mini", "mini-long", "mini-ablations"])
+def test_mini_benchmarks_have_40_test_speakers_half_of_them_women(name: str) -> None:
+    corpus = read_benchmark(document(ROOT / "config" / f"{name}.yaml")).corpus
+    drawn = Counter((speaker.subset, speaker.sex) for speaker in draw_speakers(corpus.speakers, corpus.seed))
+    assert drawn["test-clean", "F"] == drawn["test-clean", "M"] == 20
+    assert drawn["dev-clean", "F"] == drawn["dev-clean", "M"] == 8
+    training = drawn["train-clean", "F"] + drawn["train-clean", "M"]
+    assert training >= 96 and corpus.hours * training / corpus.speakers >= 1.2
+
+
+def test_another_version_of_synthesized_speech_is_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmarks = [read_benchmark(document(ROOT / "config" / f"{name}.yaml")) for name in ("mini", "librispeech")]
+    before = [(benchmark.data_identity, benchmark.data) for benchmark in benchmarks]
+    monkeypatch.setattr("audioslots.benchmark.SYNTHESIS", 0)
+    after = [(benchmark.data_identity, benchmark.data) for benchmark in benchmarks]
+    assert before[0][0] != after[0][0] and before[0][1] != after[0][1]
+    assert before[1] == after[1], "LibriSpeech is what it is"
 
 
 # --- resolving -----------------------------------------------------------------------------------------------------

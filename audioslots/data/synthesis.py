@@ -6,8 +6,8 @@ What is the same to the bit: with the same eSpeak NG library and data (their SHA
 arguments give the same samples, for any number of jobs and wherever a stopped run resumed. Chance comes from
 ``random.Random`` seeded by the corpus' seed and the speaker; every speaker is read by a copy of the library loaded
 for that speaker alone, since eSpeak NG keeps the phase of its flutter and its noise from one call to the next, even
-across its own termination; resampling and levelling are done on integers, so that neither the order of a sum nor the
-instructions of a processor can change a sample.
+across its own termination; pauses, resampling and levelling are done on integers, so that neither the order of a sum
+nor the instructions of a processor can change a sample. Whoever changes samples raises ``benchmark.SYNTHESIS``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,111 +32,25 @@ import scipy.signal
 import soundfile
 from tqdm import tqdm
 
+from audioslots.benchmark import SYNTHESIS
 from audioslots.data.corpus import RATE, read_speech
+from audioslots.data.pauses import clauses, joined
 from audioslots.data.sentences import sentence, words
+from audioslots.data.speakers import SUBSETS, Speaker, draw_speakers
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json, write_text, written_aside
 
-# Accents by eSpeak NG's names: British, American (and New York's), Received Pronunciation, Lancaster, West Midlands,
-# Scotland, Caribbean.
-ACCENTS = "en en-us en-us-nyc en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd en-gb-scotland en-029".split()
-# eSpeak NG's voice variants by sex: the sex the variant's file declares; where it declares none, "M", since such a
-# variant has the library's own (male) formants and pitch. Left out: whisper, whisperf (no voicing); robosoft 1-8,
-# RicishayMax 1-3, UniRobot, anikaRobot, announcer, Demonic, Tweaky, kaukovalta, croak, zac (robots, echoes, monsters,
-# cartoons); klatt 1-6, adam, benjamin, caleb, david, edward 1-2, mike2, Reed (a second, buzzing synthesiser, part of
-# which draws noise from the C library and so differs between systems); Andy, AnxiousAndy, Lee, Jacky (formants
-# muted); iven 1-4, ian, boris (lowest formant out of place); Marco, Alicia (audible echo); Storm (sets an accent of
-# its own); fast (a test); shelby (of neither sex); miguel, steph2, "Mr serious" (nearly michel, steph, john).
-VARIANTS = {
-    "F": "Andrea Annie anika aunty belinda f1 f2 f3 f4 f5 grandma linda steph steph3".split(),
-    "M": (
-        "m1 m2 m3 m4 m5 m6 m7 m8 Alex Denis Diogo Gene Gene2 Henrique Hugo Mario Michael Mike Nguyen antonio ed "
-        "grandpa gustave john marcelo max michel norbert pablo paul pedro quincy rob robert sandro travis victor"
-    ).split(),
-}
-# eSpeak NG's pitch, 0 to 99 with 50 the variant's own: no two speakers of one variant and accent share a band, and the
-# gap between the bands is about a sixth of the fundamental.
-PITCHES = (range(24, 41), range(60, 77))
-PITCH_RANGES = range(40, 71)  # percent, where 50 is the variant's own range
-RATES = range(145, 196)  # words a minute
-
-FEWEST_SPEAKERS = 12
-MOST_SPEAKERS = 2 * len(VARIANTS["F"]) * len(ACCENTS) * len(PITCHES)
 MOST_HOURS_A_SPEAKER = 10.0
-SUBSETS = ("train-clean", "dev-clean", "test-clean")
 
 ESPEAK_RATE = 22050  # Hz
 UP, DOWN = 320, 441  # RATE / ESPEAK_RATE
-LEVELS = (0.04, 0.09)  # root mean square of an utterance, full scale 1: -28 to -21 dB
 PEAK = 0.9
-LEAD, TRAIL = RATE // 10, RATE // 5  # silence kept before and after speech, samples
+SENTENCES = (1, 1, 2)  # in an utterance, each as likely as the others
 
 # From espeak-ng's speak_lib.h.
 AUDIO_OUTPUT_SYNCHRONOUS, INITIALIZE_DONT_EXIT, CHARS_UTF8 = 2, 0x8000, 1
 PARAMETER_RATE, PARAMETER_PITCH, PARAMETER_RANGE = 1, 3, 4
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """One synthetic speaker: where its speech goes and how it sounds."""
-
-    identity: int
-    subset: str
-    sex: str
-    variant: str
-    accent: str
-    pitch: int
-    pitch_range: int
-    rate: int
-    level: float
-
-    def __str__(self) -> str:
-        return (
-            f"eSpeak NG {self.accent}+{self.variant}, pitch {self.pitch}, range {self.pitch_range}, "
-            f"{self.rate} words a minute"
-        )
-
-
-def draw_speakers(count: int, seed: int) -> list[Speaker]:
-    """Draw distinct speakers, women and men in turn, and share them among the subsets.
-
-    A tenth of them, at least four and always as many women as men, is kept for dev, as many for test. Variants are
-    used in rounds, so that each is heard before one is heard again.
-
-    Args:
-        count: number of speakers, from ``FEWEST_SPEAKERS`` to ``MOST_SPEAKERS``.
-        seed: seed of the draw, 0 or more.
-
-    Raises:
-        InputError: ``count`` is out of range.
-    """
-    if not FEWEST_SPEAKERS <= count <= MOST_SPEAKERS:
-        raise InputError(f"speakers: {count} is out of range; expected {FEWEST_SPEAKERS} to {MOST_SPEAKERS}")
-    generator = random.Random(f"speakers {seed}")
-    voices = {sex: _voices(variants, generator) for sex, variants in VARIANTS.items()}
-    held_out = max(4, 2 * round(count / 20))
-    speakers = []
-    for index in range(count):
-        sex = "FM"[index % 2]
-        variant, accent, pitches = next(voices[sex])
-        from_end = count - count % 2 - index
-        subset = SUBSETS[0] if from_end > 2 * held_out or from_end <= 0 else SUBSETS[1 if from_end > held_out else 2]
-        pitch, pitch_range, rate = map(generator.choice, (pitches, PITCH_RANGES, RATES))
-        level = generator.uniform(*LEVELS)
-        speakers.append(Speaker(1001 + index, subset, sex, variant, accent, pitch, pitch_range, rate, level))
-    return speakers
-
-
-def _voices(variants: list[str], generator: random.Random) -> Iterator[tuple[str, str, range]]:
-    """Every (variant, accent, band of pitches) once, in rounds over the variants, each round in a new order."""
-    left = {}
-    for variant in variants:
-        left[variant] = [(accent, pitches) for accent in ACCENTS for pitches in PITCHES]
-        generator.shuffle(left[variant])
-    for _ in range(len(ACCENTS) * len(PITCHES)):
-        for variant in generator.sample(variants, len(variants)):
-            yield variant, *left[variant].pop()
 
 
 @contextmanager
@@ -198,34 +111,35 @@ def resampling_filter() -> Any:
 
 
 def levelled(samples: np.ndarray, level: float) -> np.ndarray:
-    """Resample an utterance to 16 kHz, trim its silence and set its level.
+    """Resample an utterance to 16 kHz and set its level.
 
     Args:
         samples: (n,) int16 at 22,050 Hz.
         level: root mean square asked for, full scale 1; lowered where the peak would pass ``PEAK``.
 
     Returns:
-        (m,) int16 at 16 kHz, with at most ``LEAD`` and ``TRAIL`` samples of silence before and after the speech.
+        (m,) int16 at 16 kHz.
     """
     resampled = scipy.signal.resample_poly(samples.astype(np.float64), UP, DOWN, window=resampling_filter())
     # Whole numbers again: sixteenths of a step of 16 bits.
     whole = np.rint(resampled * 2.0**-24).astype(np.int64)
     peak = int(np.abs(whole).max())
-    loud = np.flatnonzero(np.abs(whole) * 100 >= peak)
-    whole = whole[max(0, loud[0] - LEAD) : loud[-1] + TRAIL]
     root_mean_square = math.sqrt(int((whole * whole).sum()) / len(whole))
     gain = min(level * 2**15 / root_mean_square, PEAK * 2**15 / peak)
     return np.rint(whole * gain).astype(np.int16)
 
 
 def read_aloud(speaker: Speaker, seconds: float, seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Sentences and their speech, int16 at 16 kHz, one at least, until another would not come nearer to ``seconds``."""
+    """Utterances and their speech, int16 at 16 kHz: one or more, until another would be no nearer to ``seconds``."""
     generator = random.Random(f"sentences {seed} {speaker.identity}")
+    pauses = random.Random(f"pauses {seed} {speaker.identity}")
     left = seconds * RATE
     with reader(speaker) as read:
         while True:
-            text = sentence(generator)
-            samples = levelled(read(text), speaker.level)
+            text = " ".join(sentence(generator) for _ in range(generator.choice(SENTENCES)))
+            parts = clauses(text)
+            spoken = joined(parts, [read(part) for part in parts], ESPEAK_RATE, pauses)
+            samples = levelled(spoken, speaker.level)
             yield text, samples
             left -= len(samples)
             if left < len(samples) / 2:
@@ -288,8 +202,8 @@ def synthesize(out: Path, speakers: int, hours: float, seed: int, jobs: int = 1)
 
     Args:
         out: the corpus' root folder.
-        speakers: number of speakers in all, ``FEWEST_SPEAKERS`` to ``MOST_SPEAKERS``; about 80 % train, 10 % dev and
-            10 % test, with at least two women and two men in each.
+        speakers: number of speakers in all, ``FEWEST_SPEAKERS`` to ``MOST_SPEAKERS``; about 65 % train, 10 % dev and
+            25 % test, with at least two women and two men in each.
         hours: hours of speech in all, the same share for every speaker, kept to within about half an utterance.
         seed: seed of voices and sentences, 0 or more.
         jobs: processes; changes the time taken and nothing else.
@@ -308,7 +222,7 @@ def synthesize(out: Path, speakers: int, hours: float, seed: int, jobs: int = 1)
         raise InputError(
             f"hours: {hours} is out of range; expected more than 0 and at most {most} for {speakers} speakers"
         )
-    request = {"seed": seed, "speakers": speakers, "hours": float(hours)}
+    request = {"version": SYNTHESIS, "seed": seed, "speakers": speakers, "hours": float(hours)}
     manifest, begun = out / "manifest.json", out / "synthesis.json"
     if manifest.exists():
         _check_request(manifest, request)
