@@ -184,6 +184,17 @@ def compare_scores(
     print(compare_files(scores, baseline, format.value))
 
 
+@app.command("means")
+def mean_scores(
+    scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs.")],
+    out: Annotated[Path, typer.Option(help="CSV to write.")],
+) -> None:
+    """Write the mean SI-SDRi of each run, the highest first: by it choices are made on dev mixtures."""
+    from audioslots.reporting.compare import write_means
+
+    print(write_means(scores, out).to_string(index=False))
+
+
 @app.command("report")
 def report_results(
     results: Annotated[Path, typer.Argument(help="results/<benchmark>")],
