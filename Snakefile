@@ -46,4 +46,3 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/index.html",
-        [f"{benchmark.mixtures(subset)}/manifest.json" for subset in benchmark.mixture_sets],

@@ -21,38 +21,12 @@ from pydantic import Field, model_validator
 
 from audioslots.checking import Section, checked, nearest, read_yaml
 from audioslots.config import Name, Resolved, Variant
+from audioslots.dataset import Corpus, MixtureSet
 from audioslots.errors import InputError
 from audioslots.untrained import BASELINES, is_untrained, parse
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
 SYNTHESIS = 2  # version of synthesized speech, part of what its data are made from: raised where a sample changes
-
-
-class Corpus(Section):
-    """Speech in LibriSpeech's layout: synthesized, or LibriSpeech on disk."""
-
-    kind: Literal["synthesized", "librispeech"]
-    speakers: int = Field(120, ge=12, description="synthesized: speakers of all subsets together")
-    hours: float = Field(1.0, gt=0, description="synthesized: hours of all subsets together")
-    seed: int = Field(0, ge=0)
-    train: str = Field("train-clean", description="subset to train on")
-    validation: str | None = Field(None, description="subset to validate on; without one, speakers are held out")
-    held_out_speakers: int = Field(0, ge=0, description="speakers held out of training for validation")
-
-    @model_validator(mode="after")
-    def _validates(self) -> Self:
-        if (self.validation is None) == (self.held_out_speakers == 0):
-            raise ValueError("give either validation (a subset) or held_out_speakers (above 0); expected exactly one")
-        return self
-
-
-class MixtureSet(Section):
-    """A rendered set of mixtures: official rows, or rows drawn by LibriMix's rules."""
-
-    subset: str = Field(description="subset of the corpus, such as test-clean")
-    rows: Literal["drawn", "official"] = "drawn"
-    count: int = Field(100, ge=1, description="drawn: number of mixtures")
-    seed: int = Field(0, ge=0, description="drawn: seed")
 
 
 class Scale(Section):
@@ -106,13 +80,25 @@ class Benchmark(Section):
             raise ValueError("librispeech is not given; expected the folder of LibriSpeech's subsets")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat; expected each once")
+        if self.dev is not None:
+            self._check_dev(self.dev)
         return self
+
+    def _check_dev(self, dev: MixtureSet) -> None:
+        """Dev mixtures are of the speakers that validate, so training and the test share none with them."""
+        validates = self.corpus.validation or self.corpus.train
+        if dev.subset != validates:
+            raise ValueError(f"dev.subset {dev.subset} does not validate; expected {validates}, whose speakers do")
+        if self.corpus.held_out_speakers and dev.rows == "official":
+            raise ValueError("dev.rows official are of all speakers; expected drawn, of those held out")
+        if dev.subset == self.test.subset:
+            raise ValueError(f"dev.subset {dev.subset} is the test's too; expected another")
 
     @property
     def data(self) -> str:
         """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
-        place = hashlib.sha256(f"{self.data_identity} {self.librispeech} {self.librimix}".encode()).hexdigest()[:8]
-        return f"data/{self.name}-{place}"
+        parts = {"corpus", "dev", "test", "rate", "sources", "mode", "librispeech", "librimix"}
+        return f"data/{self.name}-{_hashed(self.model_dump(mode='json', include=parts))[:8]}"
 
     @property
     def corpus_root(self) -> str:
@@ -121,16 +107,19 @@ class Benchmark(Section):
 
     @property
     def data_identity(self) -> str:
-        """Hash of what the data are made from."""
-        parts = {"corpus", "dev", "test", "rate", "sources", "mode"}
-        content = self.model_dump(mode="json", include=parts)
+        """Hash of what is trained on, beside rate and sources; so another dev or test set trains nothing anew."""
+        content = self.corpus.model_dump(mode="json")
         content |= {"synthesis": SYNTHESIS} if self.corpus.kind == "synthesized" else {}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return _hashed(content)[:16]
 
     @property
     def mixture_sets(self) -> dict[str, MixtureSet]:
-        """The sets to render, by subset."""
+        """The sets that can be rendered, by subset."""
         return {part.subset: part for part in (self.test, self.dev) if part is not None}
+
+    def held_out(self, subset: str) -> int:
+        """How many speakers a subset's mixtures are drawn from, those that training holds out; 0: from all."""
+        return self.corpus.held_out_speakers if subset == self.corpus.train else 0
 
     def metadata(self, subset: str) -> str:
         """Where the metadata of a subset's mixtures lie."""
@@ -164,6 +153,10 @@ class Benchmark(Section):
             f"librimix: no {name} in {' or '.join(map(str, homes))}; expected a clone of JorisCos/LibriMix, "
             "its metadata folder or the file (--config librimix=PATH)"
         )
+
+
+def _hashed(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_study(name: str, folder: Path = ABLATIONS) -> Study:

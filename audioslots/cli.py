@@ -184,6 +184,17 @@ def compare_scores(
     print(compare_files(scores, baseline, format.value))
 
 
+@app.command("means")
+def mean_scores(
+    scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs.")],
+    out: Annotated[Path, typer.Option(help="CSV to write.")],
+) -> None:
+    """Write the mean SI-SDRi of each run, the highest first: by it choices are made on dev mixtures."""
+    from audioslots.reporting.compare import write_means
+
+    print(write_means(scores, out).to_string(index=False))
+
+
 @app.command("report")
 def report_results(
     results: Annotated[Path, typer.Argument(help="results/<benchmark>")],
@@ -198,17 +209,29 @@ def report_results(
 
 @app.command("reference")
 def publish_reference(
-    results: Annotated[Path, typer.Argument(help="results/<benchmark>, reported.")],
-    out: Annotated[Path, typer.Option(help="Folder of the reference results.")] = Path("results/reference"),
+    results: Annotated[Path | None, typer.Argument(help="results/<benchmark>, reported.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="results/reference by default; of --unpack, results/<benchmark>.")
+    ] = None,
     readme: Annotated[Path, typer.Option(help="README whose table is replaced.")] = Path("README.md"),
     command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
+    unpack: Annotated[
+        Path | None, typer.Option(help="Lay the runs of this reference out again in --out, for `audioslots report`.")
+    ] = None,
 ) -> None:
-    """Copy a benchmark's tables and figures to the reference results, and what they come to into the README."""
+    """Copy a benchmark's tables, figures and scores to the reference results, and what they come to into the README."""
+    from audioslots.reporting import archive
     from audioslots.reporting.reference import publish, show
 
-    folder = publish(results, out, command)
-    show(readme.resolve(), folder.resolve())
-    print(folder)
+    if (results is None) == (unpack is None):
+        raise InputError("reference: results and --unpack; expected one of the two")
+    if unpack is not None:
+        out = out or Path("results") / unpack.name
+        print(f"{out}: {len(archive.unpack(unpack, out))} runs")
+    elif results is not None:
+        folder = publish(results, out or Path("results/reference"), command)
+        show(readme.resolve(), folder.resolve())
+        print(folder)
 
 
 @app.command("sizes")

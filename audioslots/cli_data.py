@@ -90,12 +90,15 @@ def mixtures_draw(
     count: Annotated[int, typer.Option(min=1)],
     sources: Annotated[int, typer.Option(min=2)] = 2,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    held_out: Annotated[
+        int, typer.Option(min=0, help="Draw from so many speakers alone, those that training holds out; 0: all.")
+    ] = 0,
 ) -> None:
     """Draw mixtures by LibriMix's rules."""
     from audioslots.data.metadata import draw, statistics, write_metadata
     from audioslots.files import write_json
 
-    metadata = draw(corpus.parent, corpus.name, sources, count, seed)
+    metadata = draw(corpus.parent, corpus.name, sources, count, seed, held_out)
     if out.suffix == ".json":
         raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
     facts = statistics(metadata, corpus.parent)

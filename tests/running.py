@@ -20,6 +20,7 @@ TINY: dict[str, Any] = {
     "seeds": [0],
     "corpus": {"kind": "synthesized", "speakers": 12, "hours": 0.03, "validation": "dev-clean"},
     "test": {"subset": "test-clean", "count": 2},
+    "dev": {"subset": "dev-clean", "count": 2},
     "baselines": ["mixture"],
     "studies": ["audioslots"],
     "examples": 1,

@@ -39,6 +39,7 @@ MADE: dict[str, Any] = {
     "test": {"subset": "test-clean"},
     "studies": ["first"],
 }
+HELD_OUT = {"kind": "synthesized", "held_out_speakers": 4}
 
 
 def document(path: Path) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def test_every_benchmark_resolves(path: Path) -> None:
         config = resolve(benchmark, name, benchmark.seeds[0])
         assert config.name == name and config.title and config.rate == benchmark.rate
     assert "mixture" in benchmark.baselines, "the others reuse its scores"
+    assert benchmark.dev is not None, "choices are not made on the test"
     json.dumps(summary(benchmark))
 
 
@@ -251,6 +253,19 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
         ({"baselines": ["oracle-imb"]}, "baselines.0: "),
         ({"corpus": {"kind": "synthesized"}}, "corpus: give either validation (a subset) or held_out_speakers"),
         ({"corpus": MADE["corpus"] | {"hours": float("inf")}}, "corpus.hours: "),
+        ({"dev": {"subset": "train-clean"}}, "dev.subset train-clean does not validate; expected dev-clean"),
+        (
+            {"corpus": HELD_OUT, "dev": {"subset": "dev-clean"}},
+            "dev.subset dev-clean does not validate; expected train-clean",
+        ),
+        (
+            {"corpus": HELD_OUT, "dev": {"subset": "train-clean", "rows": "official"}},
+            "dev.rows official are of all speakers; expected drawn, of those held out",
+        ),
+        (
+            {"dev": {"subset": "dev-clean"}, "test": {"subset": "dev-clean"}},
+            "dev.subset dev-clean is the test's too; expected another",
+        ),
         ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given"),
         ({"sources": 3}, "slots.count 2 is fewer than the sources"),
         (
@@ -281,10 +296,27 @@ def test_benchmark_file_that_is_absent_or_empty_is_one_line(tmp_path: Path) -> N
 
 def test_data_lie_elsewhere_for_every_other_content_and_for_no_other_reason() -> None:
     here = made("output")
-    for other in ({"rate": 16000}, {"mode": "max"}, {"test": {"subset": "test-clean", "seed": 1}}):
+    dev = {"dev": {"subset": "dev-clean"}}
+    for other in ({"rate": 16000}, {"mode": "max"}, {"test": {"subset": "test-clean", "seed": 1}}, dev):
         assert made("output", **other).data != here.data
     for same in ({"seeds": [7]}, {"title": "Other"}, {"studies": ["chunk"]}, {"examples": 0}, {"device": "cpu"}):
         assert made("output", **same).data == here.data
+
+
+def test_another_test_or_dev_set_trains_nothing_anew_and_another_corpus_does() -> None:
+    def identity(**other: Any) -> str:
+        benchmark = made("output", **other)
+        return resolve(benchmark, next(iter(variants(benchmark))), 0).identity
+
+    for same in ({"test": {"subset": "test-clean", "count": 9}}, {"dev": {"subset": "dev-clean"}}, {"mode": "max"}):
+        assert identity(**same) == identity()
+    for other in ({"corpus": HELD_OUT}, {"corpus": MADE["corpus"] | {"hours": 2}}, {"rate": 16000}):
+        assert identity(**other) != identity()
+
+
+def test_mixtures_of_the_training_subset_are_of_held_out_speakers_alone() -> None:
+    benchmark = made("output", corpus=HELD_OUT, dev={"subset": "train-clean"})
+    assert (benchmark.held_out("train-clean"), benchmark.held_out("test-clean")) == (4, 0)
 
 
 def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from running import REPORT, ROOT, planned, snakemake, write_config
 
 from audioslots.benchmark import read_benchmark, read_study, twins, untrained, variants
@@ -44,10 +45,10 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
 
 
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
-    config = str(write_config(tmp_path / "tiny.yaml", dev={"subset": "dev-clean", "count": 2}, studies=STITCHED))
-    run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config)
+    config = str(write_config(tmp_path / "tiny.yaml", studies=STITCHED))
+    run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config, "--", "all", "dev")
     calls = set(
-        re.findall(r"\baudioslots --wait ((?:corpus|mixtures|pack|train|adopt|evaluate|report) .*)", run.stdout)
+        re.findall(r"\baudioslots --wait ((?:corpus|mixtures|pack|train|adopt|evaluate|means|report) .*)", run.stdout)
     )
     verbs = set()
     for call in calls:
@@ -57,14 +58,12 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
             verbs.add(words[0])
             verb = verb.commands[words.pop(0)]
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
-    expected = {"corpus", "synthesize", "mixtures", "draw", "render", "pack", "train", "adopt", "evaluate", "report"}
-    assert verbs == expected
+    data = {"corpus", "synthesize", "mixtures", "draw", "render", "pack"}
+    assert verbs == data | {"train", "adopt", "evaluate", "means", "report"}
     # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are adopted too.
     adopted = len(read_study("stitching").variants) - 2 + 1
-    assert (
-        planned(run.stdout)["adopt"] == adopted
-        and planned(run.stdout)["evaluate"] == planned(run.stdout)["train"] + adopted
-    )
+    jobs = planned(run.stdout)
+    assert jobs["adopt"] == adopted and jobs["evaluate"] == 2 * (jobs["train"] + adopted), "on test and on dev"
 
 
 # --- planning ------------------------------------------------------------------------------------------------------
@@ -78,11 +77,34 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     known = variants(benchmark)
     runs, adopted = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
     oracles = sum(name.startswith("oracle") for name in untrained(benchmark, known))
-    once = ("synthesize", "render_dev_clean", "render_test_clean", "describe", "evaluate_mixture", "report", "all")
-    several = {"draw": 2, "pack": 2, "resolve": runs, "train": runs - adopted, "adopt": adopted}
+    once = ("synthesize", "draw", "render_test_clean", "describe", "evaluate_mixture", "report", "all")
+    several = {"pack": 2, "resolve": runs, "train": runs - adopted, "adopt": adopted}
     several |= {"evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_dev_scores_every_variant_on_the_speakers_that_validate_where_no_report_looks(
+    config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "LibriSpeech").mkdir()
+    for subset in ("dev-clean", "test-clean"):
+        (tmp_path / f"libri2mix_{subset}.csv").touch()
+    given = {"librispeech": "LibriSpeech", "librimix": "."} if "kind: librispeech" in config.read_text() else {}
+    speech = ["--config", *(f"{key}={value}" for key, value in given.items())] if given else []
+    read = read_benchmark(yaml.safe_load(config.read_text(encoding="utf-8")) | given)
+    arguments = ("--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
+    plan = snakemake(tmp_path, *arguments, "--", "dev")
+    assert plan.returncode == 0, plan.stdout[-REPORT:]
+    scored = re.findall(r"audioslots --wait evaluate .* --out (\S+).* --examples 0 ", plan.stdout)
+    runs = {f"{name}/seed{seed}" for name in variants(read) for seed in read.seeds} | {"mixture/seed0"}
+    assert set(scored) == {f"results/{read.name}/dev/{run}/scores.parquet" for run in runs}
+    assert read.dev is not None and read.mixtures(read.dev.subset) in plan.stdout
+    drawn = re.findall(rf"mixtures draw \S*{read.dev.subset} .* --held-out (\d+) ", plan.stdout)
+    assert drawn == ([str(read.corpus.held_out_speakers)] if read.dev.rows == "drawn" else [])
+    without = snakemake(tmp_path, *arguments).stdout
+    assert "/dev/" not in without and read.mixtures(read.dev.subset) not in without, "rendered only when read"
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
@@ -95,7 +117,7 @@ def test_every_benchmark_is_planned_and_drawn_as_a_graph(config: Path, tmp_path:
     assert plan.returncode == 0, plan.stdout[-REPORT:]
     assert planned(plan.stdout)["train"] >= 2
     # What an engine without this machine's folders and settings needs: no path of this machine, resources in the rules.
-    for command in re.findall(r"^ +(audioslots .*)$", plan.stdout, re.MULTILINE):
+    for command in re.findall(r"audioslots --wait .*", plan.stdout):
         assert not re.search(r"[\s=]/", command), command
     local = {
         "all",

@@ -48,6 +48,25 @@ def test_one_command_makes_everything_and_again_does_nothing(finished: Path) -> 
 
 
 @pytest.mark.slow
+def test_dev_scores_the_models_that_are_there_and_leaves_the_report_alone(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(finished, folder)
+    config = ("--configfile", "tiny.yaml")
+    plan = planned(snakemake(folder, "--dry-run", *config, "--", "dev").stdout)
+    assert plan == {"draw": 1, "render_dev_clean": 1, "evaluate_mixture": 1, "evaluate": len(TRAINED), "dev": 1}
+    run = snakemake(folder, *config, "--", "dev")
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    results = folder / "results" / "tiny"
+    table = pd.read_csv(results / "dev" / "scores.csv")
+    assert set(table["variant"]) == set(TRAINED) and set(table["stitching"]) == {"blind", "oracle"}
+    test, dev = (pd.read_parquet(results / part / "mixture/seed0/scores.parquet") for part in ("runs", "dev"))
+    assert not set(dev["speaker_id"]) & set(test["speaker_id"])
+    assert not list(results.glob("dev/**/examples"))
+    again = snakemake(folder, *config)
+    assert again.returncode == 0 and FINISHED in again.stdout, again.stdout[-REPORT:]
+
+
+@pytest.mark.slow
 def test_white_space_in_a_rule_repeats_nothing(finished: Path, tmp_path: Path) -> None:
     copy = clone(tmp_path)
     for name in ("train", "evaluate", "mixtures"):

@@ -121,6 +121,26 @@ def utterances(root: Path, subset: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path", "speaker_id", "sex", "subset", "frames"])
 
 
+def held_out(speech: pd.DataFrame, count: int, seed: int = 0) -> list[str]:
+    """The speakers that are held out of training: as many of each sex as can be, whatever the order of ``speech``.
+
+    Args:
+        speech: a row an utterance of at least 3 s of the whole subset, with ``speaker_id`` and ``sex``.
+        count: how many.
+        seed: another, other speakers.
+
+    Raises:
+        InputError: fewer than two speakers would be left on either side.
+    """
+    order = speech[["speaker_id", "sex"]].drop_duplicates().sort_values("speaker_id")
+    if not 2 <= count <= len(order) - 2:
+        raise InputError(f"held_out_speakers: {count} of {len(order)} speakers; expected 2 to {len(order) - 2}")
+    order = order.sample(frac=1, random_state=seed)
+    order = order.assign(rank=order.groupby("sex").cumcount()).sort_values("rank", kind="stable")
+    speakers: list[str] = order["speaker_id"].head(count).tolist()
+    return speakers
+
+
 def _problem(path: Path) -> tuple[str | None, int]:
     """What is wrong with a file, if anything, and its number of samples."""
     try:

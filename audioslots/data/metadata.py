@@ -18,7 +18,7 @@ import pandas as pd
 import pyloudnorm
 from tqdm import tqdm
 
-from audioslots.data.corpus import RATE, read_speech, speaker_sex, utterances
+from audioslots.data.corpus import RATE, held_out, read_speech, speaker_sex, utterances
 from audioslots.errors import InputError
 from audioslots.files import written_aside
 
@@ -124,14 +124,15 @@ def info(metadata: pd.DataFrame, root: Path) -> pd.DataFrame:
     return table
 
 
-def draw(root: Path, subset: str, sources: int, count: int, seed: int) -> pd.DataFrame:
+def draw(root: Path, subset: str, sources: int, count: int, seed: int, of_held_out: int = 0) -> pd.DataFrame:
     """Draw the metadata of ``count`` mixtures of ``sources`` utterances by LibriMix's rules, without noise.
 
     Utterances are at least 3 s long and of different speakers. A pass over the subset uses each utterance at most
-    once; a training subset ("train" in its name) gets one pass, others as many as it takes, without repeating a set of
-    utterances. The loudness of each source is uniform in -33 to -25 LUFS (ITU-R BS.1770-4); a source that would clip is
-    scaled to a peak of 0.9, and so is the whole mixture (sources padded to the longest) where it exceeds 0.9. The gain
-    is the change of loudness, as a factor, rounded to six decimals so that every machine writes the same table.
+    once; a training subset ("train" in its name) gets one pass, others, and speakers held out of one, as many as it
+    takes, without repeating a set of utterances. The loudness of each source is uniform in -33 to -25 LUFS (ITU-R
+    BS.1770-4); a source that would clip is scaled to a peak of 0.9, and so is the whole mixture (sources padded to the
+    longest) where it exceeds 0.9. The gain is the change of loudness, as a factor, rounded to six decimals so that
+    every machine writes the same table.
 
     Two deviations from the reference: an utterance's loudness is measured before padding to its partner's length
     (so once an utterance), and the order of the draws is this function's own.
@@ -142,6 +143,7 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int) -> pd.Dat
         sources: sources a mixture, 2 or more.
         count: mixtures, 1 or more.
         seed: same seed and corpus, same table, whatever the order of files on disk.
+        of_held_out: draw from so many speakers alone, those that ``held_out`` of training; 0: from all.
 
     Raises:
         InputError: an argument out of range, or too few utterances or speakers.
@@ -150,6 +152,8 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int) -> pd.Dat
         raise InputError(f"draw: {sources} sources, {count} mixtures; expected 2 sources or more, 1 mixture or more")
     speech = utterances(root, subset)
     speech = speech[speech["frames"] >= MIN_UTTERANCE_S * RATE].sort_values("path", ignore_index=True)
+    if of_held_out:
+        speech = speech[speech["speaker_id"].isin(held_out(speech, of_held_out))]
     paths = [str(path) for path in speech["path"]]
     speakers = [str(speaker) for speaker in speech["speaker_id"]]
     if len(set(speakers)) < sources:
@@ -159,7 +163,7 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int) -> pd.Dat
     groups: dict[frozenset[int], tuple[int, ...]] = {}
     most = fruitless = 0
     while len(groups) < count and fruitless < FRUITLESS_PASSES:
-        if "train" in subset:
+        if "train" in subset and not of_held_out:
             groups = {}
         for group in _one_pass(speakers, sources, rng):
             groups.setdefault(frozenset(group), group)

@@ -26,7 +26,7 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from audioslots.data.claim import claimed, require_room
-from audioslots.data.corpus import read_speech, utterances
+from audioslots.data.corpus import held_out, read_speech, utterances
 from audioslots.data.workers import in_order
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
@@ -93,24 +93,16 @@ class Speech:
         return Speech(self.samples, chosen, self.rate, self.subset)
 
     def hold_out(self, count: int, seed: int = 0) -> tuple[Speech, Speech]:
-        """Split by speaker: ``count`` speakers apart, as many of each sex as can be, the same for every run.
+        """Split by speaker: the ``count`` speakers of ``held_out`` apart, the same for every run.
 
         Returns:
             The speech of all other speakers, and the speech of those held out.
 
         Raises:
-            InputError: fewer than two speakers would be left on either side.
+            InputError: as ``held_out``.
         """
-        if not 2 <= count <= len(self.speakers) - 2:
-            raise InputError(
-                f"held_out_speakers: {count} of {len(self.speakers)} speakers; expected 2 to {len(self.speakers) - 2}"
-            )
-        order = self.index[["speaker_id", "sex"]].drop_duplicates().sort_values("speaker_id")
-        order = order.sample(frac=1, random_state=seed)
-        order = order.assign(rank=order.groupby("sex").cumcount()).sort_values("rank", kind="stable")
-        held_out = order["speaker_id"].head(count).tolist()
-        rest = [speaker for speaker in self.speakers if speaker not in set(held_out)]
-        return self.of(rest), self.of(held_out)
+        apart = held_out(self.index, count, seed)
+        return self.of([speaker for speaker in self.speakers if speaker not in apart]), self.of(apart)
 
 
 def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None:

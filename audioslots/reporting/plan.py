@@ -68,7 +68,8 @@ def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None, studie
     data["gpu_hours"] = data["gpu_hours_a_run"] * data["runs"]
     trained = int((data["steps"] > 0).sum()) * len(read.seeds)
     evaluated = len(data) * len(read.seeds) + len(untrained(read, known))
-    prepared = len(read.mixture_sets) + 2 + (read.corpus.kind == "synthesized")  # rendered, packed, synthesized
+    packed = 1 + (read.corpus.validation is not None)
+    prepared = 1 + packed + (read.corpus.kind == "synthesized")  # test mixtures rendered, speech packed, synthesized
     largest = max(rows, key=lambda row: row["peak_memory_bytes"])
     basis = f"{rate:.3g}" if rate else f"an assumed {ASSUMED:g}"
     gigabytes = number((data["disk_bytes"].sum() + _data_bytes(read)) / 1e9, 1)
@@ -100,7 +101,7 @@ def _row(
     """What one variant takes."""
     counted, settings = count(config, make_loss).sum(), config.training
     heard_s = settings.steps * settings.batch * config.chunk_s if is_trained else 0
-    test_s = _mixtures(benchmark, benchmark.test.subset) * MIXTURE_S / (1 - config.separation.overlap)
+    test_s = _test_mixtures(benchmark) * MIXTURE_S / (1 - config.separation.overlap)
     operations = counted["macs_per_second"] * ((1 + BACKWARD) * heard_s + test_s)
     copies = 2 * (4 + bool(settings.ema)) + 2  # two checkpoints of weights, moments and best weights; the models
     return {
@@ -113,19 +114,18 @@ def _row(
     }
 
 
-def _mixtures(benchmark: Benchmark, subset: str) -> int:
-    part = benchmark.mixture_sets[subset]
-    return OFFICIAL_ROWS if part.rows == "official" else part.count
+def _test_mixtures(benchmark: Benchmark) -> int:
+    return OFFICIAL_ROWS if benchmark.test.rows == "official" else benchmark.test.count
 
 
 def _data_bytes(benchmark: Benchmark) -> float:
-    """Packed speech and rendered mixtures with their sources; LibriSpeech itself is there already."""
+    """Packed speech and rendered test mixtures with their sources; LibriSpeech itself is there already."""
     corpus = benchmark.corpus
     if corpus.kind == "synthesized":
         packed_hours = corpus.hours
     else:
         packed_hours = sum(HOURS.get(subset, 0) for subset in (corpus.train, corpus.validation) if subset)
-    mixtures_s = sum(_mixtures(benchmark, subset) for subset in benchmark.mixture_sets) * MIXTURE_S
+    mixtures_s = _test_mixtures(benchmark) * MIXTURE_S
     return (packed_hours * 3600 + mixtures_s * (1 + benchmark.sources)) * benchmark.rate * PCM
 
 

@@ -1,6 +1,6 @@
 """Reference results: what a finished benchmark's report says, copied to be committed, and shown in the README.
 
-No audio and no per-mixture scores are copied: only tables, figures, and what made them.
+No audio is copied: tables, figures, all scores, and what made them, so that a report can be made of it again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_text, written_aside
+from audioslots.reporting.archive import keep
 from audioslots.reporting.identities import made_of, record
 
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
@@ -24,7 +25,7 @@ COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg")  # the
 
 
 def publish(results: Path, out: Path, command: str) -> Path:
-    """Copy the tables and figures of ``results`` to ``out/<benchmark>``, with a page on what made them and identities.
+    """Copy the tables, figures and scores of ``results`` to ``out/<benchmark>``, with a page on what made them.
 
     Args:
         results: a reported benchmark, ``results/<benchmark>``.
@@ -55,6 +56,7 @@ def publish(results: Path, out: Path, command: str) -> Path:
         for source in sorted(results.glob(pattern)):
             with written_aside(folder / source.relative_to(results)) as aside:
                 shutil.copyfile(source, aside)
+    keep(results, folder)
     record(folder, command, made_of(benchmark, runs))
     versions = ", ".join(f"{name} {version}" for name, version in sorted(systems[0]["versions"].items()))
     by = ", ".join(f"{stage} {' and '.join(sorted(found))}" for stage, found in commits.items())

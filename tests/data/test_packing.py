@@ -15,6 +15,7 @@ import soundfile as sf
 from scipy.signal import resample_poly
 
 from audioslots.data import packing
+from audioslots.data.metadata import draw
 from audioslots.data.packing import Speech, pack
 from audioslots.errors import InputError
 
@@ -204,6 +205,16 @@ def test_the_same_speakers_are_held_out_whatever_the_order_of_the_index() -> Non
     assert turned.hold_out(4)[1].speakers == speech.hold_out(4)[1].speakers
     chosen = {tuple(speech.hold_out(4, seed)[1].speakers) for seed in range(5)}
     assert len(chosen) > 1
+
+
+def test_mixtures_of_held_out_speakers_are_of_those_that_training_holds_out(made_corpus: Path, tmp_path: Path) -> None:
+    """Of them alone, each utterance as often as it takes, though the subset is one to train on."""
+    pack(made_corpus, "train-clean", tmp_path, 8000)
+    for count in (2, 3):
+        rest, apart = Speech.open(tmp_path).hold_out(count)
+        drawn = draw(made_corpus, "train-clean", 2, 4 * len(apart.index) // 2, seed=0, of_held_out=count)
+        speakers = {path.split("/")[1] for i in (1, 2) for path in drawn[f"source_{i}_path"]}
+        assert speakers == set(apart.speakers) and not speakers & set(rest.speakers)
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9])

@@ -9,7 +9,7 @@ import pytest
 from made_results import make, scores
 
 from audioslots.errors import InputError
-from audioslots.reporting.compare import compare_files
+from audioslots.reporting.compare import compare_files, write_means
 
 
 def written(folder: Path, name: str, *frames: pd.DataFrame) -> Path:
@@ -63,3 +63,27 @@ def test_other_test_mixtures_are_refused(tmp_path):
     paths = [written(tmp_path, "a.parquet", scores("a", 5.0)), written(tmp_path, "b.parquet", scores("b", 5.0)[4:])]
     with pytest.raises(InputError, match="lacks mixture"):
         compare_files(paths, "a")
+
+
+def test_means_are_of_each_run_and_stitching_the_highest_first(tmp_path):
+    runs = {(name, seed): scores(name, gain, (seed,)) for name, gain in (("a", 3.0), ("b", 5.0)) for seed in (1, 2)}
+    runs["b", 2].loc[runs["b", 2]["stitching"] == "blind", "si_sdri_db"] = [float("nan"), *[1.0] * 59]
+    write_means(
+        [written(tmp_path, f"{name}{seed}.parquet", runs[name, seed]) for name, seed in runs], tmp_path / "m.csv"
+    )
+    table = pd.read_csv(tmp_path / "m.csv")
+    assert list(table) == ["variant", "seed", "stitching", "si_sdri_db", "mixtures"] and len(table) == 8
+    assert table["si_sdri_db"].is_monotonic_decreasing and table["variant"][0] == "b"
+    found = table.set_index(["variant", "seed", "stitching"])
+    for (name, seed), rows in runs.items():
+        for stitching in ("oracle", "blind"):
+            expected = 1.0 if (name, seed, stitching) == ("b", 2, "blind") else None
+            expected = expected or rows.loc[rows["stitching"] == stitching, "si_sdri_db"].mean()
+            assert found.loc[(name, seed, stitching), "si_sdri_db"] == pytest.approx(expected)
+    assert found.loc[("b", 2, "blind"), "mixtures"] == 29, "a mixture of which a source has no value has none"
+
+
+def test_means_of_a_run_given_twice_are_refused(tmp_path):
+    path = written(tmp_path, "s.parquet", scores("a", 5.0))
+    with pytest.raises(InputError, match="appears twice"):
+        write_means([path, path], tmp_path / "m.csv")

@@ -62,7 +62,7 @@ def test_hours_are_three_passes_over_all_chunks_and_the_test_set() -> None:
 
 
 def test_jobs_are_those_of_a_dry_run() -> None:
-    assert "4 trainings, 9 evaluations, 5 jobs for the data and 1 for the report" in plan(SMOKE, Matched).total
+    assert "4 trainings, 9 evaluations, 4 jobs for the data and 1 for the report" in plan(SMOKE, Matched).total
 
 
 def test_variants_that_differ_in_stitching_alone_train_nothing(tmp_path: Path) -> None:

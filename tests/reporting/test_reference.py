@@ -1,4 +1,4 @@
-"""Reference results: complete, traceable, without audio, and what the README shows."""
+"""Reference results: complete, traceable, without audio, reported again from their scores; what the README shows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import re
 from pathlib import Path
 
 import made_results
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from audioslots.benchmark import read_for_counting, resolve
+from audioslots.cli import main
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_json
+from audioslots.reporting.archive import unpack
 from audioslots.reporting.identities import NAME, by_config, differences, record
 from audioslots.reporting.reference import BEGIN, END, publish, show, shown
 from audioslots.reporting.report import report
@@ -38,7 +42,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def test_reference_says_what_made_it_and_holds_no_audio_and_no_scores(results: Path, tmp_path: Path) -> None:
+def test_reference_says_what_made_it_and_holds_all_scores_and_no_audio(results: Path, tmp_path: Path) -> None:
     folder = publish(results, tmp_path, "make reference")
     page = (folder / "README.md").read_text()
     for fact in ("`make reference`", "training abc, evaluation def", "a processor", "torch 2"):
@@ -49,7 +53,13 @@ def test_reference_says_what_made_it_and_holds_no_audio_and_no_scores(results: P
     for link in re.findall(r"\]\(((?:figures|tables)/[^)]*)\)", page):
         assert (folder / link).is_file(), link
     kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert kinds == {".csv", ".md", ".tex", ".svg", ".json"}
+    assert kinds == {".csv", ".md", ".tex", ".svg", ".json", ".parquet"}
+    kept, rows = (pd.read_parquet(place / "scores.parquet") for place in (folder, results))
+    pd.testing.assert_frame_equal(kept, rows, check_exact=True)
+    sizes = [(place / "scores.parquet").stat().st_size for place in (folder, results)]
+    assert sizes[0] < sizes[1] and pq.ParquetFile(folder / "scores.parquet").schema_arrow == (
+        pq.ParquetFile(results / "scores.parquet").schema_arrow
+    )
 
 
 def test_reference_says_what_its_runs_are(results: Path, tmp_path: Path) -> None:
@@ -61,6 +71,61 @@ def test_reference_says_what_its_runs_are(results: Path, tmp_path: Path) -> None
         assert variant["identity"] == {f"seed {seed}": run["identity"] for seed, run in runs.items()}
         assert variant["content"]["training"]["steps"] == runs[1]["training"]["steps"]
         assert variant["separation"] == runs[1]["separation"]
+
+
+def test_an_unpacked_reference_is_reported_to_the_same_tables_and_published_to_the_same_scores(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, again = publish(results, tmp_path / "reference", "make reference"), tmp_path / "again"
+    monkeypatch.setattr("sys.argv", ["audioslots", "reference", "--unpack", str(folder), "--out", str(again)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    laid_out = {path.relative_to(results).as_posix() for path in results.glob("runs/*/seed*/*") if path.is_file()}
+    assert {path.relative_to(again).as_posix() for path in again.glob("runs/*/seed*/*")} == laid_out
+    report(again, again)
+    compared = [path.relative_to(results) for part in ("tables/*", "figures/*.svg") for path in results.glob(part)]
+    of_audio = {"spectrograms.svg", "reconstruction.svg"}
+    assert len(compared) > 30
+    for path in compared:
+        if path.name not in of_audio:
+            assert (results / path).read_bytes() == (again / path).read_bytes(), path
+    anew = publish(again, tmp_path / "anew", "make reference")
+    for name in ("scores.parquet", "runs.json", NAME):
+        assert (anew / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_a_kept_history_has_the_validated_rows_the_first_and_the_last_as_they_were(
+    results: Path, tmp_path: Path
+) -> None:
+    unpack(publish(results, tmp_path / "reference", "make reference"), tmp_path / "again")
+    run = Path("runs") / "mask" / "seed1" / "history.csv"
+    whole, kept = ((place / run).read_text().splitlines() for place in (results, tmp_path / "again"))
+    wanted = [row for row in whole[1:-1] if not row.endswith(",")]
+    assert kept == [whole[0], *wanted, whole[-1]] and len(kept) < len(whole)
+
+
+def test_unpacking_adds_to_runs_that_are_there_and_replaces_none(results: Path, tmp_path: Path) -> None:
+    folder, out = publish(results, tmp_path / "reference", "make reference"), tmp_path / "again"
+    (out / "runs" / "mask" / "seed3").mkdir(parents=True)
+    write_json(out / "benchmark.json", {"seeds": [1, 2, 3]})
+    assert len(unpack(folder, out)) == 6
+    assert read_json(out / "benchmark.json") == {"seeds": [1, 2, 3]} and (out / "runs/mask/seed3").is_dir()
+    with pytest.raises(InputError, match="seed0: is there already; expected results without this run"):
+        unpack(folder, out)
+
+
+def test_a_reference_without_scores_or_without_a_run_cannot_be_unpacked(results: Path, tmp_path: Path) -> None:
+    folder = publish(results, tmp_path / "reference", "make reference")
+    kept = read_json(folder / "runs.json")
+    del kept["runs"]["mask"]["2"]
+    write_json(folder / "runs.json", kept)
+    with pytest.raises(InputError, match=r"runs\.json: no seed 2 of 'mask'; expected every run of scores\.parquet"):
+        unpack(folder, tmp_path / "again")
+    (folder / "scores.parquet").unlink()
+    with pytest.raises(InputError, match=r"scores\.parquet: no such file"):
+        unpack(folder, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_tables_of_an_earlier_reference_do_not_stay(results: Path, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
 # One pass over the test mixtures a run. The mixture comes first: the others reuse its scores as their inputs'.
+# `snakemake dev` does so with the dev mixtures, in a folder that no report reads: there choices are made.
+MIXTURES = {"runs": TEST} | ({"dev": benchmark.mixtures(benchmark.dev.subset)} if benchmark.dev else {})
+EXAMPLES = {"runs": benchmark.examples, "dev": 0}
 EVALUATE = (
     "audioslots --wait evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
     " --examples {params.examples} --jobs {threads}"
@@ -7,26 +10,28 @@ EVALUATE = (
 
 rule evaluate_mixture:
     input:
-        f"{TEST}/manifest.json",
+        lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
     output:
-        scores=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
-        costs=f"{RESULTS}/runs/mixture/seed0/evaluation.json",
+        scores=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
+        costs=f"{RESULTS}/{{part}}/mixture/seed0/evaluation.json",
     log:
-        f"{RESULTS}/runs/mixture/seed0/evaluate.log",
+        f"{RESULTS}/{{part}}/mixture/seed0/evaluate.log",
+    wildcard_constraints:
+        part="|".join(MIXTURES),
     resources:
         mem_mb=8000,
         runtime=minutes(240),
     params:
         mixtures=subpath(input[0], parent=True),
         benchmark=benchmark.name,
-        examples=benchmark.examples,
+        examples=lambda wildcards: EXAMPLES[wildcards.part],
     shell:
         f"{EVALUATE} --model mixture > {{log}} 2>&1"
 
 
 rule evaluate_oracle:
     input:
-        mixture=rules.evaluate_mixture.output.scores,
+        mixture=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
     output:
         scores=f"{RESULTS}/runs/{{oracle}}/seed0/scores.parquet",
         costs=f"{RESULTS}/runs/{{oracle}}/seed0/evaluation.json",
@@ -48,22 +53,35 @@ rule evaluate_oracle:
 rule evaluate:
     input:
         model=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
-        mixture=rules.evaluate_mixture.output.scores,
+        mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
     output:
-        scores=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/scores.parquet",
-        costs=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/evaluation.json",
+        scores=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/scores.parquet",
+        costs=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/evaluation.json",
     log:
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/evaluate.log",
+        f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/evaluate.log",
     wildcard_constraints:
+        part="|".join(MIXTURES),
         variant="|".join(VARIANTS),
     resources:
         gpu=1,
         mem_mb=16000,
         runtime=minutes(240),
     params:
-        mixtures=TEST,
+        mixtures=lambda wildcards: MIXTURES[wildcards.part],
         benchmark=benchmark.name,
-        examples=benchmark.examples,
+        examples=lambda wildcards: EXAMPLES[wildcards.part],
         device=benchmark.device,
     shell:
         f"{EVALUATE} --model {{input.model}} --mixture-scores {{input.mixture}} --device {{params.device}} > {{log}} 2>&1"
+
+
+rule dev:
+    input:
+        expand(f"{RESULTS}/dev/{{variant}}/seed{{seed}}/scores.parquet", variant=VARIANTS, seed=benchmark.seeds),
+    output:
+        f"{RESULTS}/dev/scores.csv",
+    log:
+        f"{RESULTS}/dev/means.log",
+    localrule: True
+    shell:
+        "audioslots --wait means {input} --out {output} > {log} 2>&1"

@@ -1,4 +1,4 @@
-# Test and dev mixtures: rows drawn by LibriMix's rules, or its official rows; rendered to the bit.
+# Test and dev mixtures: rows drawn by LibriMix's rules, or its official rows; rendered to the bit, where they are read.
 METADATA = f"{benchmark.data}/metadata/libri{benchmark.sources}mix_{{subset}}.csv"
 
 
@@ -17,9 +17,10 @@ rule draw:
         sources=benchmark.sources,
         mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
         seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
+        held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
     shell:
         "audioslots --wait mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
-        " --seed {params.seed} > {log} 2>&1"
+        " --seed {params.seed} --held-out {params.held_out} > {log} 2>&1"
 
 
 rule select:
