@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots.benchmark import Benchmark, members, read_study, resolve, variants
+from audioslots.benchmark import Benchmark, members, resolve, variants
+from audioslots.study import read_study
 from audioslots.config import Variant, checked, kinds
 from audioslots.data.packing import pack
 from audioslots.files import read_json

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from audioslots.benchmark import merge
+from audioslots.study import merge
 from audioslots.config import Resolved, Section, Variant, checked
 from audioslots.errors import InputError
 from audioslots.files import write_json

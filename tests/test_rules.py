@@ -14,7 +14,8 @@ import pytest
 import typer
 from running import REPORT, ROOT, planned, snakemake, write_config
 
-from audioslots.benchmark import read_benchmark, read_study, twins, untrained, variants
+from audioslots.benchmark import read_benchmark, twins, untrained, variants
+from audioslots.study import read_study
 from audioslots.cli import app
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))

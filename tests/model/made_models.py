@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioslots.benchmark import merge
+from audioslots.study import merge
 from audioslots.config import Resolved, checked
 from audioslots.model.weights import build
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from audioslots.benchmark import merge
+from audioslots.study import merge
 from audioslots.cli import main
 from audioslots.config import Resolved
 from audioslots.errors import InputError

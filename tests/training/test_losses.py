@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from audioslots.benchmark import merge
+from audioslots.study import merge
 from audioslots.config import Variant
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.outputs import compress

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from audioslots.benchmark import merge, read_benchmark, variants
+from audioslots.benchmark import read_benchmark, variants
+from audioslots.study import merge
 from audioslots.checking import checked
 from audioslots.config import Resolved
 from audioslots.data.packing import pack
