@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from audioslots.benchmark import read_benchmark, resolve, summary, twins, untrained, variants
+from audioslots.benchmark import read_benchmark, resolve, resolve_rate, summary, twins, untrained, variants
 from audioslots.cluster import leave_warnings_to_training, minutes
 from audioslots.errors import InputError
 
@@ -38,6 +38,7 @@ TEST = benchmark.mixtures(benchmark.test.subset)
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/mixtures.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/rates.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 

@@ -19,36 +19,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from audioslots.budgets import Rates, at_budgets, at_rate, chosen, name_at, of_steps, shares
 from audioslots.checking import Section, checked, nearest, read_yaml
 from audioslots.config import Name, Resolved, Variant
-from audioslots.dataset import Corpus, MixtureSet
+from audioslots.dataset import SYNTHESIS, Corpus, MixtureSet
 from audioslots.errors import InputError
+from audioslots.study import ABLATIONS, deltas, merge, read_study
 from audioslots.untrained import BASELINES, is_untrained, parse
-
-ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
-SYNTHESIS = 2  # version of synthesized speech, part of what its data are made from: raised where a sample changes
 
 
 class Scale(Section):
     """A benchmark's ``variant``, to be checked on its own."""
 
     variant: Variant
-
-
-class Study(Section):
-    """One question, a baseline, and variants that differ from it."""
-
-    title: str
-    question: str
-    start: str | None = Field(None, alias="from", description="study/variant that every variant here starts from")
-    baseline: Name
-    variants: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> delta; the baseline among them")
-
-    @model_validator(mode="after")
-    def _baseline_named(self) -> Self:
-        if self.baseline not in self.variants:
-            raise ValueError(f"baseline {self.baseline!r} is not among the variants; expected {sorted(self.variants)}")
-        return self
 
 
 class Benchmark(Section):
@@ -73,6 +56,10 @@ class Benchmark(Section):
     librispeech: str | None = Field(None, description="LibriSpeech on disk: the folder that holds its subsets")
     librimix: str | None = Field(None, description="LibriMix's metadata: a clone, a folder, or one CSV file")
     device: str = Field("auto", description="Lightning Fabric's accelerator")
+    budgets: int = Field(
+        1, ge=1, le=6, description="trainings of every variant, each with half the steps of the next, the last with all"
+    )
+    rates: Rates | None = Field(None, description="learning rates to try on dev speakers before all else")
 
     @model_validator(mode="after")
     def _corpus_given(self) -> Self:
@@ -98,7 +85,7 @@ class Benchmark(Section):
     def data(self) -> str:
         """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
         parts = {"corpus", "dev", "test", "rate", "sources", "mode", "librispeech", "librimix"}
-        return f"data/{self.name}-{_hashed(self.model_dump(mode='json', include=parts))[:8]}"
+        return f"data/{self.name}-{_hashed(self.model_dump(mode='json', include=parts) | self._made_by)[:8]}"
 
     @property
     def corpus_root(self) -> str:
@@ -108,9 +95,12 @@ class Benchmark(Section):
     @property
     def data_identity(self) -> str:
         """Hash of what is trained on, beside rate and sources; so another dev or test set trains nothing anew."""
-        content = self.corpus.model_dump(mode="json")
-        content |= {"synthesis": SYNTHESIS} if self.corpus.kind == "synthesized" else {}
-        return _hashed(content)[:16]
+        return _hashed(self.corpus.model_dump(mode="json") | self._made_by)[:16]
+
+    @property
+    def _made_by(self) -> dict[str, int]:
+        """What decides the data beside the keys: the version of synthesized speech."""
+        return {"synthesis": SYNTHESIS} if self.corpus.kind == "synthesized" else {}
 
     @property
     def mixture_sets(self) -> dict[str, MixtureSet]:
@@ -159,25 +149,10 @@ def _hashed(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def read_study(name: str, folder: Path = ABLATIONS) -> Study:
-    """Read ``ablations/<name>.yaml``; an unknown name lists the known ones."""
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(f"{path}: no study {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
-    return checked(Study, read_yaml(path), str(path))
-
-
-def merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``delta``, section by section."""
-    merged = dict(base)
-    for key, value in delta.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if nested else value
-    return merged
-
-
 def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Variant]:
-    """All variants of a benchmark's studies by name, in the order they are named.
+    """All variants of a benchmark's studies by name, in the order they are named; then those at smaller budgets.
+
+    Each has the learning rate that was chosen for it, if one was.
 
     Raises:
         InputError: an unknown study or variant, a bad delta, or one name for two different variants.
@@ -190,7 +165,11 @@ def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Varian
                     f"ablations/{study_name}.yaml: variants.{name}: differs from the {name!r} of another study; "
                     "expected one name for one variant"
                 )
-    return found
+    adopted, rates = twins(found), chosen(benchmark.rates)
+    for name, variant in found.items():
+        if rate := rates.get(adopted.get(name, name)):
+            found[name] = at_rate(variant, rate)
+    return found | at_budgets(found, adopted, benchmark.budgets)
 
 
 def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> tuple[dict[str, Variant], str]:
@@ -203,7 +182,7 @@ def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> 
         InputError: an unknown study, a bad delta, or the name of an untrained baseline.
     """
     study, found = read_study(study_name, folder), {}
-    for name, delta in _deltas(study_name, folder).items():
+    for name, delta in deltas(study_name, folder).items():
         place = f"ablations/{study_name}.yaml: variants.{name}"
         if is_untrained(name):
             raise InputError(f"{place}: is a baseline's name; expected another")
@@ -241,23 +220,6 @@ def twins(known: dict[str, Variant]) -> dict[str, str]:
     return {name: other for name, other in trained.items() if other != name}
 
 
-def _deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
-    """A study's deltas by variant name, the one it starts ``from`` merged in."""
-    study = read_study(study_name, folder)
-    start: dict[str, Any] = {}
-    if study.start:
-        other, _, name = study.start.partition("/")
-        if other in (study_name, *seen):
-            raise InputError(f"ablations/{study_name}.yaml: from: {study.start!r} leads back here; expected it not to")
-        deltas = _deltas(other, folder, (study_name, *seen))
-        if name not in deltas:
-            raise InputError(
-                f"ablations/{study_name}.yaml: from: no variant {study.start!r}; {nearest(name, list(deltas))}"
-            )
-        start = deltas[name]
-    return {name: merge(start, delta) for name, delta in study.variants.items()}
-
-
 def resolve(
     benchmark: Benchmark, name: str, seed: int, folder: Path = ABLATIONS, known: dict[str, Variant] | None = None
 ) -> Resolved:
@@ -286,6 +248,22 @@ def resolve(
         "data_identity": benchmark.data_identity,
     }
     return checked(Resolved, document, f"{benchmark.name}: variant {name}")
+
+
+def resolve_rate(benchmark: Benchmark, name: str, factor: float) -> Resolved:
+    """A variant to try a learning rate with, ``factor`` times its own, as ``benchmark.rates`` says.
+
+    Raises:
+        InputError: as ``resolve``; the benchmark tries no rates.
+    """
+    if benchmark.rates is None:
+        raise InputError(f"{benchmark.name}: rates is not given; expected which learning rates to try")
+    own = benchmark.model_copy(update={"rates": None, "budgets": 1})
+    known = variants(own)
+    if name in known:
+        rate = factor * known[name].training.learning_rate
+        known[name] = at_rate(of_steps(known[name], benchmark.rates.share), rate)
+    return resolve(own, name, benchmark.rates.seed, known=known)
 
 
 def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchmark:
@@ -329,11 +307,13 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         study, (found, title) = read_study(name), members(benchmark, name)
         about = {"name": name, "title": study.title, "question": study.question, "baseline": study.baseline}
         studies.append(about | {"baseline_title": title, "variants": list(found)})
+    budgets = {name: {f"{share:g}": name_at(name, share) for share in shares(benchmark.budgets)} for name in known}
     return {
         "name": benchmark.name,
         "title": benchmark.title,
         "rate": benchmark.rate,
         "variants": [*untrained(benchmark, known), *known],
+        "budgets": {name: at for name, at in budgets.items() if at and set(at.values()) <= set(known)},
         "seeds": benchmark.seeds,
         "studies": studies,
         "test_description": f"{source}, {drawn} Libri{benchmark.sources}Mix mixtures of {test.subset}, "

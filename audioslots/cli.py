@@ -172,6 +172,17 @@ def evaluate_system(
     evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, (int(numbers[1]), int(numbers[2])))
 
 
+@app.command("rates")
+def choose_rates(
+    folder: Annotated[Path, typer.Argument(help="Runs by variant and factor: results/<benchmark>/rates")],
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+) -> None:
+    """Choose each variant's learning rate by its validation, of those that were tried."""
+    from audioslots.reporting.rates import choose
+
+    print(choose(folder, out).plain())
+
+
 @app.command("compare")
 def compare_scores(
     scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs or of whole benchmarks.")],

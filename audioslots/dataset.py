@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from audioslots.checking import Section
 
+SYNTHESIS = 2  # version of synthesized speech, part of what its data are made from: raised where a sample changes
+
 
 class Corpus(Section):
     """Speech in LibriSpeech's layout: synthesized, or LibriSpeech on disk."""

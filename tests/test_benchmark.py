@@ -16,7 +16,6 @@ from audioslots.benchmark import (
     Benchmark,
     members,
     read_benchmark,
-    read_study,
     resolve,
     summary,
     twins,
@@ -25,6 +24,7 @@ from audioslots.benchmark import (
 from audioslots.checking import checked
 from audioslots.data.speakers import draw_speakers
 from audioslots.errors import InputError
+from audioslots.study import read_study
 from audioslots.untrained import BASELINES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from audioslots.benchmark import merge
 from audioslots.config import Resolved, Section, Variant, checked
 from audioslots.errors import InputError
 from audioslots.files import write_json
 from audioslots.provenance import provenance
+from audioslots.study import merge
 
 RESOLVED: dict[str, Any] = {
     "name": "mask",

@@ -15,8 +15,9 @@ import typer
 import yaml
 from running import REPORT, ROOT, planned, snakemake, write_config
 
-from audioslots.benchmark import read_benchmark, read_study, twins, untrained, variants
+from audioslots.benchmark import read_benchmark, twins, untrained, variants
 from audioslots.cli import app
+from audioslots.study import read_study
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 STITCHED = ["audioslots", "stitching"]  # of the second no variant is trained

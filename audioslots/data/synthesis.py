@@ -7,7 +7,7 @@ arguments give the same samples, for any number of jobs and wherever a stopped r
 ``random.Random`` seeded by the corpus' seed and the speaker; every speaker is read by a copy of the library loaded
 for that speaker alone, since eSpeak NG keeps the phase of its flutter and its noise from one call to the next, even
 across its own termination; pauses, resampling and levelling are done on integers, so that neither the order of a sum
-nor the instructions of a processor can change a sample. Whoever changes samples raises ``benchmark.SYNTHESIS``.
+nor the instructions of a processor can change a sample. Whoever changes samples raises ``dataset.SYNTHESIS``.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ import scipy.signal
 import soundfile
 from tqdm import tqdm
 
-from audioslots.benchmark import SYNTHESIS
 from audioslots.data.corpus import RATE, read_speech
 from audioslots.data.pauses import clauses, joined
 from audioslots.data.sentences import sentence, words
 from audioslots.data.speakers import SUBSETS, Speaker, draw_speakers
+from audioslots.dataset import SYNTHESIS
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json, write_text, written_aside
 

@@ -90,6 +90,6 @@ def _place(results: Path, variant: str, seed: int) -> Path:
 def _thinned(history: str) -> str:
     """The rows of a history that were validated, the first and the last, their numbers as they were written."""
     rows = pd.read_csv(io.StringIO(history), dtype=str, keep_default_na=False)
-    validated = rows.filter(regex="^validation_").ne("").any(axis=1)
+    validated = (rows.filter(regex="^validation_") != "").any(axis=1)
     ends = (rows.index == 0) | (rows.index == len(rows) - 1)
     return str(rows[validated | ends].to_csv(index=False, lineterminator="\n"))

@@ -6,19 +6,27 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from audioslots.reporting.budgets import NOT_CONVERGED
 from audioslots.reporting.statistics import BEST
 from audioslots.reporting.table import Table
-from audioslots.reporting.words import counted, listed, number, p_value
+from audioslots.reporting.words import counted, duration, listed, number, p_value, whole
 
 
-def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str]) -> str:
-    """One sentence on a study, from its table of ``comparisons.compare``: the best first, those alike together."""
+def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], spent: pd.DataFrame | None = None) -> str:
+    """One sentence on a study: the best first, those alike together.
+
+    Args:
+        frame: of ``comparisons.compare``, or of ``Budgets.settled``.
+        baseline: name of the variant compared with.
+        titles: variant -> title.
+        spent: indexed by variant: steps and train_s, of which the baseline's are said.
+    """
     if frame.empty:
         return f"Nothing was compared with {_quoted(baseline, titles)}."
     frame = frame.sort_values("difference", ascending=False, kind="stable")
     scored = frame[frame["difference"].notna()]
     clauses = []
-    for verdict in ("better", "no difference shown", "worse"):
+    for verdict in ("better", NOT_CONVERGED, "no difference shown", "worse"):
         rows = scored[scored["verdict"] == verdict]
         if verdict == "no difference shown" and len(rows) > 1:
             clauses.append(_alike(rows, titles))
@@ -26,6 +34,8 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str]) ->
             row = rows.iloc[0]
             shown = f"{number(row['difference'], sign=True)} dB, {_evidence(row)}"
             clauses.append(f"for {_quoted(row['variant'], titles)} no difference is shown ({shown})")
+        elif verdict == NOT_CONVERGED:
+            clauses += [_open(row, titles) for _, row in rows.iterrows()]
         elif len(rows):
             words: list[str] = []
             for _, row in rows.iterrows():
@@ -39,7 +49,17 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str]) ->
     if len(unscored):
         names = listed([_quoted(name, titles) for name in unscored["variant"]])
         clauses.append(f"for {names} there is no score to compare")
-    return f"Compared with {_quoted(baseline, titles)}, {'; '.join(clauses)}."
+    budget = ""
+    if spent is not None and baseline in spent.index:
+        budget = f", after {whole(spent.loc[baseline, 'steps'])} steps ({duration(spent.loc[baseline, 'train_s'])})"
+    return f"Compared with {_quoted(baseline, titles)}{budget}: {'; '.join(clauses)}."
+
+
+def _open(row: pd.Series, titles: Mapping[str, str]) -> str:
+    """A difference that is sure at the largest budget, and not settled."""
+    shares = [key for key in row.index if key.startswith("difference_x")]
+    path = [number(row[key], sign=True) for key in (*shares, "difference")]
+    return f"against {_quoted(row['variant'], titles)} not converged ({', '.join(path)} dB at doubling budgets)"
 
 
 def _alike(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
@@ -59,7 +79,9 @@ def _quoted(variant: str, titles: Mapping[str, str]) -> str:
 
 def _evidence(row: pd.Series, interval: str = "95 % interval ") -> str:
     p = p_value(row["p_holm"])
-    return f"{interval}{number(row['low'])} to {number(row['high'])}, p {p if p.startswith('<') else f'= {p}'}"
+    equal = row.get("difference_equal_time")
+    after = "" if equal is None or pd.isna(equal) else f"; at equal time {number(equal, sign=True)}"
+    return f"{interval}{number(row['low'])} to {number(row['high'])}, p {p if p.startswith('<') else f'= {p}'}{after}"
 
 
 def headline(main: Table) -> str:

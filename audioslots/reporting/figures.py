@@ -78,6 +78,36 @@ def learning(histories: Mapping[str, Sequence[pd.DataFrame]], titles: Mapping[st
 
 
 @styled
+def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """SI-SDRi at each budget of training, against steps and against seconds, with 95 % intervals.
+
+    Args:
+        curves: of ``Budgets.curves``.
+        titles: variant -> title.
+    """
+    variants = list(curves["variant"].unique())
+    figure = Figure(figsize=(WIDTH, 3.4 + 0.1 * len(variants)), layout="constrained")
+    axis = {"steps": "training steps", "train_s": "training time (s)"}
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (key, label) in zip(panels, axis.items(), strict=True):
+        for place, variant in enumerate(variants):
+            part = curves[curves["variant"] == variant]
+            shift = 1 + 0.03 * (place - (len(variants) - 1) / 2)  # so that bars do not lie on one another
+            x = part[key].to_numpy(float) * shift
+            _bars(axes, x, part, label=short(titles[variant]), capsize=2, elinewidth=0.9, **line(place))
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(LogLocator(base=2))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(label)
+    steps = sorted(curves["steps"].unique())
+    panels[0].set_xticks(steps, [scaled(count) for count in steps])
+    panels[0].set_ylabel("SI-SDRi (dB), 95 % interval")
+    legend(figure, len(variants))
+    return figure
+
+
+@styled
 def by_input(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """SI-SDRi against the input SI-SDR of the source, with 95 % intervals.
 

@@ -24,6 +24,7 @@ from audioslots.reporting import (
     style,
     tables,
 )
+from audioslots.reporting.budgets import Budgets
 from audioslots.reporting.runs import Run, costs, read_description, read_runs
 from audioslots.reporting.table import Table
 from audioslots.reporting.words import listed
@@ -44,6 +45,7 @@ class Material:
     spent: pd.DataFrame
     titles: dict[str, str]
     ceilings: dict[str, str]
+    budgets: Budgets | None
     out: Path
 
     def histories(self, variants: list[str]) -> dict[str, list[pd.DataFrame]]:
@@ -92,10 +94,14 @@ def report(results: Path, out: Path) -> Path:
     results, out = Path(results), Path(out)
     benchmark = read_description(results / "benchmark.json")
     runs, scores = read_runs(results, benchmark)
+    rows, named = scores, benchmark.get("budgets", {})
+    budgets = Budgets.of(named, costs(runs), scores) if named else None
+    less = {run for at in named.values() for run in at.values()}  # these are shown beside their variant alone
+    runs, scores = [run for run in runs if run.variant not in less], scores[~scores["variant"].isin(less)]
     titles = {run.variant: run.title for run in runs}
     ceilings = {run.variant: run.config["ceiling"] for run in runs if run.trained and run.config.get("ceiling")}
     summary = statistics.summarise(scores)
-    made = Material(benchmark, runs, scores, summary, costs(runs), titles, ceilings, out)
+    made = Material(benchmark, runs, scores, summary, costs(runs), titles, ceilings, budgets, out)
 
     studies = [_study(study, made) for study in benchmark["studies"]]
     members = {study["title"]: study["variants"] for study in benchmark["studies"]}
@@ -112,10 +118,12 @@ def report(results: Path, out: Path) -> Path:
         published.published(),
         tables.conclusions(found),
     ]
+    if budgets and (curves := budgets.curves()) is not None:
+        shown.append(tables.budgets(curves, titles))
     for table in shown:
         made.save(table)
     with written_aside(out / "scores.parquet") as aside:
-        scores.to_parquet(aside, index=False)
+        rows.to_parquet(aside, index=False)
     heard = _heard(made)
     drawn = [*_overview(made), *_panel(heard, made), *_reconstruction(heard, made)]
     examples = listening.collect(heard, scores, titles, out)
@@ -154,6 +162,8 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
     scores = made.scores[made.scores["variant"].isin(members)]
     titles = made.titles | {baseline: study.get("baseline_title") or made.titles[baseline]}  # what it is on this axis
     frame = comparisons.compare(scores, baseline)
+    if made.budgets:
+        frame = made.budgets.settled(frame)
     caption = f"{title}. " + tables.comparison_caption(frame, titles[baseline])
     spent = made.spent.set_index("variant")
     table = tables.comparison(frame, f"comparison-{name}", caption, titles, spent)
@@ -167,6 +177,12 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
             f"{title}: SI-SDRi, mean and 95 % interval. Upright bars: the ceiling of that kind of output.",
         )
     ]
+    if made.budgets and (curves := made.budgets.curves(members)) is not None:
+        caption = (
+            f"{title}: SI-SDRi at each budget of training, every point a training of its own, stitched blindly: mean "
+            "over seeds and 95 % interval, against steps and against time."
+        )
+        drawn.append(made.draw(f"budgets-{name}", figures.budgets(curves, titles), caption))
     counts = made.slot_counts(members)
     if len(set(counts.values())) > 1:
         caption = f"{title}: SI-SDRi against the number of slots, stitched blindly, with 95 % intervals."
@@ -183,7 +199,7 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
         drawn.append(made.draw(f"input-{name}", figures.by_input(curves, titles), caption))
     if len(members) > 2:
         drawn.append(_significance(f"significance-{name}", members, f"the study {title}", made))
-    conclusion = conclusions.conclusion(frame, baseline, titles)
+    conclusion = conclusions.conclusion(frame, baseline, titles, spent)
     return page.Study(name, title, study["question"], conclusion, made.save(table), drawn)
 
 

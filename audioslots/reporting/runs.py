@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audioslots.errors import InputError
@@ -114,11 +115,11 @@ def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
     )
     if trained:
         ratio = run.config.get("separation", {}).get("reconstruction") == "ratio"
-        run = replace(run, history=_history(folder / "history.csv", ratio))
+        run = replace(run, history=read_history(folder / "history.csv", ratio))
     return run, rows
 
 
-def _history(path: Path, ratio: bool = False) -> pd.DataFrame | None:
+def read_history(path: Path, ratio: bool = False) -> pd.DataFrame | None:
     """The validated steps of a history, or None where there are none; of the SI-SDRi as ratio masks where asked for."""
     if not path.is_file():
         return None
@@ -133,11 +134,12 @@ def _history(path: Path, ratio: bool = False) -> pd.DataFrame | None:
 
 
 def costs(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a trained variant: means over its seeds, of peak memory the largest."""
+    """One row a trained variant: means over its seeds, of peak memory the largest, of the time a step the least."""
     spent: dict[str, tuple[str, str | Callable]] = {
         "seeds": ("seed", "nunique"),
         "real_time_factor": ("real_time_factor", "mean"),
         "train_s": ("wall_s", "mean"),
+        "step_s": ("step_s", "min"),
         "steps": ("steps", "mean"),
         "peak_memory_bytes": ("peak_memory_bytes", "max"),
         "occupied_slots": ("occupied_slots", "mean"),
@@ -147,5 +149,6 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
     spent |= {key: (key, "first") for key in (*same, *data, "device", "threads")}
     records = [run.system | run.evaluation | {"variant": run.variant, "seed": run.seed} for run in runs if run.trained]
     needed = ["variant", *(source for source, _ in spent.values())]
-    frame = pd.DataFrame(records).reindex(columns=needed)
+    frame = pd.DataFrame([{"step_s": record.get("wall_s", np.nan) / record["steps"], **record} for record in records])
+    frame = frame.reindex(columns=needed)
     return frame.groupby("variant", sort=False).agg(**spent).reset_index()

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioslots.benchmark import merge
 from audioslots.config import Resolved, checked
 from audioslots.model.weights import build
+from audioslots.study import merge
 
 CHUNK = 512  # samples
 TINY: dict[str, Any] = {

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from audioslots.benchmark import merge
 from audioslots.cli import main
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.model.weights import build
 from audioslots.reporting.reference import BEGIN, END
 from audioslots.reporting.sizes import count, held, sizes
+from audioslots.study import merge
 from audioslots.training.losses import Matched
 from audioslots.training.system import describe, multiply_accumulates
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from audioslots.benchmark import merge
 from audioslots.config import Variant
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.outputs import compress
 from audioslots.model.spectrogram import STFT
+from audioslots.study import merge
 from audioslots.training.losses import LOSSES, Matched, energy_db, si_sdr, snr
 
 SAMPLES, WINDOW, HOP = 512, 64, 16

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from audioslots.benchmark import merge, read_benchmark, variants
+from audioslots.benchmark import read_benchmark, variants
 from audioslots.checking import checked
 from audioslots.config import Resolved
 from audioslots.data.packing import pack
 from audioslots.data.synthesis import synthesize
 from audioslots.model.weights import load_model
+from audioslots.study import merge
 from audioslots.training.trainer import Trainer
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "mini.yaml"

@@ -1,0 +1,59 @@
+"""Learning rates that were tried, and which is the best of each variant on dev speakers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from audioslots.config import Resolved
+from audioslots.errors import InputError
+from audioslots.files import written_aside
+from audioslots.reporting.runs import read_history
+from audioslots.reporting.table import Column, Table
+from audioslots.reporting.words import number, whole
+
+
+def choose(folder: Path, out: Path) -> Table:
+    """Write the table of the rates that were tried, the best of each variant marked as chosen.
+
+    Best is the highest SI-SDRi at the end of training, on chunks of validation speakers, in the order that suits the
+    references best and by the variant's own reconstruction; of equals the lowest rate.
+
+    Args:
+        folder: runs, ``<variant>/<factor>/`` with ``config.json`` and ``history.csv``.
+        out: CSV file: variant, learning_rate, steps, seed, validation_si_sdri_db, chosen.
+
+    Raises:
+        InputError: there are no such runs, or one was not validated.
+    """
+    rows = []
+    for path in sorted(folder.glob("*/*/config.json")):
+        run, history = Resolved.read(path), path.with_name("history.csv")
+        validated = read_history(history, run.separation.reconstruction == "ratio")
+        if validated is None:
+            raise InputError(f"{history}: absent or without validated steps; expected a finished training")
+        settings = run.training
+        rows.append(
+            {
+                "variant": run.name,
+                "learning_rate": settings.learning_rate,
+                "steps": settings.steps,
+                "seed": run.seed,
+                "validation_si_sdri_db": round(float(validated["validation_si_sdri_db"].iloc[-1]), 4),
+            }
+        )
+    if not rows:
+        raise InputError(f"{folder}: no <variant>/<factor>/config.json in it; expected runs of `snakemake rates`")
+    data = pd.DataFrame(rows).sort_values(["variant", "learning_rate"], ignore_index=True)
+    data["chosen"] = data.index.isin(data.groupby("variant")["validation_si_sdri_db"].idxmax())
+    with written_aside(out) as aside:
+        data.to_csv(aside, index=False, lineterminator="\n")
+    columns = [
+        Column("Variant", "variant", lambda row: row["variant"], numeric=False),
+        Column("Learning rate", "learning_rate", lambda row: f"{row['learning_rate']:.3g}"),
+        Column("Steps", "steps", lambda row: whole(row["steps"])),
+        Column("Validation SI-SDRi (dB)", "validation_si_sdri_db", lambda row: number(row["validation_si_sdri_db"])),
+        Column("Chosen", "chosen", lambda row: "yes" if row["chosen"] else "", numeric=False),
+    ]
+    return Table("rates", "Learning rates that were tried.", data, columns)

@@ -1,0 +1,42 @@
+# Learning rates tried on dev speakers before all else (`snakemake rates`), where the benchmark says which.
+TRIED = [f"{factor:g}" for factor in benchmark.rates.factors] if benchmark.rates else []
+TRAINED = [name for name in variants(benchmark.model_copy(update={"budgets": 1})) if name not in TWINS]
+RATE = f"{RESULTS}/rates/{{variant}}/{{factor}}"
+
+
+use rule resolve as resolve_rate with:
+    output:
+        f"{RATE}/config.json",
+    log:
+        f"{RATE}/resolve.log",
+    params:
+        content=lambda wildcards: json.dumps(
+            resolve_rate(benchmark, wildcards.variant, float(wildcards.factor)).document(), indent=1, sort_keys=True
+        ),
+
+
+use rule train as train_rate with:
+    input:
+        config=f"{RATE}/config.json",
+        packed=rules.train.input.packed,
+        test=rules.train.input.test,
+    output:
+        f"{RATE}/model.safetensors",
+        f"{RATE}/history.csv",
+        f"{RATE}/system.json",
+    log:
+        f"{RATE}/train.log",
+
+
+rule rates:
+    input:
+        expand(f"{RATE}/history.csv", variant=TRAINED, factor=TRIED),
+    output:
+        f"{RESULTS}/rates.csv",
+    log:
+        f"{RESULTS}/rates.log",
+    localrule: True
+    params:
+        folder=f"{RESULTS}/rates",
+    shell:
+        "audioslots --wait rates {params.folder} --out {output} 2> {log}"
