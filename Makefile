@@ -13,7 +13,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo long smoke ablations test test-slurm lint format bench reference sizes schemas lock clean
+.PHONY: help demo long smoke rates ablations test test-slurm lint format bench reference sizes schemas lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -53,7 +53,11 @@ format: .venv/.installed ## Format the code and fix what can be fixed.
 bench: .venv/.installed ## Measure speed and memory of the parts.
 	@set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
 
-ablations: .venv/.installed ## Run every study at the mini scale (two hours), and make its reference results again.
+rates: .venv/.installed ## Try three learning rates of every variant of the ablations (an hour), and keep the best on dev speakers.
+	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml rates
+	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
+
+ablations: .venv/.installed ## Run every study at the mini scale (four hours; may be stopped at any time and called again).
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml
 	@$(BIN)/audioslots reference results/mini-ablations --command "make ablations"
 	@$(call PLACE,results/mini-ablations)

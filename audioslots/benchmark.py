@@ -53,6 +53,7 @@ class Benchmark(Section):
     examples: int = Field(4, ge=0, description="mixtures to listen to")
     variant: dict[str, Any] = Field(default_factory=dict, description="scale: a delta below every study's")
     overrides: dict[Name, dict[str, Any]] = Field(default_factory=dict, description="a delta above a variant's own")
+    without: list[Name] = Field(default_factory=list, description="variants of its studies that are left out")
     librispeech: str | None = Field(None, description="LibriSpeech on disk: the folder that holds its subsets")
     librimix: str | None = Field(None, description="LibriMix's metadata: a clone, a folder, or one CSV file")
     device: str = Field("auto", description="Lightning Fabric's accelerator")
@@ -182,7 +183,11 @@ def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> 
         InputError: an unknown study, a bad delta, or the name of an untrained baseline.
     """
     study, found = read_study(study_name, folder), {}
+    if study.baseline in benchmark.without:
+        raise InputError(f"{benchmark.name}: without: {study.baseline} is a study's baseline; expected other variants")
     for name, delta in deltas(study_name, folder).items():
+        if name in benchmark.without:
+            continue
         place = f"ablations/{study_name}.yaml: variants.{name}"
         if is_untrained(name):
             raise InputError(f"{place}: is a baseline's name; expected another")
@@ -280,10 +285,11 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     benchmark = checked(Benchmark, read_yaml(document) if isinstance(document, Path) else document, source)
     checked(Scale, {"variant": benchmark.variant}, source)
     known = variants(benchmark)
-    if elsewhere := sorted(set(benchmark.overrides) - set(known)):  # of studies that are not run this time
-        every = [name for path in ABLATIONS.glob("*.yaml") for name in read_study(path.stem).variants]
-        if unknown := [name for name in elsewhere if name not in every]:
-            raise InputError(f"{source}: overrides.{unknown[0]}: no such variant; {nearest(unknown[0], every)}")
+    for key in ("overrides", "without"):
+        if elsewhere := sorted(set(getattr(benchmark, key)) - set(known)):  # of studies that are not run this time
+            every = [name for path in ABLATIONS.glob("*.yaml") for name in read_study(path.stem).variants]
+            if unknown := [name for name in elsewhere if name not in every]:
+                raise InputError(f"{source}: {key}.{unknown[0]}: no such variant; {nearest(unknown[0], every)}")
     for name in known:
         resolve(benchmark, name, benchmark.seeds[0], known=known)
     return benchmark

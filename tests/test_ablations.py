@@ -79,7 +79,7 @@ def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
     model, read = load_model(out)
     assert read == config
     assert type(model) is MODELS[config.model]
-    mixture = 0.1 * torch.randn(round(2.6 * 8000), generator=torch.Generator().manual_seed(0))
+    mixture = 0.1 * torch.randn(round(3.2 * 8000), generator=torch.Generator().manual_seed(0))
     assert len(mixture) > max(config.chunk, config.separation.longest_s * 8000), "longer than a chunk"
     blind, oracle = Separator.load(out).estimates(mixture, torch.stack([mixture, mixture.flip(0)]))
     assert oracle is not None and oracle.shape == blind.shape
@@ -89,7 +89,7 @@ def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
 @pytest.mark.parametrize("name", dict.fromkeys(name for names in NAMES.values() for name in names))
 def test_every_variant_of_every_study_trains_saves_loads_and_separates(name: str, data: Path, tmp_path: Path) -> None:
     blind = run(name, data, tmp_path, benchmark(overrides=SHORT))
-    assert blind.shape == (2, round(2.6 * 8000))
+    assert blind.shape == (2, round(3.2 * 8000))
     assert torch.isfinite(blind).all()
     assert blind.square().mean() > 1e-8
 

@@ -71,7 +71,7 @@ class Budgets:
             return rows
         weight = min(1.0, np.log(train_s / times[first]) / np.log(times[last] / times[first]))
         before = self._scores(found["run"].iloc[first], variant).set_index(_ROW)["si_sdri_db"]
-        earlier = before.loc[pd.MultiIndex.from_frame(rows[_ROW])].to_numpy(float)
+        earlier = before.reindex(pd.MultiIndex.from_frame(rows[_ROW])).to_numpy(float)
         return rows.assign(si_sdri_db=weight * rows["si_sdri_db"] + (1 - weight) * earlier)
 
     def curves(self, variants: Sequence[str] | None = None) -> pd.DataFrame | None:

@@ -19,7 +19,7 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
         frame: of ``comparisons.compare``, or of ``Budgets.settled``.
         baseline: name of the variant compared with.
         titles: variant -> title.
-        spent: indexed by variant: steps and train_s, of which the baseline's are said.
+        spent: indexed by variant: steps and train_s (s), of which the baseline's are said.
     """
     if frame.empty:
         return f"Nothing was compared with {_quoted(baseline, titles)}."
@@ -49,10 +49,11 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
     if len(unscored):
         names = listed([_quoted(name, titles) for name in unscored["variant"]])
         clauses.append(f"for {names} there is no score to compare")
-    budget = ""
-    if spent is not None and baseline in spent.index:
-        budget = f", after {whole(spent.loc[baseline, 'steps'])} steps ({duration(spent.loc[baseline, 'train_s'])})"
-    return f"Compared with {_quoted(baseline, titles)}{budget}: {'; '.join(clauses)}."
+    said = f"ompared with {_quoted(baseline, titles)}, {'; '.join(clauses)}."
+    if spent is None or baseline not in spent.index:
+        return "C" + said
+    steps, train_s = spent.loc[baseline, ["steps", "train_s"]]
+    return f"After {whole(steps)} steps ({duration(train_s)} a run), c{said}"
 
 
 def _open(row: pd.Series, titles: Mapping[str, str]) -> str:

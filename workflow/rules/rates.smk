@@ -37,6 +37,6 @@ rule rates:
         f"{RESULTS}/rates.log",
     localrule: True
     params:
-        folder=f"{RESULTS}/rates",
+        folder=lambda wildcards, output: os.path.splitext(output[0])[0],
     shell:
         "audioslots --wait rates {params.folder} --out {output} 2> {log}"
