@@ -195,7 +195,7 @@ class Separation(Section):
     misi_iterations: int = hyper(5, "misi: iterations", ge=1)
 
     overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
-    embedding_weight: float = hyper(0.5, "blind order: of the slots' likeness, against that of waveforms", ge=0)
+    embedding_weight: float = hyper(4.0, "blind order: of the slots' likeness, against that of waveforms", ge=0)
     spectrum_weight: float = hyper(1.5, "blind order: of long-term spectra's likeness, against that of waveforms", ge=0)
     longest_s: float = hyper(30.0, "chunk of a model that takes any length (conv_tasnet), seconds", gt=0)
 
