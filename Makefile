@@ -57,7 +57,7 @@ rates: .venv/.installed ## Try three learning rates of every variant of the abla
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml rates
 	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
 
-ablations: .venv/.installed ## Run every study at the mini scale (four hours; may be stopped at any time and called again).
+ablations: .venv/.installed ## Run every study at the mini scale (hours; may be stopped at any time and called again).
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml
 	@$(BIN)/audioslots reference results/mini-ablations --command "make ablations"
 	@$(call PLACE,results/mini-ablations)

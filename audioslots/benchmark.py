@@ -306,6 +306,7 @@ def read_for_counting(path: Path, studies: list[str] | None = None) -> Benchmark
 def summary(benchmark: Benchmark) -> dict[str, Any]:
     """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
+    adopted = twins(known)
     source = "synthesized speech" if corpus.kind == "synthesized" else "LibriSpeech"
     drawn = f"{test.count} drawn" if test.rows == "drawn" else "official"
     studies = []
@@ -313,13 +314,18 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         study, (found, title) = read_study(name), members(benchmark, name)
         about = {"name": name, "title": study.title, "question": study.question, "baseline": study.baseline}
         studies.append(about | {"baseline_title": title, "variants": list(found)})
-    budgets = {name: {f"{share:g}": name_at(name, share) for share in shares(benchmark.budgets)} for name in known}
+    budgets = {}
+    for name, one in known.items():
+        other = adopted.get(name, name)
+        named = {f"{share:g}": name_at(other, share) for share in shares(benchmark.budgets)}
+        if named and set(named.values()) <= set(known) and one.separation == known[other].separation:
+            budgets[name] = named
     return {
         "name": benchmark.name,
         "title": benchmark.title,
         "rate": benchmark.rate,
         "variants": [*untrained(benchmark, known), *known],
-        "budgets": {name: at for name, at in budgets.items() if at and set(at.values()) <= set(known)},
+        "budgets": budgets,
         "seeds": benchmark.seeds,
         "studies": studies,
         "test_description": f"{source}, {drawn} Libri{benchmark.sources}Mix mixtures of {test.subset}, "

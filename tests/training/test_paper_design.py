@@ -18,7 +18,7 @@ from audioslots.study import merge
 from audioslots.training.trainer import Trainer
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "mini.yaml"
-STEPS = 300
+STEPS = 800
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Path]:
     for subset in ("train-clean", "dev-clean"):
         pack(folder / "corpus", subset, folder / subset, 8000)
     mini = variants(read_benchmark(CONFIG))["audioslots"].model_dump()
-    training = {"steps": STEPS, "batch": 16, "validate_every": 100, "checkpoint_every": STEPS}
+    training = {"steps": STEPS, "batch": 16, "validate_every": 200, "checkpoint_every": STEPS}
     place = {"name": "audioslots", "benchmark": "mini", "seed": 0, "rate": 8000, "sources": 2, "data_identity": "made"}
     place |= {"train": str(folder / "train-clean"), "validation": str(folder / "dev-clean"), "held_out_speakers": 0}
     config = checked(Resolved, merge(mini, {"training": training}) | place, "mini")
