@@ -94,7 +94,8 @@ def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             part = curves[curves["variant"] == variant]
             shift = 1 + 0.03 * (place - (len(variants) - 1) / 2)  # so that bars do not lie on one another
             x = part[key].to_numpy(float) * shift
-            _bars(axes, x, part, label=short(titles[variant]), capsize=2, elinewidth=0.9, **line(place))
+            named = short(titles[variant]) if axes is panels[0] else "_"  # once for both panels
+            _bars(axes, x, part, label=named, capsize=2, elinewidth=0.9, **line(place))
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(LogLocator(base=2))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))

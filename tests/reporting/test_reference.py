@@ -182,7 +182,7 @@ def test_the_committed_reference_is_of_what_its_config_says(table: Path) -> None
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("steps: 1500", "steps: 1501", "variants.audioslots.content.training.steps: 1500 in the reference, 1501 by"),
+        ("steps: 1800", "steps: 1801", "variants.audioslots.content.training.steps: 1800 in the reference, 1801 by"),
         ("overlap: 0.75", "overlap: 0.5", "variants.audioslots.separation.overlap: 0.75 in the reference, 0.5 by"),
         ("hours: 2.0", "hours: 3.0", "variants.audioslots.content.data_identity: "),
         ("seeds: [0, 1, 2]", "seeds: [0, 1, 2, 3]", "seeds: [0, 1, 2] in the reference, [0, 1, 2, 3] by"),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from audioslots.files import read_json, write_json
+from audioslots.reporting import figures
 from audioslots.reporting.budgets import NOT_CONVERGED, Budgets, settles
 from audioslots.reporting.comparisons import compare
 from audioslots.reporting.report import report
@@ -108,6 +109,14 @@ def test_curves_have_a_point_a_budget_and_only_blind_scores():
     )
     assert curves["si_sdri_db"].to_list() == pytest.approx([3.0, 5.0, 7.0], abs=0.5), "by the references 1 dB more"
     assert budgets([2.0, 3.0, 4.0], [3.0, 5.0, 7.0]).curves(["another"]) is None
+
+
+def test_the_figure_has_both_panels_and_names_each_variant_once():
+    curves = budgets([2.0, 3.0, 4.0], [3.0, 5.0, 7.0]).curves()
+    assert curves is not None
+    figure = figures.budgets(curves, {"base": "Base", "idea": "Idea"})
+    assert [axes.get_xlabel() for axes in figure.axes] == ["training steps", "training time (s)"]
+    assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == ["Base", "Idea"]
 
 
 @pytest.fixture(scope="module")
