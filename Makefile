@@ -53,7 +53,7 @@ format: .venv/.installed ## Format the code and fix what can be fixed.
 bench: .venv/.installed ## Measure speed and memory of the parts.
 	@set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
 
-rates: .venv/.installed ## Try three learning rates of every variant of the ablations (an hour), and keep the best on dev speakers.
+rates: .venv/.installed ## Try three learning rates of every variant of the ablations, and keep the best on dev speakers.
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml rates
 	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_json, write_text, written_aside
+from audioslots.reporting.runs import run_folder
 from audioslots.scoring.evaluate import read_scores
 
 SCORES, RUNS, HISTORY = "scores.parquet", "runs.json", "history.csv"
@@ -34,7 +35,7 @@ def keep(results: Path, folder: Path) -> None:
     """
     runs: dict[str, dict[str, Any]] = {}
     for variant, seed in _runs(read_scores(results / SCORES)):
-        place = _place(results, variant, seed)
+        place = run_folder(results, variant, seed)
         found = {name: read_json(place / name) for name in DESCRIBED if (place / name).is_file()}
         if (place / HISTORY).is_file():
             found[HISTORY] = _thinned((place / HISTORY).read_text(encoding="utf-8"))
@@ -60,7 +61,7 @@ def unpack(folder: Path, out: Path) -> list[Path]:
         InputError: the reference keeps no scores, or no description of a run, or ``out`` has one of the runs already.
     """
     scores, kept = read_scores(folder / SCORES), read_json(folder / RUNS)
-    places = {run: _place(out, *run) for run in _runs(scores)}
+    places = {run: run_folder(out, *run) for run in _runs(scores)}
     for (variant, seed), place in places.items():
         if str(seed) not in kept["runs"].get(variant, {}):
             raise InputError(f"{folder / RUNS}: no seed {seed} of {variant!r}; expected every run of {SCORES}")
@@ -81,10 +82,6 @@ def _runs(scores: pd.DataFrame) -> list[Run]:
     """The runs that rows are of, in order of appearance."""
     pairs = scores[["variant", "seed"]].drop_duplicates()
     return [(str(variant), int(seed)) for variant, seed in pairs.itertuples(index=False)]
-
-
-def _place(results: Path, variant: str, seed: int) -> Path:
-    return results / "runs" / variant / f"seed{seed}"
 
 
 def _thinned(history: str) -> str:

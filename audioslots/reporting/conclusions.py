@@ -49,11 +49,11 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
     if len(unscored):
         names = listed([_quoted(name, titles) for name in unscored["variant"]])
         clauses.append(f"for {names} there is no score to compare")
-    said = f"ompared with {_quoted(baseline, titles)}, {'; '.join(clauses)}."
-    if spent is None or baseline not in spent.index:
-        return "C" + said
-    steps, train_s = spent.loc[baseline, ["steps", "train_s"]]
-    return f"After {whole(steps)} steps ({duration(train_s)} a run), c{said}"
+    compared = "Compared"
+    if spent is not None and baseline in spent.index:
+        steps, train_s = spent.loc[baseline, ["steps", "train_s"]]
+        compared = f"After {whole(steps)} steps ({duration(train_s)} a run), compared"
+    return f"{compared} with {_quoted(baseline, titles)}, {'; '.join(clauses)}."
 
 
 def _open(row: pd.Series, titles: Mapping[str, str]) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from audioslots.errors import InputError
@@ -86,10 +85,15 @@ def read_runs(results: Path, benchmark: dict[str, Any]) -> tuple[list[Run], pd.D
     runs, parts = [], []
     for variant in benchmark["variants"]:
         for seed in [0] if is_untrained(variant) else benchmark["seeds"]:
-            run, rows = _read(results / "runs" / variant / f"seed{seed}", variant, seed)
+            run, rows = _read(run_folder(results, variant, seed), variant, seed)
             runs.append(run)
             parts.append(rows)
     return runs, pd.concat(parts, ignore_index=True)
+
+
+def run_folder(results: Path, variant: str, seed: int) -> Path:
+    """Where a run's files lie in ``results``."""
+    return results / "runs" / variant / f"seed{seed}"
 
 
 def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
@@ -139,7 +143,7 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
         "seeds": ("seed", "nunique"),
         "real_time_factor": ("real_time_factor", "mean"),
         "train_s": ("wall_s", "mean"),
-        "step_s": ("step_s", "min"),
+        "step_s": ("wall_s", "min"),  # of a run, divided below
         "steps": ("steps", "mean"),
         "peak_memory_bytes": ("peak_memory_bytes", "max"),
         "occupied_slots": ("occupied_slots", "mean"),
@@ -148,7 +152,7 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
     data = ("train_subset", "train_hours", "train_speakers")
     spent |= {key: (key, "first") for key in (*same, *data, "device", "threads")}
     records = [run.system | run.evaluation | {"variant": run.variant, "seed": run.seed} for run in runs if run.trained]
-    needed = ["variant", *(source for source, _ in spent.values())]
-    frame = pd.DataFrame([{"step_s": record.get("wall_s", np.nan) / record["steps"], **record} for record in records])
-    frame = frame.reindex(columns=needed)
-    return frame.groupby("variant", sort=False).agg(**spent).reset_index()
+    needed = list(dict.fromkeys(["variant", *(source for source, _ in spent.values())]))
+    frame = pd.DataFrame(records).reindex(columns=needed)
+    means = frame.groupby("variant", sort=False).agg(**spent).reset_index()
+    return means.assign(step_s=means["step_s"] / means["steps"])
