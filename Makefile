@@ -54,7 +54,7 @@ bench: .venv/.installed ## Measure speed and memory of the parts.
 	@set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
 
 rates: .venv/.installed ## Try three learning rates of every variant of the ablations, and keep the best on dev speakers.
-	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml rates
+	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml -- rates
 	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
 
 ablations: .venv/.installed ## Run every study at the mini scale (hours; may be stopped at any time and called again).

@@ -14,6 +14,7 @@ import pytest
 import typer
 import yaml
 from running import REPORT, ROOT, planned, snakemake, write_config
+from snakemake.cli import get_argument_parser
 
 from audioslots.benchmark import read_benchmark, twins, untrained, variants
 from audioslots.cli import app
@@ -30,6 +31,23 @@ def shell_blocks(text: str) -> Iterator[str]:
     """The text of every shell directive, and of the constants that hold commands."""
     yield from re.findall(r"^ +shell:\n((?:^ +.*\n)+?)(?=^\S|^$|\Z|^ {0,4}\S)", text, re.MULTILINE)
     yield from re.findall(r"^[A-Z]+ = \(\n((?: +f?\".*\n)+)\)", text, re.MULTILINE)
+
+
+COMMAND = re.compile(r"(?:\$\(SNAKEMAKE\)|snakemake) ((?:\w+ )?--configfile [^`#\n]*)")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(File, arguments) of every command with a configuration file that the Makefile and the documentation give."""
+    for name in ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for line in COMMAND.findall((ROOT / name).read_text(encoding="utf-8")):
+            yield name, re.sub(r"<benchmark>", "mini", re.sub(r" \[.*?\]|\$\(\w+\)", "", line))
+
+
+@pytest.mark.parametrize(("file", "command"), sorted(set(commands())))
+def test_commands_name_one_configuration_and_no_target_is_taken_for_another(file: str, command: str) -> None:
+    given = get_argument_parser().parse_args(shlex.split(command))
+    assert [path.is_file() for path in given.configfile] == [True], f"{file}: {command}"
+    assert set(given.targets) <= {"dev", "rates"}, f"{file}: {command}"
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
