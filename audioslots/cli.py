@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from audioslots import stage
 from audioslots.cli_data import Jobs, corpus, mixtures
-from audioslots.data import claim
 from audioslots.errors import InputError, Interrupted
 
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -42,11 +42,14 @@ class Format(StrEnum):
 @app.callback()
 def every_verb(
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for a process that writes into the same folder; refuse else.")
+        bool, typer.Option("--wait", help="Wait for a process that works in the same folder; refuse else.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make anew what another request or other code made; refuse or keep it else.")
     ] = False,
 ) -> None:
     """Work on what the verb that follows names."""
-    claim.patient = wait
+    stage.patient, stage.fresh = wait, fresh
 
 
 @app.command("pack")
@@ -67,9 +70,6 @@ def train_variant(
     config: Annotated[Path, typer.Argument(help="A resolved variant.")],
     out: Annotated[Path, typer.Option(help="Run folder.")],
     device: Device = "auto",
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Set a checkpoint of another config aside; refuse it else.")
-    ] = False,
     devices: Annotated[int, typer.Option(min=1, help="Processes, a device each; they share every batch.")] = 1,
     strategy: Annotated[Strategy, typer.Option(help="How processes work together.")] = Strategy.auto,
     workers: Annotated[int, typer.Option(min=1, help="Threads that make batches; their number changes nothing.")] = 2,
@@ -78,14 +78,14 @@ def train_variant(
         bool, typer.Option("--mix-on-device", help="Keep the speech in the device's memory and mix it there.")
     ] = False,
 ) -> None:
-    """Train one variant with one seed; an interrupted run goes on by the same command."""
+    """Train one variant with one seed; repeat the command to resume an interrupted run."""
     from audioslots.config import Resolved
     from audioslots.training.trainer import train
 
     resolved = Resolved.read(config)
     _torch_device(device)
     command = shlex.join(["audioslots", *sys.argv[1:]])
-    train(resolved, out, device, anew, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
+    train(resolved, out, device, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
 
 
 @app.command("adopt")
@@ -151,7 +151,7 @@ def evaluate_system(
     jobs: Jobs = 1,
     device: Device = "auto",
 ) -> None:
-    """Separate and score every mixture of a test set in one pass; an interrupted one goes on by the same command."""
+    """Separate and score every mixture of a test set in one pass; repeat the command to resume it."""
     from audioslots.baselines.oracles import baseline
     from audioslots.scoring.evaluate import System, evaluate, read_mixtures
     from audioslots.untrained import BASELINES, is_untrained
@@ -214,8 +214,7 @@ def report_results(
     """Make the tables, figures and the page from the scores."""
     from audioslots.reporting.report import report
 
-    with claim.claimed(out):
-        print(report(results, out))
+    print(report(results, out))
 
 
 @app.command("reference")

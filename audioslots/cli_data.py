@@ -43,7 +43,7 @@ def corpus_download(
     subset: Annotated[list[str], typer.Option(help="test-clean, train-clean-360, ...; may be repeated.")],
     url: Annotated[str | None, typer.Option(help="Folder of the archives; openslr.org's by default.")] = None,
 ) -> None:
-    """Download subsets of LibriSpeech; a broken download goes on by the same command."""
+    """Download subsets of LibriSpeech; repeat the command to resume a broken download."""
     from audioslots.data.librispeech import OPENSLR, download
 
     download(out, subset, url or OPENSLR)

@@ -67,7 +67,7 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     config = str(write_config(tmp_path / "tiny.yaml", studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config, "--", "all", "dev")
     calls = set(
-        re.findall(r"\baudioslots --wait ((?:corpus|mixtures|pack|train|adopt|evaluate|means|report) .*)", run.stdout)
+        re.findall(r"\baudioslots --wait --fresh ((?:corpus|mixtures|pack|train|adopt|evaluate|means|report) .*)", run.stdout)
     )
     verbs = set()
     for call in calls:
@@ -116,7 +116,7 @@ def test_dev_scores_every_variant_on_the_speakers_that_validate_where_no_report_
     arguments = ("--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
     plan = snakemake(tmp_path, *arguments, "--", "dev")
     assert plan.returncode == 0, plan.stdout[-REPORT:]
-    scored = re.findall(r"audioslots --wait evaluate .* --out (\S+).* --examples 0 ", plan.stdout)
+    scored = re.findall(r"audioslots --wait --fresh evaluate .* --out (\S+).* --examples 0 ", plan.stdout)
     runs = {f"{name}/seed{seed}" for name in variants(read) for seed in read.seeds} | {"mixture/seed0"}
     assert set(scored) == {f"results/{read.name}/dev/{run}/scores.parquet" for run in runs}
     assert read.dev is not None and read.mixtures(read.dev.subset) in plan.stdout

@@ -25,11 +25,11 @@ import pyloudnorm
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from audioslots.data.claim import claimed, require_room
 from audioslots.data.corpus import held_out, read_speech, utterances
-from audioslots.data.workers import in_order
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
+from audioslots.stage import Stage, require_room
+from audioslots.workers import in_order
 
 CORPUS_RATE = 16_000  # Hz, LibriSpeech's
 RATES = (8_000, 16_000)  # Hz
@@ -110,12 +110,11 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
 
     Utterances shorter than 3 s are left out (LibriMix's rule). Loudness is the whole utterance's, by ITU-R BS.1770 at
     the corpus' 16 kHz, before resampling; resampling is ``scipy.signal.resample_poly``, as in LibriMix. The result is
-    the same to the bit for any number of jobs, interrupted or not: what a killed run has packed is kept. A finished
-    folder of the same content is verified and left alone; where only its manifest is lost, it is verified and closed.
+    the same to the bit for any number of jobs, interrupted or not: the stage ``pack`` keeps what a killed run has
+    packed. A finished folder is verified and left alone; where only its manifest is lost, it is verified and closed.
 
     Raises:
-        InputError: a file cannot be read, no utterance is long enough, ``out`` holds something else or is being packed
-            right now, or the disk is full.
+        InputError: a file cannot be read, no utterance is long enough, or as ``Stage.opened``.
     """
     if rate not in RATES:
         raise InputError(f"rate: {rate} Hz; expected one of {', '.join(map(str, RATES))}")
@@ -126,10 +125,10 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
     listing = table[["path", "frames"]].to_csv(index=False).encode()
     made_from = {"subset": subset, "rate": rate, "files": hashlib.sha256(listing).hexdigest()}
     out = Path(out)
-    if _finished(out, made_from):
-        return
-    with claimed(out):
-        if _finished(out, made_from):  # by another process, meanwhile
+    makes = (*GROWING, *GROWING.values(), "manifest.json")
+    with Stage(out, "pack", made_from, (__name__,), makes, alone=True).opened():
+        if (out / "manifest.json").is_file():
+            _verify(out)
             return
         for leftover in out.glob(".*.tmp*"):  # of a run killed while it wrote the manifest
             leftover.unlink()
@@ -139,17 +138,10 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
         write_json(out / "manifest.json", {**made_from, **counts, "sha256": sums})
 
 
-def _finished(out: Path, made_from: dict[str, Any]) -> bool:
-    if not (out / "manifest.json").is_file():
-        return False
-    manifest = read_json(out / "manifest.json")
-    for key, value in made_from.items():
-        if manifest.get(key) != value:
-            raise InputError(f"{out}: was packed with {key} {manifest.get(key)}; expected {value}, or another folder")
-    for name, digest in manifest["sha256"].items():
+def _verify(out: Path) -> None:
+    for name, digest in read_json(out / "manifest.json")["sha256"].items():
         if not (out / name).is_file() or sha256(out / name) != digest:
             raise InputError(f"{out / name}: does not match manifest.json; expected SHA-256 {digest}")
-    return True
 
 
 def _grow(table: pd.DataFrame, corpus: Path, out: Path, rate: int, jobs: int) -> int:

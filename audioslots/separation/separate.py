@@ -19,6 +19,7 @@ from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import Estimates, covered
+from audioslots.model.parts import modules
 from audioslots.model.reconstruction import reconstruct
 from audioslots.model.weights import load_model
 from audioslots.separation.chunking import batches, hop_of, surrounded
@@ -74,6 +75,11 @@ class Separator:
         for tensor in self.model.state_dict().values():
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of this package whose code decides the estimates."""
+        return (__name__, *modules(self.config))
 
     def separate(self, waveform: ArrayLike, rate: int, sum_consistent: bool = False) -> Waveforms:
         """Separate one recording in memory.

@@ -66,4 +66,5 @@ class Call:
 
 def files(folder: Path) -> list[str]:
     """Names of all files below a folder."""
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith((".lock", ".stage.json"))]
+    return sorted(path.name for path in files)

@@ -3,7 +3,7 @@
 MIXTURES = {"runs": TEST} | ({"dev": benchmark.mixtures(benchmark.dev.subset)} if benchmark.dev else {})
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
 EVALUATE = (
-    "audioslots --wait evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
+    "audioslots --wait --fresh evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
     " --examples {params.examples} --jobs {threads}"
 )
 
@@ -84,4 +84,4 @@ rule dev:
         f"{RESULTS}/dev/means.log",
     localrule: True
     shell:
-        "audioslots --wait means {input} --out {output} > {log} 2>&1"
+        "audioslots --wait --fresh means {input} --out {output} > {log} 2>&1"

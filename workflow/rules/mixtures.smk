@@ -19,7 +19,7 @@ rule draw:
         seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
         held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
     shell:
-        "audioslots --wait mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
+        "audioslots --wait --fresh mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
         " --seed {params.seed} --held-out {params.held_out} > {log} 2>&1"
 
 
@@ -36,7 +36,7 @@ rule select:
     params:
         corpus=benchmark.corpus_root,
     shell:
-        "audioslots --wait mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
+        "audioslots --wait --fresh mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
 
 
 for part in benchmark.mixture_sets:
@@ -60,5 +60,5 @@ for part in benchmark.mixture_sets:
             rate=benchmark.rate,
             mode=benchmark.mode,
         shell:
-            "audioslots --wait mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
+            "audioslots --wait --fresh mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
             " --mode {params.mode} --jobs {threads} > {log} 2>&1"

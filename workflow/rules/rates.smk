@@ -39,4 +39,4 @@ rule rates:
     params:
         folder=lambda wildcards, output: os.path.splitext(output[0])[0],
     shell:
-        "audioslots --wait rates {params.folder} --out {output} 2> {log}"
+        "audioslots --wait --fresh rates {params.folder} --out {output} 2> {log}"

@@ -18,7 +18,7 @@ rule pack:
         out=subpath(output[0], parent=True),
         rate=benchmark.rate,
     shell:
-        "audioslots --wait pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
+        "audioslots --wait --fresh pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
 
 
 # Its only trigger is the resolved variant itself, so a change elsewhere in the files never trains anything again.
@@ -61,7 +61,7 @@ rule train:
         run=subpath(output[0], parent=True),
         device=benchmark.device,
     shell:
-        "audioslots --wait train {input.config} --out {params.run} --device {params.device} --anew > {log} 2>&1"
+        "audioslots --wait --fresh train {input.config} --out {params.run} --device {params.device} > {log} 2>&1"
 
 
 # A variant that differs from another in stitching alone is that other's model, evaluated anew.
@@ -82,4 +82,4 @@ rule adopt:
         donor=subpath(input.model, parent=True),
         run=subpath(output[0], parent=True),
     shell:
-        "audioslots --wait adopt {input.config} --model {params.donor} --out {params.run} > {log} 2>&1"
+        "audioslots --wait --fresh adopt {input.config} --model {params.donor} --out {params.run} > {log} 2>&1"
