@@ -85,8 +85,8 @@ class Benchmark(Section):
     @property
     def data(self) -> str:
         """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
-        parts = {"corpus", "dev", "test", "rate", "sources", "mode", "librispeech", "librimix"}
-        return f"data/{self.name}-{_hashed(self.model_dump(mode='json', include=parts) | self._made_by)[:8]}"
+        parts = self.model_dump(mode="json", include={"corpus", "librispeech"})
+        return f"data/{self.name}-{_hashed(parts | self._made_by)[:8]}"
 
     @property
     def corpus_root(self) -> str:
@@ -112,18 +112,23 @@ class Benchmark(Section):
         """How many speakers a subset's mixtures are drawn from, those that training holds out; 0: from all."""
         return self.corpus.held_out_speakers if subset == self.corpus.train else 0
 
+    def set_folder(self, subset: str) -> str:
+        """Folder of a set's metadata and mixtures: another for every other set, beside the corpus, which stays."""
+        content = self.mixture_sets[subset].model_dump(mode="json") | {"held_out": self.held_out(subset)}
+        return f"{self.data}/{subset}-{_hashed(content | {'librimix': self.librimix})[:8]}"
+
     def metadata(self, subset: str) -> str:
         """Where the metadata of a subset's mixtures lie."""
-        return f"{self.data}/metadata/libri{self.sources}mix_{subset}.csv"
+        return f"{self.set_folder(subset)}/libri{self.sources}mix_{subset}.csv"
 
     def mixtures(self, subset: str) -> str:
         """Where a subset's mixtures lie, in LibriMix's layout."""
         kind = f"Libri{self.sources}Mix/wav{self.rate // 1000}k/{self.mode}"
-        return f"{self.data}/mixtures/{kind}/{subset.replace('-clean', '')}"
+        return f"{self.set_folder(subset)}/{kind}/{subset.replace('-clean', '')}"
 
     def packed(self, subset: str) -> str:
         """Where a subset's packed speech lies."""
-        return f"{self.data}/packed/{subset}"
+        return f"{self.data}/packed/wav{self.rate // 1000}k/{subset}"
 
     def official(self, subset: str) -> Path:
         """LibriMix's own CSV for a subset: ``librimix`` itself, or in it, or in a clone near LibriSpeech.
@@ -238,7 +243,7 @@ def resolve(
     known = variants(benchmark, folder) if known is None else known
     if name not in known:
         raise InputError(f"{benchmark.name}: unknown variant {name!r}; {nearest(name, list(known))}")
-    corpus, test = benchmark.corpus, benchmark.test
+    corpus = benchmark.corpus
     document = known[name].model_dump() | {
         "title": known[name].title or name,
         "name": name,
@@ -249,7 +254,6 @@ def resolve(
         "train": benchmark.packed(corpus.train),
         "validation": corpus.validation and benchmark.packed(corpus.validation),
         "held_out_speakers": corpus.held_out_speakers,
-        "test": benchmark.mixtures(test.subset),
         "data_identity": benchmark.data_identity,
     }
     return checked(Resolved, document, f"{benchmark.name}: variant {name}")

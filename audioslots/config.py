@@ -265,7 +265,7 @@ class Variant(Section):
         return content
 
 
-NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "test", "separation"}
+NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "pieces"}
 """Of training: the same numbers whatever they are, ``pieces`` but for rounding."""
@@ -282,7 +282,6 @@ class Resolved(Variant):
     train: str = Field(description="packed training speech")
     validation: str | None = Field(description="packed validation speech; None: speakers held out of training")
     held_out_speakers: int = Field(ge=0, description="speakers held out of training for validation")
-    test: str | None = Field(None, description="mixtures folder whose speakers must not be trained on")
     data_identity: str = Field(description="what the data are made from, hashed")
 
     @model_validator(mode="after")
@@ -343,5 +342,5 @@ class Resolved(Variant):
         """Check the content of a ``config.json``; ``source`` names it in errors."""
         if not isinstance(document, dict):
             raise InputError(f"{source}: is no JSON object; expected a resolved variant")
-        derived = ("identity", "ceiling", "provenance")
-        return checked(cls, {key: value for key, value in document.items() if key not in derived}, source)
+        beside = ("identity", "ceiling", "provenance", "test")  # the first three are derived; the last was a key once
+        return checked(cls, {key: value for key, value in document.items() if key not in beside}, source)

@@ -295,12 +295,26 @@ def test_benchmark_file_that_is_absent_or_empty_is_one_line(tmp_path: Path) -> N
 
 
 def test_data_lie_elsewhere_for_every_other_content_and_for_no_other_reason() -> None:
-    here = made("output")
-    dev = {"dev": {"subset": "dev-clean"}}
-    for other in ({"rate": 16000}, {"mode": "max"}, {"test": {"subset": "test-clean", "seed": 1}}, dev):
-        assert made("output", **other).data != here.data
+    def places(**other: Any) -> dict[str, str]:
+        benchmark = made("output", **other)
+        return {
+            "corpus": benchmark.corpus_root,
+            "packed": benchmark.packed("train-clean"),
+            "metadata": benchmark.metadata("test-clean"),
+            "mixtures": benchmark.mixtures("test-clean"),
+        }
+
+    def moved(**other: Any) -> set[str]:
+        return {name for name, place in places(**other).items() if place != places()[name]}
+
+    assert moved(corpus=MADE["corpus"] | {"hours": 2}) == {"corpus", "packed", "metadata", "mixtures"}
+    assert moved(test={"subset": "test-clean", "count": 9}) == {"metadata", "mixtures"}
+    assert moved(test={"subset": "test-clean", "seed": 1}) == {"metadata", "mixtures"}
+    assert moved(sources=3) == {"metadata", "mixtures"}
+    assert moved(rate=16000) == {"packed", "mixtures"} and moved(mode="max") == {"mixtures"}
     for same in ({"seeds": [7]}, {"title": "Other"}, {"studies": ["chunk"]}, {"examples": 0}, {"device": "cpu"}):
-        assert made("output", **same).data == here.data
+        assert moved(**same) == set()
+    assert moved(dev={"subset": "dev-clean"}) == set()
 
 
 def test_another_test_or_dev_set_trains_nothing_anew_and_another_corpus_does() -> None:

@@ -221,7 +221,6 @@ def test_identity_follows_seed_and_data(other: dict[str, Any]) -> None:
         {"name": "another"},
         {"train": "elsewhere/train"},
         {"validation": "elsewhere/dev"},
-        {"test": "elsewhere/test"},
         {"separation": {"overlap": 0.75}},
         {"training": {"checkpoint_every": 1, "checkpoint_minutes": 1.0, "skips": 0, "pieces": 4}},
     ],

@@ -66,9 +66,8 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     config = str(write_config(tmp_path / "tiny.yaml", studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config, "--", "all", "dev")
-    calls = set(
-        re.findall(r"\baudioslots --wait --fresh ((?:corpus|mixtures|pack|train|adopt|evaluate|means|report) .*)", run.stdout)
-    )
+    verb = "corpus|mixtures|pack|train|adopt|evaluate|means|report"
+    calls = set(re.findall(rf"\baudioslots --wait --fresh ((?:{verb}) .*)", run.stdout))
     verbs = set()
     for call in calls:
         words = shlex.split(re.split(r" 2?> ", call)[0])
@@ -77,7 +76,7 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
             verbs.add(words[0])
             verb = verb.commands[words.pop(0)]
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
-    data = {"corpus", "synthesize", "mixtures", "draw", "render", "pack"}
+    data = {"corpus", "synthesize", "mixtures", "draw", "render", "apart", "pack"}
     assert verbs == data | {"train", "adopt", "evaluate", "means", "report"}
     # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are adopted too.
     adopted = len(read_study("stitching").variants) - 2 + 1
@@ -96,7 +95,7 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     known = variants(benchmark)
     runs, adopted = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
     oracles = sum(name.startswith("oracle") for name in untrained(benchmark, known))
-    once = ("synthesize", "draw", "render_test_clean", "describe", "evaluate_mixture", "report", "all")
+    once = ("synthesize", "draw", "render_test_clean", "apart", "describe", "evaluate_mixture", "report", "all")
     several = {"pack": 2, "resolve": runs, "train": runs - adopted, "adopt": adopted}
     several |= {"evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several

@@ -53,7 +53,8 @@ def test_dev_scores_the_models_that_are_there_and_leaves_the_report_alone(finish
     shutil.copytree(finished, folder)
     config = ("--configfile", "tiny.yaml")
     plan = planned(snakemake(folder, "--dry-run", *config, "--", "dev").stdout)
-    assert plan == {"draw": 1, "render_dev_clean": 1, "evaluate_mixture": 1, "evaluate": len(TRAINED), "dev": 1}
+    once = dict.fromkeys(("draw", "render_dev_clean", "apart", "evaluate_mixture", "dev"), 1)
+    assert plan == once | {"evaluate": len(TRAINED)}
     run = snakemake(folder, *config, "--", "dev")
     assert run.returncode == 0, run.stdout[-REPORT:]
     results = folder / "results" / "tiny"
@@ -71,11 +72,28 @@ def test_white_space_in_a_rule_repeats_nothing(finished: Path, tmp_path: Path) -
     copy = clone(tmp_path)
     for name in ("train", "evaluate", "mixtures"):
         rules = copy / "workflow" / "rules" / f"{name}.smk"
-        changed = re.sub(r'"audioslots --wait (\w+) ', r'"audioslots  --wait  \1  ', rules.read_text())
+        changed = re.sub(r'"audioslots --wait --fresh (\w+) ', r'"audioslots  --wait --fresh  \1  ', rules.read_text())
         assert changed != rules.read_text()
         rules.write_text(changed)
     run = snakemake(finished, "--dry-run", "--configfile", "tiny.yaml", root=copy)
     assert run.returncode == 0 and FINISHED in run.stdout, run.stdout[-REPORT:]
+
+
+@pytest.mark.slow
+def test_larger_test_set_is_drawn_and_scored_and_nothing_is_trained_or_packed_anew(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(finished, folder)
+    trained = {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
+    config = write_config(folder / "larger.yaml", test=TINY["test"] | {"count": 3})
+    made = {"draw": 1, "render_test_clean": 1, "apart": 1, "evaluate_mixture": 1, "evaluate": len(TRAINED)}
+    plan = planned(snakemake(folder, "--dry-run", "--configfile", str(config)).stdout)
+    assert plan == made | {"evaluate_oracle": 2, "describe": 1, "report": 1, "all": 1}
+    run = snakemake(folder, "--configfile", str(config))
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    assert pd.read_parquet(folder / "results/tiny/scores.parquet")["mixture_id"].nunique() == 3
+    assert trained and trained == {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
 
 
 @pytest.mark.slow

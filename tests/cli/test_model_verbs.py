@@ -72,14 +72,6 @@ def test_bad_config_is_named_and_nothing_is_trained(call: Call, wrong: dict[str,
     assert not Path("run").exists()
 
 
-def test_speakers_of_the_test_mixtures_are_never_trained_on(call: Call, made_corpus: Path, rendered: Path) -> None:
-    for subset in ("test-clean", "dev-clean"):
-        call.good("pack", made_corpus / subset, f"packed/{subset}", "--rate", 8000)
-    Path("config.json").write_text(json.dumps(CONFIG | {"train": "packed/test-clean", "test": str(rendered)}))
-    assert "is in the test set too" in call.refused("train", "config.json", "--out", "run", "--device", "cpu")
-    assert not Path("run").exists()
-
-
 @pytest.mark.parametrize("name", ["orcale-psm", "mixtures", "results/runs/absent"])
 def test_name_of_no_system_is_refused(call: Call, rendered: Path, name: str) -> None:
     line = call.refused("evaluate", "--model", name, "--mixtures", rendered, "--out", "out/scores.parquet")

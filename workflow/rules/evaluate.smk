@@ -1,6 +1,7 @@
 # One pass over the test mixtures a run. The mixture comes first: the others reuse its scores as their inputs'.
 # `snakemake dev` does so with the dev mixtures, in a folder that no report reads: there choices are made.
-MIXTURES = {"runs": TEST} | ({"dev": benchmark.mixtures(benchmark.dev.subset)} if benchmark.dev else {})
+SETS = {"runs": benchmark.test.subset} | ({"dev": benchmark.dev.subset} if benchmark.dev else {})
+MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
 EVALUATE = (
     "audioslots --wait --fresh evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
@@ -10,7 +11,8 @@ EVALUATE = (
 
 rule evaluate_mixture:
     input:
-        lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
+        mixtures=lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
+        apart=lambda wildcards: f"{benchmark.set_folder(SETS[wildcards.part])}/apart.txt",
     output:
         scores=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
         costs=f"{RESULTS}/{{part}}/mixture/seed0/evaluation.json",
@@ -22,7 +24,7 @@ rule evaluate_mixture:
         mem_mb=8000,
         runtime=minutes(240),
     params:
-        mixtures=subpath(input[0], parent=True),
+        mixtures=subpath(input.mixtures, parent=True),
         benchmark=benchmark.name,
         examples=lambda wildcards: EXAMPLES[wildcards.part],
     shell:

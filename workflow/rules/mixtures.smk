@@ -1,5 +1,6 @@
 # Test and dev mixtures: rows drawn by LibriMix's rules, or its official rows; rendered to the bit, where they are read.
-METADATA = f"{benchmark.data}/metadata/libri{benchmark.sources}mix_{{subset}}.csv"
+SET = f"{benchmark.data}/{{subset}}-{{set}}"
+METADATA = f"{SET}/libri{benchmark.sources}mix_{{subset}}.csv"
 
 
 rule draw:
@@ -8,7 +9,7 @@ rule draw:
     output:
         METADATA,
     log:
-        f"{benchmark.data}/logs/draw-{{subset}}.log",
+        f"{SET}/draw.log",
     wildcard_constraints:
         subset="|".join(set(benchmark.mixture_sets) - set(OFFICIAL)) or "none",
     localrule: True
@@ -29,7 +30,7 @@ rule select:
     output:
         METADATA,
     log:
-        f"{benchmark.data}/logs/select-{{subset}}.log",
+        f"{SET}/select.log",
     wildcard_constraints:
         subset="|".join(OFFICIAL) or "none",
     localrule: True
@@ -45,11 +46,11 @@ for part in benchmark.mixture_sets:
         name:
             f"render_{part.replace('-', '_')}"
         input:
-            METADATA.format(subset=part),
+            benchmark.metadata(part),
         output:
             f"{benchmark.mixtures(part)}/manifest.json",
         log:
-            f"{benchmark.data}/logs/render-{part}.log",
+            f"{benchmark.set_folder(part)}/render.log",
         threads: 2
         resources:
             mem_mb=8000,
@@ -62,3 +63,25 @@ for part in benchmark.mixture_sets:
         shell:
             "audioslots --wait --fresh mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
             " --mode {params.mode} --jobs {threads} > {log} 2>&1"
+
+
+# A check of its own, so that training does not depend on the test; before all training, where it can be.
+rule apart:
+    input:
+        mixtures=lambda wildcards: f"{benchmark.mixtures(wildcards.subset)}/manifest.json",
+        packed=f"{benchmark.packed(benchmark.corpus.train)}/manifest.json",
+    output:
+        f"{SET}/apart.txt",
+    log:
+        f"{SET}/apart.log",
+    wildcard_constraints:
+        subset="|".join(benchmark.mixture_sets),
+    priority: 2
+    localrule: True
+    params:
+        mixtures=subpath(input.mixtures, parent=True),
+        packed=subpath(input.packed, parent=True),
+        held_out=benchmark.corpus.held_out_speakers,
+    shell:
+        "audioslots --wait --fresh mixtures apart {params.mixtures} --packed {params.packed} --held-out {params.held_out}"
+        " > {output} 2> {log}"

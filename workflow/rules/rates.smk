@@ -19,7 +19,6 @@ use rule train as train_rate with:
     input:
         config=f"{RATE}/config.json",
         packed=rules.train.input.packed,
-        test=rules.train.input.test,
     output:
         f"{RATE}/model.safetensors",
         f"{RATE}/history.csv",

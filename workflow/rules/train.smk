@@ -43,7 +43,6 @@ rule train:
     input:
         config=rules.resolve.output,
         packed=expand("{packed}/manifest.json", packed=PACKED),
-        test=f"{TEST}/manifest.json",
     output:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
