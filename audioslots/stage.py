@@ -90,6 +90,8 @@ class Stage:
                 request, unless ``fresh``; it holds files of other origin; it cannot be written; the disk fills up.
         """
         with self.locked(), _naming_full(self.folder):
+            for leftover in self.folder.glob(f".{self.note.stem}.*.tmp.*"):  # of a process killed while it wrote
+                leftover.unlink()
             found = self._found()
             if found is None:
                 begun = {"host": socket.gethostname(), "begun": _now(), "finished": None}

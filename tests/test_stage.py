@@ -288,6 +288,15 @@ def test_a_damaged_note_is_named(tmp_path: Path, content: str) -> None:
         pass
 
 
+def test_what_a_process_left_that_was_killed_while_it_wrote_the_note_is_removed(tmp_path: Path) -> None:
+    left = [tmp_path / f".{name}.stage.0123abcd.tmp.json" for name in ("bake", "taste")]
+    for path in left:
+        path.write_text("{")
+    with bake(tmp_path).opened():
+        pass
+    assert [path.exists() for path in left] == [False, True]
+
+
 def test_what_is_made_again_every_time_is(tmp_path: Path) -> None:
     for request in ({"flour": "rye"}, {"flour": "oats"}):
         with bake(tmp_path, request=request, again=True).opened() as finished:

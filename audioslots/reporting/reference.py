@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_text, written_aside
 from audioslots.reporting.archive import keep
 from audioslots.reporting.identities import made_of, record
+from audioslots.stage import Stage
 
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 PARTS = {
@@ -36,9 +38,15 @@ def publish(results: Path, out: Path, command: str) -> Path:
         The folder written.
 
     Raises:
-        InputError: the benchmark has not been reported, or a run was made by code that is not committed.
+        InputError: the benchmark has not been reported, a run was made by code that is not committed, or another
+            process publishes it.
     """
     benchmark = read_json(results / "benchmark.json")
+    with Stage(out, benchmark["name"], {}, ()).locked():
+        return _published(results, benchmark, out / benchmark["name"], command)
+
+
+def _published(results: Path, benchmark: dict[str, Any], folder: Path, command: str) -> Path:
     if not (results / "tables" / "main.md").is_file():
         raise InputError(f"{results}: no tables/main.md; expected a benchmark finished by `audioslots report`")
     systems = [read_json(path) for path in sorted(results.glob("runs/*/seed*/system.json"))]
@@ -49,7 +57,6 @@ def publish(results: Path, out: Path, command: str) -> Path:
             raise InputError(f"{results}: {stage} by commit {unclean[0]!r}; expected code that is committed")
     made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("device", "threads")}
     runs = [Resolved.read(path.parent / "config.json") for path in sorted(results.glob("runs/*/seed*/system.json"))]
-    folder = out / benchmark["name"]
     if folder.exists():
         shutil.rmtree(folder)
     for pattern in COPIED:
