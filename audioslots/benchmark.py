@@ -171,11 +171,11 @@ def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Varian
                     f"ablations/{study_name}.yaml: variants.{name}: differs from the {name!r} of another study; "
                     "expected one name for one variant"
                 )
-    adopted, rates = twins(found), chosen(benchmark.rates)
+    same, rates = twins(found), chosen(benchmark.rates)
     for name, variant in found.items():
-        if rate := rates.get(adopted.get(name, name)):
+        if rate := rates.get(same.get(name, name)):
             found[name] = at_rate(variant, rate)
-    return found | at_budgets(found, adopted, benchmark.budgets)
+    return found | at_budgets(found, same, benchmark.budgets)
 
 
 def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> tuple[dict[str, Variant], str]:
@@ -221,7 +221,7 @@ def untrained(benchmark: Benchmark, known: dict[str, Variant]) -> list[str]:
 
 
 def twins(known: dict[str, Variant]) -> dict[str, str]:
-    """For every variant that another's model serves too, that other: they differ in stitching alone.
+    """For every variant that another's model serves too, that other: they differ in separation alone.
 
     ``known`` is of ``variants``; the first of several is trained.
     """
@@ -310,7 +310,7 @@ def read_for_counting(path: Path, studies: list[str] | None = None) -> Benchmark
 def summary(benchmark: Benchmark) -> dict[str, Any]:
     """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
-    adopted = twins(known)
+    same = twins(known)
     source = "synthesized speech" if corpus.kind == "synthesized" else "LibriSpeech"
     drawn = f"{test.count} drawn" if test.rows == "drawn" else "official"
     studies = []
@@ -320,7 +320,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         studies.append(about | {"baseline_title": title, "variants": list(found)})
     budgets = {}
     for name, one in known.items():
-        other = adopted.get(name, name)
+        other = same.get(name, name)
         named = {f"{share:g}": name_at(other, share) for share in shares(benchmark.budgets)}
         if named and set(named.values()) <= set(known) and one.separation == known[other].separation:
             budgets[name] = named
@@ -329,6 +329,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         "title": benchmark.title,
         "rate": benchmark.rate,
         "variants": [*untrained(benchmark, known), *known],
+        "models": same,
         "budgets": budgets,
         "seeds": benchmark.seeds,
         "studies": studies,

@@ -22,6 +22,7 @@ app.add_typer(corpus, name="corpus")
 app.add_typer(mixtures, name="mixtures")
 
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+Config = Annotated[Path | None, typer.Option(help="Variant to apply the model as; separation may differ from its own.")]
 
 
 class Strategy(StrEnum):
@@ -88,24 +89,12 @@ def train_variant(
     train(resolved, out, device, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
 
 
-@app.command("adopt")
-def adopt_model(
-    config: Annotated[Path, typer.Argument(help="A resolved variant.")],
-    model: Annotated[Path, typer.Option(help="Run folder of a variant that differs in stitching alone.")],
-    out: Annotated[Path, typer.Option(help="Run folder to fill.")],
-) -> None:
-    """Take a trained model over for a variant that differs from its own in stitching alone; nothing is trained."""
-    from audioslots.config import Resolved
-    from audioslots.separation.adoption import adopt
-
-    adopt(Resolved.read(config), model, out)
-
-
 @app.command("separate")
 def separate_audio(
     audio: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3, of any rate, channels and length.")],
     model: Annotated[Path, typer.Option(help="Run folder or safetensors file.")],
     out: Annotated[Path, typer.Option(help="Folder of the estimates.")],
+    config: Config = None,
     each_channel: Annotated[
         bool, typer.Option("--each-channel", help="Separate every channel by itself, not their mean.")
     ] = False,
@@ -128,7 +117,7 @@ def separate_audio(
         estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
         if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:
             raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
-    separator = Separator.load(model, _torch_device(device))
+    separator = Separator.load(model, _torch_device(device), config)
     for path in audio:
         for written in separate_file(separator, path, out, each_channel, sum_consistent, floating):
             print(written)
@@ -142,6 +131,7 @@ def evaluate_system(
     ],
     mixtures: Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
     out: Annotated[Path, typer.Option(help="scores.parquet to write.")],
+    config: Config = None,
     benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
     mixture_scores: Annotated[Path | None, typer.Option(help="Scores of the mixture itself, to be reused.")] = None,
     examples: Annotated[int, typer.Option(min=0, help="Mixtures kept to listen to.")] = 4,
@@ -160,13 +150,15 @@ def evaluate_system(
     if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise InputError(f"--shard: {shard}; expected n/of, n from 1 to of, such as 3/50")
     system: System
+    if is_untrained(model) and config is not None:
+        raise InputError(f"--config: {model} has none; expected it with a run or a model's file alone")
     if is_untrained(model):
         _, _, rate = read_mixtures(mixtures)[0].read()
         system = baseline(model, rate)
     elif Path(model).exists():
         from audioslots.separation.separate import Separator
 
-        system = Separator.load(Path(model), _torch_device(device))
+        system = Separator.load(Path(model), _torch_device(device), config)
     else:
         raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")
     evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, (int(numbers[1]), int(numbers[2])))

@@ -66,7 +66,7 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     config = str(write_config(tmp_path / "tiny.yaml", studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config, "--", "all", "dev")
-    verb = "corpus|mixtures|pack|train|adopt|evaluate|means|report"
+    verb = "corpus|mixtures|pack|train|evaluate|means|report"
     calls = set(re.findall(rf"\baudioslots --wait --fresh ((?:{verb}) .*)", run.stdout))
     verbs = set()
     for call in calls:
@@ -77,11 +77,11 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
             verb = verb.commands[words.pop(0)]
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
     data = {"corpus", "synthesize", "mixtures", "draw", "render", "apart", "pack"}
-    assert verbs == data | {"train", "adopt", "evaluate", "means", "report"}
-    # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are adopted too.
-    adopted = len(read_study("stitching").variants) - 2 + 1
+    assert verbs == data | {"train", "evaluate", "means", "report"}
+    # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are no training.
+    twins = len(read_study("stitching").variants) - 2 + 1
     jobs = planned(run.stdout)
-    assert jobs["adopt"] == adopted and jobs["evaluate"] == 2 * (jobs["train"] + adopted), "on test and on dev"
+    assert jobs["evaluate"] == 2 * (jobs["train"] + twins), "on test and on dev"
 
 
 # --- planning ------------------------------------------------------------------------------------------------------
@@ -93,10 +93,10 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout
     benchmark = read_benchmark(config)
     known = variants(benchmark)
-    runs, adopted = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
+    runs, untrained_runs = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
     oracles = sum(name.startswith("oracle") for name in untrained(benchmark, known))
     once = ("synthesize", "draw", "render_test_clean", "apart", "describe", "evaluate_mixture", "report", "all")
-    several = {"pack": 2, "resolve": runs, "train": runs - adopted, "adopt": adopted}
+    several = {"pack": 2, "resolve": runs, "train": runs - untrained_runs}
     several |= {"evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]

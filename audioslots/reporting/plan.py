@@ -57,11 +57,9 @@ def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None, studie
     """
     read = read_for_counting(benchmark, studies)
     known = variants(read)
-    adopted = twins(known)
+    same = twins(known)
     rows = [
-        _row(
-            resolve(read, name, read.seeds[0], known=known), name not in adopted, len(read.seeds), read, make_loss, rate
-        )
+        _row(resolve(read, name, read.seeds[0], known=known), name not in same, len(read.seeds), read, make_loss, rate)
         for name in known
     ]
     data = pd.DataFrame(rows)

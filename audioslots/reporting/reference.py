@@ -15,6 +15,7 @@ from audioslots.files import read_json, write_text, written_aside
 from audioslots.reporting.archive import keep
 from audioslots.reporting.identities import made_of, record
 from audioslots.stage import Stage
+from audioslots.untrained import is_untrained
 
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 PARTS = {
@@ -56,7 +57,8 @@ def _published(results: Path, benchmark: dict[str, Any], folder: Path, command: 
         if unclean := [commit for commit in sorted(found) if not commit or commit.endswith("-dirty")]:
             raise InputError(f"{results}: {stage} by commit {unclean[0]!r}; expected code that is committed")
     made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("device", "threads")}
-    runs = [Resolved.read(path.parent / "config.json") for path in sorted(results.glob("runs/*/seed*/system.json"))]
+    configs = sorted(results.glob("runs/*/seed*/config.json"))
+    runs = [Resolved.read(path) for path in configs if not is_untrained(path.parts[-3])]
     if folder.exists():
         shutil.rmtree(folder)
     for pattern in COPIED:

@@ -44,14 +44,22 @@ class Separator:
     config: Resolved
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> Separator:
+    def load(cls, path: Path, device: str = "cpu", config: Path | None = None) -> Separator:
         """Load a run folder or one safetensors file.
 
+        Args:
+            path: of either.
+            device: as torch names it.
+            config: ``config.json`` of a variant that differs from the model's own in separation alone.
+
         Raises:
-            InputError: no such model, or it cannot be read.
+            InputError: no such model, it cannot be read, or the variant would have to be trained otherwise.
         """
-        model, config = load_model(path)
-        return cls(model.to(device), config)
+        model, trained = load_model(path)
+        asked = trained if config is None else Resolved.read(config)
+        if asked.identity != trained.identity:
+            raise InputError(f"{path}: has identity {trained.identity}; expected {asked.identity}, of {config}")
+        return cls(model.to(device), asked)
 
     @property
     def name(self) -> str:

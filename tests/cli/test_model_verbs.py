@@ -88,6 +88,14 @@ def test_mixtures_at_another_rate_are_refused(call: Call, made_corpus: Path, mod
     assert not Path("scores.parquet").exists()
 
 
+def test_a_run_is_scored_as_a_variant_of_other_separation(call: Call, rendered: Path, model: Path) -> None:
+    Path("other.json").write_text(json.dumps(CONFIG | {"name": "other", "separation": {"overlap": 0.25}}))
+    to = ("--mixtures", rendered, "--config", "other.json", "--out", "other/scores.parquet")
+    call.good("evaluate", "--model", model, *to, "--device", "cpu")
+    assert set(pd.read_parquet("other/scores.parquet")["variant"]) == {"other"}
+    assert "--config: mixture has none" in call.refused("evaluate", "--model", "mixture", *to)
+
+
 def test_what_is_no_audio_is_refused(call: Call, model: Path) -> None:
     Path("text.wav").write_text("no audio at all")
     Path("folder.wav").mkdir()

@@ -2,8 +2,8 @@
 
 That each is killed and resumed to the undisturbed result is in tests/data/test_synthesis.py,
 tests/data/test_packing_interrupted.py, tests/data/test_rendering_endurance.py, tests/data/test_download.py,
-tests/training/test_training_endurance.py and tests/scoring/test_evaluation_parts.py; that a larger test set trains nothing, in
-tests/test_workflow.py.
+tests/training/test_training_endurance.py and tests/scoring/test_evaluation_parts.py; that a larger test set trains
+nothing, in tests/test_workflow.py.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 # `snakemake dev` does so with the dev mixtures, in a folder that no report reads: there choices are made.
 SETS = {"runs": benchmark.test.subset} | ({"dev": benchmark.dev.subset} if benchmark.dev else {})
 MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
+MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
 EVALUATE = (
     "audioslots --wait --fresh evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
@@ -52,9 +53,13 @@ rule evaluate_oracle:
         f"{EVALUATE} --model {{wildcards.oracle}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
 
 
+# A variant that differs from another in separation alone trains nothing: it is that other's model with its own config.
 rule evaluate:
     input:
-        model=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
+        model=lambda wildcards: MODEL.format(
+            variant=TWINS.get(wildcards.variant, wildcards.variant), seed=wildcards.seed
+        ),
+        config=rules.resolve.output,
         mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
     output:
         scores=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/scores.parquet",
@@ -74,7 +79,7 @@ rule evaluate:
         examples=lambda wildcards: EXAMPLES[wildcards.part],
         device=benchmark.device,
     shell:
-        f"{EVALUATE} --model {{input.model}} --mixture-scores {{input.mixture}} --device {{params.device}} > {{log}} 2>&1"
+        f"{EVALUATE} --model {{input.model}} --config {{input.config}} --mixture-scores {{input.mixture}} --device {{params.device}} > {{log}} 2>&1"
 
 
 rule dev:

@@ -61,24 +61,3 @@ rule train:
         device=benchmark.device,
     shell:
         "audioslots --wait --fresh train {input.config} --out {params.run} --device {params.device} > {log} 2>&1"
-
-
-# A variant that differs from another in stitching alone is that other's model, evaluated anew.
-rule adopt:
-    input:
-        config=rules.resolve.output,
-        model=lambda wildcards: f"{RESULTS}/runs/{TWINS[wildcards.variant]}/seed{wildcards.seed}/model.safetensors",
-    output:
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/system.json",
-    log:
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
-    wildcard_constraints:
-        variant="|".join(TWINS) or "none at all",
-    localrule: True
-    params:
-        donor=subpath(input.model, parent=True),
-        run=subpath(output[0], parent=True),
-    shell:
-        "audioslots --wait --fresh adopt {input.config} --model {params.donor} --out {params.run} > {log} 2>&1"
