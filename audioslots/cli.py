@@ -243,11 +243,10 @@ def count_sizes(
     readme: Annotated[Path | None, typer.Option(help="README whose table is replaced.")] = None,
 ) -> None:
     """Count a variant's parameters, multiply-accumulates and peak training memory, part by part; nothing is trained."""
+    from audioslots.counting.sizes import sizes
     from audioslots.reporting.reference import put
-    from audioslots.reporting.sizes import sizes
-    from audioslots.training.losses import Matched
 
-    table = sizes(benchmark, variant, Matched)
+    table = sizes(benchmark, variant)
     if readme is not None:
         put(readme, benchmark.as_posix(), table.markdown().strip())
     print(table.plain())
@@ -265,14 +264,13 @@ def plan_benchmark(
     readme: Annotated[Path | None, typer.Option(help="README whose estimate is replaced.")] = None,
 ) -> None:
     """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
-    from audioslots.reporting.plan import plan, sustained
+    from audioslots.counting.plan import plan, sustained
     from audioslots.reporting.reference import put
-    from audioslots.training.losses import Matched
 
     if measure:
-        rate = sustained(benchmark, Matched, measure, _torch_device(device))
+        rate = sustained(benchmark, measure, _torch_device(device))
         print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
-    made = plan(benchmark, Matched, rate, study)
+    made = plan(benchmark, rate, study)
     if readme is not None:
         put(readme, f"the plan of {benchmark.as_posix()}", made.total)
     print(made.table.plain(), made.total, sep="\n\n")

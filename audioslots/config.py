@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from audioslots.checking import Section, checked
 from audioslots.errors import InputError
 from audioslots.files import read_json
+from audioslots.losses import LOSSES, such
 from audioslots.provenance import hyper, provenance
 from audioslots.untrained import Oracle
 
@@ -123,11 +124,8 @@ class ConvTasNet(Section):
 class Training(Section):
     """Optimisation. What is trained on is a pure function of (seed, step, item)."""
 
-    loss: Literal["squared", "absolute", "si_sdr", "snr"] = hyper(
-        "squared",
-        "squared, absolute: error of compressed magnitudes; si_sdr: negative SI-SDR of waveforms; snr: negative SNR "
-        "of waveforms, which stops to count 30 dB above the noise",
-        secondary="squared",
+    loss: Literal[tuple(LOSSES)] = hyper(  # type: ignore[valid-type]
+        "squared", "; ".join(f"{name}: {loss.about}" for name, loss in LOSSES.items()), secondary="squared"
     )
     exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
     order: Literal["matched", "fixed"] = hyper(
@@ -219,10 +217,10 @@ class Variant(Section):
 
     @model_validator(mode="after")
     def _loss_suits_the_model(self) -> Self:
-        if self.model == "conv_tasnet" and self.training.loss not in ("si_sdr", "snr"):
-            loss = self.training.loss
+        if self.model == "conv_tasnet" and LOSSES[self.training.loss].spectral:
             raise ValueError(
-                f"training.loss {loss} needs a spectrogram, which conv_tasnet lacks; expected si_sdr or snr"
+                f"training.loss {self.training.loss} needs a spectrogram, which conv_tasnet lacks; "
+                f"expected {such(lambda loss: not loss.spectral)}"
             )
         if self.model == "conv_tasnet" and self.separation.reconstruction != "direct":
             raise ValueError(
@@ -289,8 +287,11 @@ class Resolved(Variant):
         if self.slots.count < self.sources:
             raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
         beyond, training = self.slots.count > self.sources, self.training
-        if beyond and training.unmatched == "silence" and training.loss == "si_sdr":  # which all slots, quieter, escape
-            raise ValueError("training.loss si_sdr pulls no slot beyond the sources to silence; expected snr")
+        if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
+            raise ValueError(
+                f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
+                f"expected {such(lambda loss: loss.silence is not None)}"
+            )
         if self.model == "audioslots" and self.chunk < self.spectrogram.window:
             raise ValueError(
                 f"chunk_s {self.chunk_s} is {self.chunk} samples, shorter than spectrogram.window; "

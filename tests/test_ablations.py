@@ -17,11 +17,11 @@ from audioslots.benchmark import Benchmark, members, resolve, variants
 from audioslots.config import Variant, checked, kinds
 from audioslots.data.packing import pack
 from audioslots.files import read_json
+from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.weights import MODELS, load_model
 from audioslots.separation.separate import Separator
 from audioslots.study import read_study
-from audioslots.training.losses import LOSSES
 from audioslots.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -32,7 +32,7 @@ from audioslots.stage import Stage
 from audioslots.training.batches import ahead, batches, grown
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
-from audioslots.training.losses import Matched
+from audioslots.training.objective import Matched
 from audioslots.training.processes import following, is_first, stop_asked
 from audioslots.training.speech import open_speech, training_mixer
 from audioslots.training.system import describe, peak_memory

@@ -13,11 +13,12 @@ from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from audioslots.config import Variant
+from audioslots.losses import LOSSES, energy_db, si_sdr, snr
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.outputs import compress
 from audioslots.model.spectrogram import STFT
 from audioslots.study import merge
-from audioslots.training.losses import LOSSES, Matched, energy_db, si_sdr, snr
+from audioslots.training.objective import Matched
 
 SAMPLES, WINDOW, HOP = 512, 64, 16
 few = settings(max_examples=12, deadline=None, derandomize=True)

@@ -20,9 +20,9 @@ from audioslots.config import Resolved
 from audioslots.data.packing import Speech
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import read_json
+from audioslots.losses import si_sdr
 from audioslots.model.weights import load_model
 from audioslots.training import trainer
-from audioslots.training.losses import si_sdr
 from audioslots.training.processes import STOP_SIGNALS
 from audioslots.training.trainer import Trainer, rate_at
 
