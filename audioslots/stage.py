@@ -57,7 +57,6 @@ class Stage:
         makes: patterns of the files and folders that it makes: what is removed to make it anew.
         keeps: of these, which are renamed instead, to ``<stem>-<key of the request>``.
         alone: whether a folder that holds anything else is refused.
-        again: whether it is made anew every time, as what takes seconds is.
     """
 
     folder: Path
@@ -67,7 +66,6 @@ class Stage:
     makes: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     alone: bool = False
-    again: bool = False
 
     @property
     def note(self) -> Path:
@@ -109,7 +107,7 @@ class Stage:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the stage.
+        """Keep other processes out of the stage; enough where all is made anew every time, as what takes seconds is.
 
         Processes on several machines need a file system that keeps locks (flock) for all of them.
         """
@@ -136,8 +134,6 @@ class Stage:
         if not self.note.is_file():
             if self.alone and (other := next(self._strangers(), None)):
                 raise InputError(f"{self.folder}: holds {other.name}, of other origin; expected a new or empty folder")
-            return None
-        if self.again:
             return None
         found = read_json(self.note)
         if not isinstance(found, dict) or not {"request", "code", "commit", "finished"} <= set(found):

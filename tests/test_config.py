@@ -170,7 +170,11 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
         ({"training": {"learning_rate": float("nan")}}, "training.learning_rate", "nan"),
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate", "inf"),
         ({"training": {"loss": "sisdr"}}, "training.loss", "'si_sdr'"),
-        ({"training": {"loss": "si_sdr"}, "slots": {"count": 3}}, "training.loss si_sdr", "expected squared or absolute or snr"),
+        (
+            {"training": {"loss": "si_sdr"}, "slots": {"count": 3}},
+            "training.loss si_sdr",
+            "expected squared or absolute or snr",
+        ),
         ({"training": None}, "training", "dictionary"),
         ({"separation": {"overlap": 0.0}}, "separation.overlap", "0.25"),
         ({"name": "../x"}, "name", "'../x'"),

@@ -295,11 +295,3 @@ def test_what_a_process_left_that_was_killed_while_it_wrote_the_note_is_removed(
     with bake(tmp_path).opened():
         pass
     assert [path.exists() for path in left] == [False, True]
-
-
-def test_what_is_made_again_every_time_is(tmp_path: Path) -> None:
-    for request in ({"flour": "rye"}, {"flour": "oats"}):
-        with bake(tmp_path, request=request, again=True).opened() as finished:
-            assert not finished
-            (tmp_path / "bread").touch()
-        assert note(tmp_path)["request"] == request and note(tmp_path)["finished"]

@@ -94,7 +94,7 @@ def report(results: Path, out: Path) -> Path:
     """
     results, out = Path(results), Path(out)
     benchmark = read_description(results / "benchmark.json")
-    with Stage(out, "report", {"benchmark": benchmark["name"]}, (__name__,), again=True).opened():
+    with Stage(out, "report", {}, ()).locked():
         return _report(results, out, benchmark)
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from audioslots.code import commit
 from audioslots.errors import InputError
 from audioslots.files import sha256, write_json, written_aside
-from audioslots.scoring.metrics import score, score_mixture
+from audioslots.scoring.metrics import columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, listing, read_mixtures
 from audioslots.scoring.parts import Parts
 from audioslots.stage import Stage
@@ -29,11 +29,8 @@ from audioslots.stage import Stage
 Scored = tuple[list[dict[str, Any]], float]
 """Rows of a mixture, and the seconds they took."""
 
-INPUT_COLUMNS = ["input_si_sdr_db", "input_pesq", "input_stoi", "input_estoi"]
-SCORE_COLUMNS = [
-    *("input_si_sdr_db", "si_sdr_db", "si_sdri_db", "sdr_db", "sdri_db"),
-    *("pesq", "input_pesq", "stoi", "input_stoi", "estoi", "input_estoi"),
-]
+SCORE_COLUMNS = columns()
+INPUT_COLUMNS = [name for name in SCORE_COLUMNS if name.startswith("input_")]
 COLUMNS = {
     **{"benchmark": "str", "variant": "str", "seed": "int64", "mixture_id": "str", "source": "int64"},
     **{"speaker_id": "str", "sex": "str", "pair": "str", "duration_s": "float64", "stitching": "str"},

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from audioslots.config import Variant
-from audioslots.losses import LOSSES
+from audioslots.losses import LOSSES, such
 from audioslots.model.estimates import Estimates
 from audioslots.model.outputs import compress
 from audioslots.model.spectrogram import STFT
@@ -50,8 +50,10 @@ class Matched(nn.Module):
         silence = costs.new_zeros(batch, slots)  # (B, K)
         if silent:
             if self.kind.silence is None:
-                kind = self.settings.loss
-                raise ValueError(f"loss {kind} cannot pull slots beyond the sources to silence")
+                others = such(lambda loss: loss.silence is not None)
+                raise ValueError(
+                    f"loss {self.settings.loss} cannot pull slots beyond the sources to silence; expected {others}"
+                )
             silence = self.kind.silence(signals)
         if self.together > 1:
             costs, silence = (cost.unflatten(0, (-1, self.together)).mean(dim=1) for cost in (costs, silence))
@@ -68,7 +70,8 @@ class Matched(nn.Module):
         if not self.kind.spectral:
             return estimates.waveforms / estimates.level[:, None], sources
         if estimates.compressed is None:
-            raise ValueError(f"loss {self.settings.loss} of a model without a spectrogram")
+            others = such(lambda loss: not loss.spectral)
+            raise ValueError(f"loss {self.settings.loss} of a model without a spectrogram; expected {others}")
         signals = estimates.compressed
         if self.settings.exponent != self.exponent:
             signals = signals ** (self.settings.exponent / self.exponent)
