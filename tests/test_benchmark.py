@@ -88,12 +88,6 @@ def test_every_study_reads_and_is_run_by_a_benchmark(path: Path) -> None:
     assert path.stem in {name for config in CONFIGS for name in document(config)["studies"]}
 
 
-def test_schema_is_the_one_of_the_models() -> None:
-    path = ROOT / "workflow" / "schemas" / "benchmark.schema.json"
-    written = json.loads(path.read_text(encoding="utf-8"))
-    assert written == Benchmark.model_json_schema(), "make schemas"
-
-
 def test_baselines_that_can_be_named_can_be_evaluated() -> None:
     assert [baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
 
@@ -270,7 +264,7 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
         ({"sources": 3}, "slots.count 2 is fewer than the sources"),
         (
             {"variant": {"training": {"loss": "si_sdr"}}},
-            "training.loss si_sdr pulls no slot beyond the sources to silence; expected snr",
+            "training.loss si_sdr pulls no slot beyond the sources to silence; expected squared or absolute or snr",
         ),
     ],
 )

@@ -26,14 +26,13 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from audioslots.data.corpus import held_out, read_speech, utterances
+from audioslots.data.librimix import MIN_UTTERANCE_S, RATE
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
 from audioslots.stage import Stage, require_room
 from audioslots.workers import in_order
 
-CORPUS_RATE = 16_000  # Hz, LibriSpeech's
 RATES = (8_000, 16_000)  # Hz
-SHORTEST_S = 3.0  # LibriMix's rule: utterances of at least 3 s
 FULL_SCALE = 32_768
 GROWING = {"speech.i16": "unfinished.i16", "index.csv": "unfinished.csv"}
 HEADER = b"utterance,speaker_id,sex,start,length,loudness,peak,crc32\n"
@@ -119,9 +118,9 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
     if rate not in RATES:
         raise InputError(f"rate: {rate} Hz; expected one of {', '.join(map(str, RATES))}")
     table = utterances(Path(corpus), subset)
-    table = table[table["frames"] >= SHORTEST_S * CORPUS_RATE].reset_index(drop=True)
+    table = table[table["frames"] >= MIN_UTTERANCE_S * RATE].reset_index(drop=True)
     if table.empty:
-        raise InputError(f"{corpus}/{subset}: no utterance of at least {SHORTEST_S:g} s; expected some")
+        raise InputError(f"{corpus}/{subset}: no utterance of at least {MIN_UTTERANCE_S:g} s; expected some")
     listing = table[["path", "frames"]].to_csv(index=False).encode()
     made_from = {"subset": subset, "rate": rate, "files": hashlib.sha256(listing).hexdigest()}
     out = Path(out)
@@ -193,7 +192,7 @@ def _kept(table: pd.DataFrame, rate: int, index: IO[bytes], array: IO[bytes]) ->
 
 def _length(frames: Any, rate: int) -> int:
     """Samples that an utterance of so many samples at 16 kHz is resampled to."""
-    return int(-(-frames * rate // CORPUS_RATE))
+    return int(-(-frames * rate // RATE))
 
 
 def _beginning(row: Any, rate: int, start: int) -> str:
@@ -210,9 +209,9 @@ def _convert(corpus: Path, rate: int, path: str) -> tuple[bytes, float, float]:
     speech = read_speech(corpus / path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pyloudnorm warns of utterances it finds silent; the result says so too
-        loudness = pyloudnorm.Meter(CORPUS_RATE).integrated_loudness(speech)
+        loudness = pyloudnorm.Meter(RATE).integrated_loudness(speech)
     if not np.isfinite(loudness):
         raise InputError(f"{corpus / path}: is silent (loudness {loudness} LUFS); expected speech")
-    resampled = speech if rate == CORPUS_RATE else resample_poly(speech, rate, CORPUS_RATE)
+    resampled = speech if rate == RATE else resample_poly(speech, rate, RATE)
     pcm = np.clip(np.rint(resampled * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
     return pcm.tobytes(), float(loudness), float(np.abs(pcm.astype(np.int32)).max()) / FULL_SCALE

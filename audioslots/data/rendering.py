@@ -19,8 +19,9 @@ import soundfile as sf
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from audioslots.data.corpus import RATE, read_speech
+from audioslots.data.corpus import read_speech
 from audioslots.data.folder import MANIFEST, RECORD, Result, close, pcm_md5, recording, verify
+from audioslots.data.librimix import RATE
 from audioslots.data.metadata import info, read_metadata, source_count
 from audioslots.data.noise import read_noise
 from audioslots.errors import InputError

@@ -30,7 +30,8 @@ import scipy.signal
 import soundfile
 from tqdm import tqdm
 
-from audioslots.data.corpus import RATE, read_speech
+from audioslots.data.corpus import read_speech
+from audioslots.data.librimix import RATE
 from audioslots.data.pauses import clauses, joined
 from audioslots.data.sentences import sentence, words
 from audioslots.data.speakers import SUBSETS, Speaker, draw_speakers
