@@ -98,8 +98,8 @@ def separate_audio(
     each_channel: Annotated[
         bool, typer.Option("--each-channel", help="Separate every channel by itself, not their mean.")
     ] = False,
-    sum_consistent: Annotated[
-        bool, typer.Option("--sum-consistent", help="Make the estimates add up to the recording.")
+    mixture_consistency: Annotated[
+        bool, typer.Option("--mixture-consistency", help="Make the estimates add up to the recording.")
     ] = False,
     floating: Annotated[
         bool, typer.Option("--float", help="Write 32-bit float; 16-bit estimates are made quieter where they clip.")
@@ -119,7 +119,7 @@ def separate_audio(
             raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
     separator = Separator.load(model, _torch_device(device), config)
     for path in audio:
-        for written in separate_file(separator, path, out, each_channel, sum_consistent, floating):
+        for written in separate_file(separator, path, out, each_channel, mixture_consistency, floating):
             print(written)
 
 

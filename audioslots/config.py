@@ -129,7 +129,10 @@ class Training(Section):
     )
     exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
     order: Literal["matched", "fixed"] = hyper(
-        "matched", "matched: each source meets the slot that suits best; fixed: slot k meets source k", paper="matched"
+        "matched",
+        "matched: permutation-invariant training (PIT), each source meets the slot that suits best; fixed: slot k meets "
+        "source k",
+        paper="matched",
     )
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
@@ -139,11 +142,13 @@ class Training(Section):
         "chunks of a batch that are of the same utterances and share a permutation: a slot stays with its source",
         ge=1,
     )
-    pieces: int = hyper(1, "passes that a batch is worked through in, one after the other, for less memory", ge=1)
+    accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
     )
-    speed: float = hyper(0.0, "each source is played up to this share faster or slower, pitch and all", ge=0, le=0.5)
+    speed: float = hyper(
+        0.0, "speed perturbation: each source is played up to this share faster or slower, pitch and all", ge=0, le=0.5
+    )
     curriculum: float = hyper(
         0.0, "share of the steps during which all sources but one grow from -40 dB to their level", ge=0, le=1
     )
@@ -164,10 +169,10 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _batches_are_whole(self) -> Self:
-        if self.batch % (self.together * self.pieces) and self.together > 1:
+        if self.batch % (self.together * self.accumulate) and self.together > 1:
             raise ValueError(
-                f"batch {self.batch} in {self.pieces} pieces parts the {self.together} chunks that are together; "
-                f"expected a multiple of {self.together * self.pieces}"
+                f"batch {self.batch} in {self.accumulate} passes parts the {self.together} chunks that are together; "
+                f"expected a multiple of {self.together * self.accumulate}"
             )
         if self.together > 1 and self.mixing == "static":
             raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")
@@ -265,8 +270,8 @@ class Variant(Section):
 
 NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
-OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "pieces"}
-"""Of training: the same numbers whatever they are, ``pieces`` but for rounding."""
+OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}
+"""Of training: the same numbers whatever they are, ``accumulate`` but for rounding."""
 
 
 class Resolved(Variant):
@@ -344,4 +349,7 @@ class Resolved(Variant):
         if not isinstance(document, dict):
             raise InputError(f"{source}: is no JSON object; expected a resolved variant")
         beside = ("identity", "ceiling", "provenance", "test")  # the first three are derived; the last was a key once
-        return checked(cls, {key: value for key, value in document.items() if key not in beside}, source)
+        content = {key: value for key, value in document.items() if key not in beside}
+        if isinstance(training := content.get("training"), dict) and "pieces" in training:  # its name once
+            content["training"] = {"accumulate" if key == "pieces" else key: value for key, value in training.items()}
+        return checked(cls, content, source)

@@ -346,5 +346,7 @@ def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path:
 
 
 def test_overrides_of_studies_that_are_not_run_this_time_are_no_error() -> None:
-    read = read_benchmark({**MADE, "studies": ["audioslots"], "overrides": {"slots-3": {"training": {"pieces": 2}}}})
+    read = read_benchmark(
+        {**MADE, "studies": ["audioslots"], "overrides": {"slots-3": {"training": {"accumulate": 2}}}}
+    )
     assert "slots-3" not in variants(read)

@@ -51,7 +51,7 @@ OTHER = {
 # The same numbers come out whatever these are.
 BOOKKEEPING = {
     *("training.validate_every", "training.validation_mixtures"),
-    *("training.checkpoint_every", "training.checkpoint_minutes", "training.skips", "training.pieces"),
+    *("training.checkpoint_every", "training.checkpoint_minutes", "training.skips", "training.accumulate"),
 }
 
 
@@ -218,6 +218,13 @@ def test_identity_follows_seed_and_data(other: dict[str, Any]) -> None:
     assert resolved(**other).identity != resolved().identity
 
 
+def test_a_document_of_an_earlier_version_is_read() -> None:
+    """References keep the configs of their runs: what was renamed since is read by its old name."""
+    document = resolved(training={"accumulate": 2}).document()
+    document["training"]["pieces"] = document["training"].pop("accumulate")
+    assert Resolved.of(document | {"test": "mixtures/test"}, "config.json") == resolved(training={"accumulate": 2})
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -226,7 +233,7 @@ def test_identity_follows_seed_and_data(other: dict[str, Any]) -> None:
         {"train": "elsewhere/train"},
         {"validation": "elsewhere/dev"},
         {"separation": {"overlap": 0.75}},
-        {"training": {"checkpoint_every": 1, "checkpoint_minutes": 1.0, "skips": 0, "pieces": 4}},
+        {"training": {"checkpoint_every": 1, "checkpoint_minutes": 1.0, "skips": 0, "accumulate": 4}},
     ],
 )
 def test_identity_is_blind_to_titles_places_and_separation(other: dict[str, Any]) -> None:
@@ -278,7 +285,7 @@ def test_context_is_of_whole_hops() -> None:
 @pytest.mark.parametrize(
     ("delta", "message"),
     [
-        ({"training": {"together": 3}}, "batch 64 in 1 pieces parts the 3 chunks"),
+        ({"training": {"together": 3}}, "batch 64 in 1 passes parts the 3 chunks"),
         ({"training": {"together": 2, "mixing": "static"}}, "together needs utterances drawn anew"),
         ({"context_s": 0.5, "model": "conv_tasnet", "training": {"loss": "snr"}}, "context_s 0.5 of conv_tasnet"),
     ],

@@ -146,7 +146,7 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
     for path, title in titles.items():
         live.follow(model.get_submodule(path), title)
     with live:
-        sources = torch.zeros(-(-config.training.batch // config.training.pieces), config.sources, config.crop)
+        sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.sources, config.crop)
         value = loss(model(sources.sum(dim=1)), covered(sources, config.chunk))
         optimiser.zero_grad()
         value.backward()

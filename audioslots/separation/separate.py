@@ -89,13 +89,13 @@ class Separator:
         """Modules of this package whose code decides the estimates."""
         return (__name__, *modules(self.config))
 
-    def separate(self, waveform: ArrayLike, rate: int, sum_consistent: bool = False) -> Waveforms:
+    def separate(self, waveform: ArrayLike, rate: int, mixture_consistency: bool = False) -> Waveforms:
         """Separate one recording in memory.
 
         Args:
             waveform: (T,) or (T, channels), as soundfile reads it; channels are averaged.
             rate: its sample rate, Hz; any.
-            sum_consistent: make the estimates add up to the waveform.
+            mixture_consistency: make the estimates add up to the waveform.
 
         Returns:
             (S, T) estimates at the same rate and level.
@@ -112,7 +112,7 @@ class Separator:
         length = max(1, round(len(mixture) * self.rate / rate))
         blind, _ = self.estimates(torch.from_numpy(resample(mixture[:, None], rate, self.rate, length)[:, 0]))
         estimates = resample(blind.numpy().T, self.rate, rate, len(mixture))
-        return (consistent(estimates, mixture) if sum_consistent else estimates).T
+        return (consistent(estimates, mixture) if mixture_consistency else estimates).T
 
     def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Separate one recording of any length as it comes: blocks (n,) at the model's rate.

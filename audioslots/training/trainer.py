@@ -204,7 +204,7 @@ class Trainer:
         sources = grown(sources, progress.step, settings.curriculum * settings.steps)
         self.optimiser.zero_grad()
         loss = sources.new_zeros(())
-        for number, piece in enumerate(pieces := sources.chunk(settings.pieces), start=1):
+        for number, piece in enumerate(pieces := sources.chunk(settings.accumulate), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
                 estimates = self.model(piece.sum(dim=1))
                 part = self.loss(estimates, covered(piece, self.config.chunk)) * (len(piece) / len(sources))

@@ -107,7 +107,7 @@ def test_what_is_no_audio_is_refused(call: Call, model: Path) -> None:
 def test_channels_are_separated_each_by_itself_and_add_up(call: Call, model: Path) -> None:
     stereo = 0.1 * np.random.default_rng(0).standard_normal((11_025, 2))
     soundfile.write("talk.wav", stereo, 11_025, subtype="FLOAT")
-    options = ("--each-channel", "--sum-consistent", "--float")
+    options = ("--each-channel", "--mixture-consistency", "--float")
     paths = call.good("separate", "talk.wav", "--model", model, "--out", "out", *options).split()
     assert paths == [f"out/talk_c{channel}_s{number}.wav" for channel in (1, 2) for number in (1, 2)]
     estimates = [soundfile.read(path)[0] for path in paths]

@@ -197,7 +197,7 @@ def test_a_waveform_of_any_rate_is_separated_by_three_lines(tmp_path: Path, rate
     waveform = recording(0.3, rate, channels or 1)
     estimates = audioslots.load(tmp_path).separate(waveform if channels else waveform[:, 0], rate)
     assert estimates.shape == (2, len(waveform)) and estimates.dtype == np.float32
-    summed = audioslots.load(tmp_path).separate(waveform, rate, sum_consistent=True).sum(axis=0)
+    summed = audioslots.load(tmp_path).separate(waveform, rate, mixture_consistency=True).sum(axis=0)
     np.testing.assert_allclose(summed, waveform.mean(axis=1), atol=1e-6)
     assert not np.allclose(estimates.sum(axis=0), summed, atol=1e-3)
 

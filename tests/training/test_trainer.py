@@ -298,7 +298,7 @@ def test_a_batch_in_pieces_trains_the_same_to_rounding(packed: Path, tmp_path: P
     losses = []
     for pieces, shares in {1: [5], 2: [3, 2], 9: [1, 1, 1, 1, 1]}.items():
         passes: list[int] = []
-        run = Trainer(resolved(packed, {"batch": 5, "pieces": pieces}), tmp_path / str(pieces), accelerator="cpu")
+        run = Trainer(resolved(packed, {"batch": 5, "accumulate": pieces}), tmp_path / str(pieces), accelerator="cpu")
 
         def trained_on(_: Any, given: tuple[Any, Tensor], __: Tensor, seen: list[int] = passes) -> None:
             if torch.is_grad_enabled():  # else it is validated
