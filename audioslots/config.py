@@ -130,25 +130,20 @@ class Training(Section):
     exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
     order: Literal["matched", "fixed"] = hyper(
         "matched",
-        "matched: permutation-invariant training (PIT), each source meets the slot that suits best; fixed: slot k meets "
-        "source k",
+        "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k",
         paper="matched",
     )
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
     together: int = hyper(
-        1,
-        "chunks of a batch that are of the same utterances and share a permutation: a slot stays with its source",
-        ge=1,
+        1, "chunks of the same utterances that share a permutation: a slot stays with its source", ge=1
     )
     accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
     )
-    speed: float = hyper(
-        0.0, "speed perturbation: each source is played up to this share faster or slower, pitch and all", ge=0, le=0.5
-    )
+    speed: float = hyper(0.0, "speed perturbation: up to this share faster or slower", ge=0, le=0.5)
     curriculum: float = hyper(
         0.0, "share of the steps during which all sources but one grow from -40 dB to their level", ge=0, le=1
     )
