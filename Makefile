@@ -67,9 +67,9 @@ reference: .venv/.installed ## Make results/reference again, from LIBRISPEECH=<f
 	@$(BIN)/audioslots reference results/librispeech --command "make reference LIBRISPEECH=<folder of LibriSpeech's subsets>"
 	@$(call PLACE,results/librispeech)
 
-sizes: .venv/.installed ## Count the paper-size model and benchmark again, for the README: operations, memory, GPU hours.
-	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --readme README.md
-	@$(BIN)/audioslots plan config/libri2mix.yaml --readme README.md
+sizes: .venv/.installed ## Count the paper-size model and benchmark again, for docs/: operations, memory, GPU hours.
+	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --page docs/gpu.md
+	@$(BIN)/audioslots plan config/libri2mix.yaml --page docs/cluster.md
 
 # The exact versions of the environment as it is now: install or upgrade something in .venv, then call this.
 # Packages of CUDA are wheels for Linux only, as torch's own metadata says.

@@ -215,13 +215,13 @@ def publish_reference(
     out: Annotated[
         Path | None, typer.Option(help="results/reference by default; of --unpack, results/<benchmark>.")
     ] = None,
-    readme: Annotated[Path, typer.Option(help="README whose table is replaced.")] = Path("README.md"),
+    root: Annotated[Path, typer.Option(help="Clone whose documentation shows it.")] = Path(),
     command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
     unpack: Annotated[
         Path | None, typer.Option(help="Lay the runs of this reference out again in --out, for `audioslots report`.")
     ] = None,
 ) -> None:
-    """Copy a benchmark's tables, figures and scores to the reference results, and what they come to into the README."""
+    """Copy a benchmark's tables, figures and scores to the reference results, and what they come to into the documentation."""
     from audioslots.reporting import archive
     from audioslots.reporting.reference import publish, show
 
@@ -232,7 +232,7 @@ def publish_reference(
         print(f"{out}: {len(archive.unpack(unpack, out))} runs")
     elif results is not None:
         folder = publish(results, out or Path("results/reference"), command)
-        show(readme.resolve(), folder.resolve())
+        show(root.resolve(), folder.resolve())
         print(folder)
 
 
@@ -240,15 +240,15 @@ def publish_reference(
 def count_sizes(
     benchmark: Annotated[Path, typer.Argument(help="Its YAML file, such as config/libri2mix.yaml.")],
     variant: Annotated[list[str], typer.Argument(help="Variants: the first by its parts, each as a whole.")],
-    readme: Annotated[Path | None, typer.Option(help="README whose table is replaced.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page of the documentation whose table is replaced.")] = None,
 ) -> None:
     """Count a variant's parameters, multiply-accumulates and peak training memory, part by part; nothing is trained."""
     from audioslots.counting.sizes import sizes
     from audioslots.reporting.reference import put
 
     table = sizes(benchmark, variant)
-    if readme is not None:
-        put(readme, benchmark.as_posix(), table.markdown().strip())
+    if page is not None:
+        put(page, benchmark.as_posix(), table.markdown().strip())
     print(table.plain())
 
 
@@ -261,7 +261,7 @@ def plan_benchmark(
     ] = 0,
     device: Device = "auto",
     study: Annotated[list[str] | None, typer.Option(help="Instead of the benchmark's own; may be repeated.")] = None,
-    readme: Annotated[Path | None, typer.Option(help="README whose estimate is replaced.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page of the documentation whose estimate is replaced.")] = None,
 ) -> None:
     """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
     from audioslots.counting.plan import plan, sustained
@@ -271,8 +271,8 @@ def plan_benchmark(
         rate = sustained(benchmark, measure, _torch_device(device))
         print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
     made = plan(benchmark, rate, study)
-    if readme is not None:
-        put(readme, f"the plan of {benchmark.as_posix()}", made.total)
+    if page is not None:
+        put(page, f"the plan of {benchmark.as_posix()}", made.total)
     print(made.table.plain(), made.total, sep="\n\n")
 
 

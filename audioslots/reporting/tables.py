@@ -89,8 +89,8 @@ def results(
         valued("Failures", "failures", whole),
     ]
     caption = (
-        f"Means over {counted(data['n'].max(), 'test mixture')} and {counted(data['seeds'].max(), 'seed')} (what is "
-        f"not trained has one), with 95 % intervals. {interval_in_words(data)} {training_in_words(trained)} Stitching: "
+        f"Means over {counted(data['n'].max(), 'test mixture')} and {counted(data['seeds'].max(), 'seed')} (untrained "
+        f"systems: one), with 95 % intervals. {interval_in_words(data)} {training_in_words(trained)} Stitching: "
         "how chunks are put together, blind or, as a bound, in the order of the references (oracle). The ceiling of a "
         "variant is the oracle that bounds its kind of output, where one does. Failures: rows with a score that a "
         f"metric could not give.{missing_in_words(data)} What the studies compare with comes before what they compare."

@@ -22,29 +22,29 @@ SLACK = 0.8  # of a card: the allocator takes its own
 
 
 @pytest.mark.slow
-def test_the_papers_scale_is_what_the_readme_says_and_fits_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_papers_scale_is_what_the_documentation_says_and_fits_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     made = plan(Path(PAPER))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
-    assert shown.strip() == made.total, "README is behind: make sizes"
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    shown = page.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
+    assert shown.strip() == made.total, "docs/cluster.md is behind: make sizes"
     data = made.table.data
     assert len(data) > 30 and data["peak_memory_bytes"].max() < SLACK * CARD_GIB * 2**30
 
 
-def test_command_prints_a_row_a_variant_and_the_total_and_puts_it_into_a_readme(
+def test_command_prints_a_row_a_variant_and_the_total_and_puts_it_into_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN.format(f'the plan of {SMOKE.as_posix()}')}\n{END}\nafter\n")
-    monkeypatch.setattr("sys.argv", ["audioslots", "plan", str(SMOKE), "--rate", "2", "--readme", str(readme)])
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN.format(f'the plan of {SMOKE.as_posix()}')}\n{END}\nafter\n")
+    monkeypatch.setattr("sys.argv", ["audioslots", "plan", str(SMOKE), "--rate", "2", "--page", str(page)])
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code
     *rows, _, total = capsys.readouterr().out.strip().splitlines()
     assert len(rows) == 2 + len(variants(read_for_counting(SMOKE)))
     assert total == plan(SMOKE, 2.0).total and "at 2·10¹² multiply-accumulates" in total
-    assert readme.read_text().splitlines()[2] == total
+    assert page.read_text().splitlines()[2] == total
 
 
 def test_hours_are_three_passes_over_all_chunks_and_the_test_set() -> None:

@@ -1,4 +1,4 @@
-"""Sizes: the table the README shows, and counts that agree with what real tensors do."""
+"""Sizes: the table that docs/gpu.md shows, and counts that agree with what real tensors do."""
 
 from __future__ import annotations
 
@@ -154,13 +154,13 @@ def test_matching_of_three_sources_needs_no_values() -> None:
     assert count(small(sources=3, slots={"count": 4})).equals(fixed)
 
 
-def test_readme_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documentation_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting anew changes nothing in it; else: ``make sizes``."""
     monkeypatch.chdir(ROOT)
-    before = Path("README.md").read_text(encoding="utf-8")
-    emptied, (ahead, begin, rest) = tmp_path / "README.md", before.partition(BEGIN.format(PAPER))
+    before = Path("docs/gpu.md").read_text(encoding="utf-8")
+    emptied, (ahead, begin, rest) = tmp_path / "gpu.md", before.partition(BEGIN.format(PAPER))
     emptied.write_text(f"{ahead}{begin}\nold\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-    arguments = ["sizes", PAPER, "audioslots", "conv-tasnet", "--readme", str(emptied)]
+    arguments = ["sizes", PAPER, "audioslots", "conv-tasnet", "--page", str(emptied)]
     monkeypatch.setattr(sys, "argv", ["audioslots", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
