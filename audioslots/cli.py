@@ -221,7 +221,7 @@ def publish_reference(
         Path | None, typer.Option(help="Lay the runs of this reference out again in --out, for `audioslots report`.")
     ] = None,
 ) -> None:
-    """Copy a benchmark's tables, figures and scores to the reference results, and what they come to into the documentation."""
+    """Copy a benchmark's tables, figures and scores to the reference results, and show them in the documentation."""
     from audioslots.reporting import archive
     from audioslots.reporting.reference import publish, show
 

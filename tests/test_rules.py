@@ -21,6 +21,7 @@ from audioslots.cli import app
 from audioslots.study import read_study
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+DOCS = list((ROOT / "docs").glob("*.md"))
 STITCHED = ["audioslots", "stitching"]  # of the second no variant is trained
 
 
@@ -38,7 +39,8 @@ COMMAND = re.compile(r"(?:\$\(SNAKEMAKE\)|snakemake) ((?:\w+ )?--configfile [^`#
 
 def commands() -> Iterator[tuple[str, str]]:
     """(File, arguments) of every command with a configuration file that the Makefile and the documentation give."""
-    for name in ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    pages = ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(f"docs/{p.name}" for p in DOCS))
+    for name in pages:
         for line in COMMAND.findall((ROOT / name).read_text(encoding="utf-8")):
             yield name, re.sub(r"<benchmark>", "mini", re.sub(r" \[.*?\]|\$\(\w+\)", "", line))
 

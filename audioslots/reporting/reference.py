@@ -139,13 +139,15 @@ def _table(folder: Path, name: str) -> str:
 
 
 def brief(folder: Path) -> str:
-    """A few rows and columns of a reference folder's main table: mixture, first oracle, and variants stitched blindly."""
+    """A few rows and columns of a reference's main table: mixture, first oracle, and variants stitched blindly."""
     lines = [line.strip("| ").split(" | ") for line in _table(folder, "main").splitlines() if line.startswith("|")]
     data = pd.read_csv(folder / "tables" / "main.csv")
     trained = data[data["stitching"] == "blind"]
     kept = data["stitching"].eq("blind") | (data["stitching"].eq("none") & data.index.isin(data.index[:2]))
     places = [lines[0].index(heading) for heading in BRIEF]
-    rows = [[row[place] for place in places] for row in (lines[0], lines[1], *(lines[2 + row] for row in data.index[kept]))]
+    rows = [
+        [row[place] for place in places] for row in (lines[0], lines[1], *(lines[2 + row] for row in data.index[kept]))
+    ]
     caption = (
         f"Means over {int(trained['n'].iloc[0])} test mixtures and {int(trained['seeds'].iloc[0])} seeds (untrained "
         "systems: one), stitched blindly, with 95 % intervals that allow for recurring speakers. Bold: the best; "
