@@ -13,7 +13,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo long smoke rates ablations test test-slurm lint format bench reference sizes schemas lock clean
+.PHONY: help demo long smoke rates ablations test test-slurm lint format bench reference sizes lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -51,7 +51,7 @@ format: .venv/.installed ## Format the code and fix what can be fixed.
 	$(BIN)/snakefmt Snakefile workflow
 
 bench: .venv/.installed ## Measure speed and memory of the parts.
-	@set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+	@set -e; for script in perf/*.py; do $(BIN)/python "$$script"; done
 
 rates: .venv/.installed ## Try three learning rates of every variant of the ablations, and keep the best on dev speakers.
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml -- rates
@@ -67,13 +67,9 @@ reference: .venv/.installed ## Make results/reference again, from LIBRISPEECH=<f
 	@$(BIN)/audioslots reference results/librispeech --command "make reference LIBRISPEECH=<folder of LibriSpeech's subsets>"
 	@$(call PLACE,results/librispeech)
 
-sizes: .venv/.installed ## Count the paper-size model and benchmark again, for the README: operations, memory, GPU hours.
-	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --readme README.md
-	@$(BIN)/audioslots plan config/libri2mix.yaml --readme README.md
-
-schemas: .venv/.installed ## Write workflow/schemas again, from the pydantic models.
-	$(BIN)/python -c 'import json; from audioslots.benchmark import Benchmark; \
-	  print(json.dumps(Benchmark.model_json_schema(), indent=2))' > workflow/schemas/benchmark.schema.json
+sizes: .venv/.installed ## Count the paper-size model and benchmark again, for docs/: operations, memory, GPU hours.
+	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --page docs/gpu.md
+	@$(BIN)/audioslots plan config/libri2mix.yaml --page docs/cluster.md
 
 # The exact versions of the environment as it is now: install or upgrade something in .venv, then call this.
 # Packages of CUDA are wheels for Linux only, as torch's own metadata says.

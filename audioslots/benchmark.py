@@ -85,8 +85,8 @@ class Benchmark(Section):
     @property
     def data(self) -> str:
         """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
-        parts = {"corpus", "dev", "test", "rate", "sources", "mode", "librispeech", "librimix"}
-        return f"data/{self.name}-{_hashed(self.model_dump(mode='json', include=parts) | self._made_by)[:8]}"
+        parts = self.model_dump(mode="json", include={"corpus", "librispeech"})
+        return f"data/{self.name}-{_hashed(parts | self._made_by)[:8]}"
 
     @property
     def corpus_root(self) -> str:
@@ -112,18 +112,23 @@ class Benchmark(Section):
         """How many speakers a subset's mixtures are drawn from, those that training holds out; 0: from all."""
         return self.corpus.held_out_speakers if subset == self.corpus.train else 0
 
+    def set_folder(self, subset: str) -> str:
+        """Folder of a set's metadata and mixtures: another for every other set, beside the corpus, which stays."""
+        content = self.mixture_sets[subset].model_dump(mode="json") | {"held_out": self.held_out(subset)}
+        return f"{self.data}/{subset}-{_hashed(content | {'librimix': self.librimix})[:8]}"
+
     def metadata(self, subset: str) -> str:
         """Where the metadata of a subset's mixtures lie."""
-        return f"{self.data}/metadata/libri{self.sources}mix_{subset}.csv"
+        return f"{self.set_folder(subset)}/libri{self.sources}mix_{subset}.csv"
 
     def mixtures(self, subset: str) -> str:
         """Where a subset's mixtures lie, in LibriMix's layout."""
         kind = f"Libri{self.sources}Mix/wav{self.rate // 1000}k/{self.mode}"
-        return f"{self.data}/mixtures/{kind}/{subset.replace('-clean', '')}"
+        return f"{self.set_folder(subset)}/{kind}/{subset.replace('-clean', '')}"
 
     def packed(self, subset: str) -> str:
         """Where a subset's packed speech lies."""
-        return f"{self.data}/packed/{subset}"
+        return f"{self.data}/packed/wav{self.rate // 1000}k/{subset}"
 
     def official(self, subset: str) -> Path:
         """LibriMix's own CSV for a subset: ``librimix`` itself, or in it, or in a clone near LibriSpeech.
@@ -166,11 +171,11 @@ def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Varian
                     f"ablations/{study_name}.yaml: variants.{name}: differs from the {name!r} of another study; "
                     "expected one name for one variant"
                 )
-    adopted, rates = twins(found), chosen(benchmark.rates)
+    same, rates = twins(found), chosen(benchmark.rates)
     for name, variant in found.items():
-        if rate := rates.get(adopted.get(name, name)):
+        if rate := rates.get(same.get(name, name)):
             found[name] = at_rate(variant, rate)
-    return found | at_budgets(found, adopted, benchmark.budgets)
+    return found | at_budgets(found, same, benchmark.budgets)
 
 
 def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> tuple[dict[str, Variant], str]:
@@ -216,7 +221,7 @@ def untrained(benchmark: Benchmark, known: dict[str, Variant]) -> list[str]:
 
 
 def twins(known: dict[str, Variant]) -> dict[str, str]:
-    """For every variant that another's model serves too, that other: they differ in stitching alone.
+    """For every variant that another's model serves too, that other: they differ in separation alone.
 
     ``known`` is of ``variants``; the first of several is trained.
     """
@@ -238,7 +243,7 @@ def resolve(
     known = variants(benchmark, folder) if known is None else known
     if name not in known:
         raise InputError(f"{benchmark.name}: unknown variant {name!r}; {nearest(name, list(known))}")
-    corpus, test = benchmark.corpus, benchmark.test
+    corpus = benchmark.corpus
     document = known[name].model_dump() | {
         "title": known[name].title or name,
         "name": name,
@@ -249,7 +254,6 @@ def resolve(
         "train": benchmark.packed(corpus.train),
         "validation": corpus.validation and benchmark.packed(corpus.validation),
         "held_out_speakers": corpus.held_out_speakers,
-        "test": benchmark.mixtures(test.subset),
         "data_identity": benchmark.data_identity,
     }
     return checked(Resolved, document, f"{benchmark.name}: variant {name}")
@@ -306,7 +310,7 @@ def read_for_counting(path: Path, studies: list[str] | None = None) -> Benchmark
 def summary(benchmark: Benchmark) -> dict[str, Any]:
     """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
-    adopted = twins(known)
+    same = twins(known)
     source = "synthesized speech" if corpus.kind == "synthesized" else "LibriSpeech"
     drawn = f"{test.count} drawn" if test.rows == "drawn" else "official"
     studies = []
@@ -316,7 +320,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         studies.append(about | {"baseline_title": title, "variants": list(found)})
     budgets = {}
     for name, one in known.items():
-        other = adopted.get(name, name)
+        other = same.get(name, name)
         named = {f"{share:g}": name_at(other, share) for share in shares(benchmark.budgets)}
         if named and set(named.values()) <= set(known) and one.separation == known[other].separation:
             budgets[name] = named
@@ -325,6 +329,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         "title": benchmark.title,
         "rate": benchmark.rate,
         "variants": [*untrained(benchmark, known), *known],
+        "models": same,
         "budgets": budgets,
         "seeds": benchmark.seeds,
         "studies": studies,

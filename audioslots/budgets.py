@@ -50,15 +50,15 @@ def at_rate(variant: Variant, rate: float) -> Variant:
     return _trained_otherwise(variant, learning_rate=rate)
 
 
-def at_budgets(known: dict[str, Variant], adopted: dict[str, str], budgets: int) -> dict[str, Variant]:
-    """The variants at smaller budgets, by ``name_at``; not those whose model is ``adopted`` from another.
+def at_budgets(known: dict[str, Variant], same: dict[str, str], budgets: int) -> dict[str, Variant]:
+    """The variants at smaller budgets, by ``name_at``; not those whose model is another's, by ``same``.
 
     Raises:
         InputError: a variant has the name already.
     """
     found: dict[str, Variant] = {}
     for name, variant in known.items():
-        for share in [] if name in adopted else shares(budgets):
+        for share in [] if name in same else shares(budgets):
             if name_at(name, share) in known:
                 raise InputError(f"budgets: a variant is called {name_at(name, share)} already; expected another name")
             less = of_steps(variant, share)

@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from audioslots import stage
 from audioslots.cli_data import Jobs, corpus, mixtures
-from audioslots.data import claim
 from audioslots.errors import InputError, Interrupted
 
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -22,6 +22,7 @@ app.add_typer(corpus, name="corpus")
 app.add_typer(mixtures, name="mixtures")
 
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+Config = Annotated[Path | None, typer.Option(help="Variant to apply the model as; separation may differ from its own.")]
 
 
 class Strategy(StrEnum):
@@ -42,11 +43,14 @@ class Format(StrEnum):
 @app.callback()
 def every_verb(
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for a process that writes into the same folder; refuse else.")
+        bool, typer.Option("--wait", help="Wait for a process that works in the same folder; refuse else.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make anew what another request or other code made; refuse or keep it else.")
     ] = False,
 ) -> None:
     """Work on what the verb that follows names."""
-    claim.patient = wait
+    stage.patient, stage.fresh = wait, fresh
 
 
 @app.command("pack")
@@ -67,9 +71,6 @@ def train_variant(
     config: Annotated[Path, typer.Argument(help="A resolved variant.")],
     out: Annotated[Path, typer.Option(help="Run folder.")],
     device: Device = "auto",
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Set a checkpoint of another config aside; refuse it else.")
-    ] = False,
     devices: Annotated[int, typer.Option(min=1, help="Processes, a device each; they share every batch.")] = 1,
     strategy: Annotated[Strategy, typer.Option(help="How processes work together.")] = Strategy.auto,
     workers: Annotated[int, typer.Option(min=1, help="Threads that make batches; their number changes nothing.")] = 2,
@@ -78,27 +79,14 @@ def train_variant(
         bool, typer.Option("--mix-on-device", help="Keep the speech in the device's memory and mix it there.")
     ] = False,
 ) -> None:
-    """Train one variant with one seed; an interrupted run goes on by the same command."""
+    """Train one variant with one seed; repeat the command to resume an interrupted run."""
     from audioslots.config import Resolved
     from audioslots.training.trainer import train
 
     resolved = Resolved.read(config)
     _torch_device(device)
     command = shlex.join(["audioslots", *sys.argv[1:]])
-    train(resolved, out, device, anew, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
-
-
-@app.command("adopt")
-def adopt_model(
-    config: Annotated[Path, typer.Argument(help="A resolved variant.")],
-    model: Annotated[Path, typer.Option(help="Run folder of a variant that differs in stitching alone.")],
-    out: Annotated[Path, typer.Option(help="Run folder to fill.")],
-) -> None:
-    """Take a trained model over for a variant that differs from its own in stitching alone; nothing is trained."""
-    from audioslots.config import Resolved
-    from audioslots.separation.adoption import adopt
-
-    adopt(Resolved.read(config), model, out)
+    train(resolved, out, device, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
 
 
 @app.command("separate")
@@ -106,11 +94,12 @@ def separate_audio(
     audio: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3, of any rate, channels and length.")],
     model: Annotated[Path, typer.Option(help="Run folder or safetensors file.")],
     out: Annotated[Path, typer.Option(help="Folder of the estimates.")],
+    config: Config = None,
     each_channel: Annotated[
         bool, typer.Option("--each-channel", help="Separate every channel by itself, not their mean.")
     ] = False,
-    sum_consistent: Annotated[
-        bool, typer.Option("--sum-consistent", help="Make the estimates add up to the recording.")
+    mixture_consistency: Annotated[
+        bool, typer.Option("--mixture-consistency", help="Make the estimates add up to the recording.")
     ] = False,
     floating: Annotated[
         bool, typer.Option("--float", help="Write 32-bit float; 16-bit estimates are made quieter where they clip.")
@@ -128,9 +117,9 @@ def separate_audio(
         estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
         if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:
             raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
-    separator = Separator.load(model, _torch_device(device))
+    separator = Separator.load(model, _torch_device(device), config)
     for path in audio:
-        for written in separate_file(separator, path, out, each_channel, sum_consistent, floating):
+        for written in separate_file(separator, path, out, each_channel, mixture_consistency, floating):
             print(written)
 
 
@@ -142,6 +131,7 @@ def evaluate_system(
     ],
     mixtures: Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
     out: Annotated[Path, typer.Option(help="scores.parquet to write.")],
+    config: Config = None,
     benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
     mixture_scores: Annotated[Path | None, typer.Option(help="Scores of the mixture itself, to be reused.")] = None,
     examples: Annotated[int, typer.Option(min=0, help="Mixtures kept to listen to.")] = 4,
@@ -151,7 +141,7 @@ def evaluate_system(
     jobs: Jobs = 1,
     device: Device = "auto",
 ) -> None:
-    """Separate and score every mixture of a test set in one pass; an interrupted one goes on by the same command."""
+    """Separate and score every mixture of a test set in one pass; repeat the command to resume it."""
     from audioslots.baselines.oracles import baseline
     from audioslots.scoring.evaluate import System, evaluate, read_mixtures
     from audioslots.untrained import BASELINES, is_untrained
@@ -160,13 +150,15 @@ def evaluate_system(
     if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise InputError(f"--shard: {shard}; expected n/of, n from 1 to of, such as 3/50")
     system: System
+    if is_untrained(model) and config is not None:
+        raise InputError(f"--config: {model} has none; expected it with a run or a model's file alone")
     if is_untrained(model):
         _, _, rate = read_mixtures(mixtures)[0].read()
         system = baseline(model, rate)
     elif Path(model).exists():
         from audioslots.separation.separate import Separator
 
-        system = Separator.load(Path(model), _torch_device(device))
+        system = Separator.load(Path(model), _torch_device(device), config)
     else:
         raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")
     evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, (int(numbers[1]), int(numbers[2])))
@@ -214,8 +206,7 @@ def report_results(
     """Make the tables, figures and the page from the scores."""
     from audioslots.reporting.report import report
 
-    with claim.claimed(out):
-        print(report(results, out))
+    print(report(results, out))
 
 
 @app.command("reference")
@@ -224,13 +215,13 @@ def publish_reference(
     out: Annotated[
         Path | None, typer.Option(help="results/reference by default; of --unpack, results/<benchmark>.")
     ] = None,
-    readme: Annotated[Path, typer.Option(help="README whose table is replaced.")] = Path("README.md"),
+    root: Annotated[Path, typer.Option(help="Clone whose documentation shows it.")] = Path(),
     command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
     unpack: Annotated[
         Path | None, typer.Option(help="Lay the runs of this reference out again in --out, for `audioslots report`.")
     ] = None,
 ) -> None:
-    """Copy a benchmark's tables, figures and scores to the reference results, and what they come to into the README."""
+    """Copy a benchmark's tables, figures and scores to the reference results, and show them in the documentation."""
     from audioslots.reporting import archive
     from audioslots.reporting.reference import publish, show
 
@@ -241,7 +232,7 @@ def publish_reference(
         print(f"{out}: {len(archive.unpack(unpack, out))} runs")
     elif results is not None:
         folder = publish(results, out or Path("results/reference"), command)
-        show(readme.resolve(), folder.resolve())
+        show(root.resolve(), folder.resolve())
         print(folder)
 
 
@@ -249,16 +240,15 @@ def publish_reference(
 def count_sizes(
     benchmark: Annotated[Path, typer.Argument(help="Its YAML file, such as config/libri2mix.yaml.")],
     variant: Annotated[list[str], typer.Argument(help="Variants: the first by its parts, each as a whole.")],
-    readme: Annotated[Path | None, typer.Option(help="README whose table is replaced.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page of the documentation whose table is replaced.")] = None,
 ) -> None:
     """Count a variant's parameters, multiply-accumulates and peak training memory, part by part; nothing is trained."""
+    from audioslots.counting.sizes import sizes
     from audioslots.reporting.reference import put
-    from audioslots.reporting.sizes import sizes
-    from audioslots.training.losses import Matched
 
-    table = sizes(benchmark, variant, Matched)
-    if readme is not None:
-        put(readme, benchmark.as_posix(), table.markdown().strip())
+    table = sizes(benchmark, variant)
+    if page is not None:
+        put(page, benchmark.as_posix(), table.markdown().strip())
     print(table.plain())
 
 
@@ -271,19 +261,18 @@ def plan_benchmark(
     ] = 0,
     device: Device = "auto",
     study: Annotated[list[str] | None, typer.Option(help="Instead of the benchmark's own; may be repeated.")] = None,
-    readme: Annotated[Path | None, typer.Option(help="README whose estimate is replaced.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page of the documentation whose estimate is replaced.")] = None,
 ) -> None:
     """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
-    from audioslots.reporting.plan import plan, sustained
+    from audioslots.counting.plan import plan, sustained
     from audioslots.reporting.reference import put
-    from audioslots.training.losses import Matched
 
     if measure:
-        rate = sustained(benchmark, Matched, measure, _torch_device(device))
+        rate = sustained(benchmark, measure, _torch_device(device))
         print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
-    made = plan(benchmark, Matched, rate, study)
-    if readme is not None:
-        put(readme, f"the plan of {benchmark.as_posix()}", made.total)
+    made = plan(benchmark, rate, study)
+    if page is not None:
+        put(page, f"the plan of {benchmark.as_posix()}", made.total)
     print(made.table.plain(), made.total, sep="\n\n")
 
 

@@ -43,7 +43,7 @@ def corpus_download(
     subset: Annotated[list[str], typer.Option(help="test-clean, train-clean-360, ...; may be repeated.")],
     url: Annotated[str | None, typer.Option(help="Folder of the archives; openslr.org's by default.")] = None,
 ) -> None:
-    """Download subsets of LibriSpeech; a broken download goes on by the same command."""
+    """Download subsets of LibriSpeech; repeat the command to resume a broken download."""
     from audioslots.data.librispeech import OPENSLR, download
 
     download(out, subset, url or OPENSLR)
@@ -143,3 +143,16 @@ def mixtures_render(
     from audioslots.data.rendering import render
 
     print(render(metadata, librispeech, out, rate, mode.value, jobs, tuple(types.split(",")), wham))
+
+
+@mixtures.command("apart")
+def mixtures_apart(
+    mixtures: Annotated[Path, typer.Argument(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
+    packed: Annotated[Path, typer.Option(help="Packed training speech.")],
+    held_out: Annotated[int, typer.Option(min=0, help="Speakers that training leaves out.")] = 0,
+) -> None:
+    """Check that no speaker of the mixtures is trained on."""
+    from audioslots.data.apart import speakers_apart
+
+    trained, mixed = speakers_apart(mixtures, packed, held_out)
+    print(f"{mixtures}: none of its {mixed} speakers is among the {trained} that are trained on")

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from audioslots.checking import Section, checked
 from audioslots.errors import InputError
 from audioslots.files import read_json
+from audioslots.losses import LOSSES, such
 from audioslots.provenance import hyper, provenance
 from audioslots.untrained import Oracle
 
@@ -123,29 +124,26 @@ class ConvTasNet(Section):
 class Training(Section):
     """Optimisation. What is trained on is a pure function of (seed, step, item)."""
 
-    loss: Literal["squared", "absolute", "si_sdr", "snr"] = hyper(
-        "squared",
-        "squared, absolute: error of compressed magnitudes; si_sdr: negative SI-SDR of waveforms; snr: negative SNR "
-        "of waveforms, which stops to count 30 dB above the noise",
-        secondary="squared",
+    loss: Literal[tuple(LOSSES)] = hyper(  # type: ignore[valid-type]
+        "squared", "; ".join(f"{name}: {loss.about}" for name, loss in LOSSES.items()), secondary="squared"
     )
     exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
     order: Literal["matched", "fixed"] = hyper(
-        "matched", "matched: each source meets the slot that suits best; fixed: slot k meets source k", paper="matched"
+        "matched",
+        "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k",
+        paper="matched",
     )
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
     together: int = hyper(
-        1,
-        "chunks of a batch that are of the same utterances and share a permutation: a slot stays with its source",
-        ge=1,
+        1, "chunks of the same utterances that share a permutation: a slot stays with its source", ge=1
     )
-    pieces: int = hyper(1, "passes that a batch is worked through in, one after the other, for less memory", ge=1)
+    accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
     )
-    speed: float = hyper(0.0, "each source is played up to this share faster or slower, pitch and all", ge=0, le=0.5)
+    speed: float = hyper(0.0, "speed perturbation: up to this share faster or slower", ge=0, le=0.5)
     curriculum: float = hyper(
         0.0, "share of the steps during which all sources but one grow from -40 dB to their level", ge=0, le=1
     )
@@ -166,10 +164,10 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _batches_are_whole(self) -> Self:
-        if self.batch % (self.together * self.pieces) and self.together > 1:
+        if self.batch % (self.together * self.accumulate) and self.together > 1:
             raise ValueError(
-                f"batch {self.batch} in {self.pieces} pieces parts the {self.together} chunks that are together; "
-                f"expected a multiple of {self.together * self.pieces}"
+                f"batch {self.batch} in {self.accumulate} passes parts the {self.together} chunks that are together; "
+                f"expected a multiple of {self.together * self.accumulate}"
             )
         if self.together > 1 and self.mixing == "static":
             raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")
@@ -219,10 +217,10 @@ class Variant(Section):
 
     @model_validator(mode="after")
     def _loss_suits_the_model(self) -> Self:
-        if self.model == "conv_tasnet" and self.training.loss not in ("si_sdr", "snr"):
-            loss = self.training.loss
+        if self.model == "conv_tasnet" and LOSSES[self.training.loss].spectral:
             raise ValueError(
-                f"training.loss {loss} needs a spectrogram, which conv_tasnet lacks; expected si_sdr or snr"
+                f"training.loss {self.training.loss} needs a spectrogram, which conv_tasnet lacks; "
+                f"expected {such(lambda loss: not loss.spectral)}"
             )
         if self.model == "conv_tasnet" and self.separation.reconstruction != "direct":
             raise ValueError(
@@ -265,10 +263,10 @@ class Variant(Section):
         return content
 
 
-NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "test", "separation"}
+NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
-OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "pieces"}
-"""Of training: the same numbers whatever they are, ``pieces`` but for rounding."""
+OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}
+"""Of training: the same numbers whatever they are, ``accumulate`` but for rounding."""
 
 
 class Resolved(Variant):
@@ -282,7 +280,6 @@ class Resolved(Variant):
     train: str = Field(description="packed training speech")
     validation: str | None = Field(description="packed validation speech; None: speakers held out of training")
     held_out_speakers: int = Field(ge=0, description="speakers held out of training for validation")
-    test: str | None = Field(None, description="mixtures folder whose speakers must not be trained on")
     data_identity: str = Field(description="what the data are made from, hashed")
 
     @model_validator(mode="after")
@@ -290,8 +287,11 @@ class Resolved(Variant):
         if self.slots.count < self.sources:
             raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
         beyond, training = self.slots.count > self.sources, self.training
-        if beyond and training.unmatched == "silence" and training.loss == "si_sdr":  # which all slots, quieter, escape
-            raise ValueError("training.loss si_sdr pulls no slot beyond the sources to silence; expected snr")
+        if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
+            raise ValueError(
+                f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
+                f"expected {such(lambda loss: loss.silence is not None)}"
+            )
         if self.model == "audioslots" and self.chunk < self.spectrogram.window:
             raise ValueError(
                 f"chunk_s {self.chunk_s} is {self.chunk} samples, shorter than spectrogram.window; "
@@ -343,5 +343,8 @@ class Resolved(Variant):
         """Check the content of a ``config.json``; ``source`` names it in errors."""
         if not isinstance(document, dict):
             raise InputError(f"{source}: is no JSON object; expected a resolved variant")
-        derived = ("identity", "ceiling", "provenance")
-        return checked(cls, {key: value for key, value in document.items() if key not in derived}, source)
+        beside = ("identity", "ceiling", "provenance", "test")  # the first three are derived; the last was a key once
+        content = {key: value for key, value in document.items() if key not in beside}
+        if isinstance(training := content.get("training"), dict) and "pieces" in training:  # its name once
+            content["training"] = {"accumulate" if key == "pieces" else key: value for key, value in training.items()}
+        return checked(cls, content, source)

@@ -17,11 +17,11 @@ from audioslots.benchmark import Benchmark, members, resolve, variants
 from audioslots.config import Variant, checked, kinds
 from audioslots.data.packing import pack
 from audioslots.files import read_json
+from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.weights import MODELS, load_model
 from audioslots.separation.separate import Separator
 from audioslots.study import read_study
-from audioslots.training.losses import LOSSES
 from audioslots.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,7 +72,7 @@ def data(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
     """Train a variant two steps, load what was saved, and separate a recording with it: (S, T)."""
-    places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1]), "test": None}
+    places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1])}
     config = resolve(small, name, 0).model_copy(update=places)
     Trainer(config, out, accelerator="cpu").train()
     assert read_json(out / "system.json")["steps"] == 2
@@ -203,7 +203,7 @@ def test_a_new_decoder_is_one_class_and_one_yaml(data: Path, tmp_path: Path) -> 
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "audioslots" / "model" / "decoders" / "flat.py").write_text(DECODER)
     (tmp_path / "ablations" / "flat.yaml").write_text(STUDY)
-    places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1]), "test": None}
+    places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1])}
     arguments = [json.dumps(SMALL | {"studies": ["audioslots", "flat"]}), json.dumps(places), str(tmp_path / "run")]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False

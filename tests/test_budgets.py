@@ -34,13 +34,13 @@ def test_budgets_are_halvings_from_the_smallest_and_named_by_their_share():
     assert name_at("features", 0.25) == "features-x0.25"
 
 
-def test_every_trained_variant_has_its_budgets_and_an_adopted_one_has_none():
+def test_every_trained_variant_has_its_budgets_and_a_twin_has_none():
     known = variants(read_benchmark({**TINY, "budgets": 3}))
     plain = variants(read_benchmark(TINY))
-    adopted = twins(plain)
-    assert adopted and list(known)[: len(plain)] == list(plain)
-    expected = {f"{name}-x{share}" for name in plain if name not in adopted for share in ("0.25", "0.5")}
-    assert set(known) - set(plain) == expected and twins(known) == adopted
+    same = twins(plain)
+    assert same and list(known)[: len(plain)] == list(plain)
+    expected = {f"{name}-x{share}" for name in plain if name not in same for share in ("0.25", "0.5")}
+    assert set(known) - set(plain) == expected and twins(known) == same
     for name in expected:
         whole = known[name.partition("-x")[0]]
         assert known[name].training.steps == float(name.partition("-x")[2]) * whole.training.steps
@@ -64,7 +64,7 @@ def test_a_chosen_rate_is_that_of_the_variant_of_its_budgets_and_of_its_twins(co
     rates = {name: variant.training.learning_rate for name, variant in known.items()}
     assert rates.pop("features") == rates.pop("features-x0.5") == own
     assert set(rates.values()) == {0.125}
-    assert twins(known), "a model is still adopted where it can be"
+    assert twins(known), "a model still serves two variants where it can"
 
 
 def test_a_variant_s_rates_are_tried_at_a_share_of_its_steps_from_its_own_rate(config: Path):

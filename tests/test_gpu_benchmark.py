@@ -11,12 +11,12 @@ import torch
 
 from audioslots.config import Training, Variant
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+PERF = Path(__file__).resolve().parents[1] / "perf"
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(PERF)
     import gpu
 
     return gpu

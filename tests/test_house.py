@@ -27,8 +27,8 @@ LARGEST_DELTA = 25  # lines
 
 # What the modules of each part may import beside their own part. The modules that lie directly in the package
 # (errors, files, config, benchmark) are the foundation; the command line stands above everything.
-FOUNDATION = {"errors", "files", "commit", "untrained", "checking", "config"} | {
-    *("dataset", "study", "budgets", "benchmark"),
+FOUNDATION = {"errors", "files", "code", "stage", "untrained", "checking", "losses", "config"} | {
+    *("workers", "dataset", "study", "budgets", "benchmark"),
 }
 MAY_IMPORT = {
     "data": FOUNDATION,
@@ -38,14 +38,18 @@ MAY_IMPORT = {
     "separation": FOUNDATION | {"model", "baselines"},
     "scoring": FOUNDATION | {"model", "baselines", "separation", "data"},
     "reporting": FOUNDATION | {"model", "baselines", "separation", "data", "scoring"},
+    "counting": FOUNDATION | {"model", "training", "reporting"},
     "errors": set(),
     "cluster": set(),
-    "commit": set(),
+    "code": set(),
+    "stage": {"code", "errors", "files"},
+    "workers": {"errors"},
     "files": {"errors"},
     "untrained": set(),
     "checking": {"errors"},
     "provenance": {"checking"},
-    "config": {"errors", "files", "untrained", "checking", "provenance"},
+    "losses": set(),
+    "config": {"errors", "files", "untrained", "checking", "losses", "provenance"},
     "dataset": {"checking"},
     "study": {"errors", "checking", "config"},
     "budgets": {"errors", "checking", "config"},
@@ -174,7 +178,7 @@ def breaches(module: str, is_package: bool, source: str) -> list[str]:
 @pytest.mark.parametrize(
     ("module", "source", "breach"),
     [
-        ("audioslots.model.slots", "from audioslots.training.losses import si_sdr", True),
+        ("audioslots.model.slots", "from audioslots.training.objective import Matched", True),
         ("audioslots.model.slots", "from audioslots import training", True),
         ("audioslots.model.slots", "import audioslots.data.corpus", True),
         ("audioslots.model.slots", "from ..scoring import metrics", True),

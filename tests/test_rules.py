@@ -21,6 +21,7 @@ from audioslots.cli import app
 from audioslots.study import read_study
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+DOCS = list((ROOT / "docs").glob("*.md"))
 STITCHED = ["audioslots", "stitching"]  # of the second no variant is trained
 
 
@@ -38,7 +39,8 @@ COMMAND = re.compile(r"(?:\$\(SNAKEMAKE\)|snakemake) ((?:\w+ )?--configfile [^`#
 
 def commands() -> Iterator[tuple[str, str]]:
     """(File, arguments) of every command with a configuration file that the Makefile and the documentation give."""
-    for name in ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    pages = ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(f"docs/{p.name}" for p in DOCS))
+    for name in pages:
         for line in COMMAND.findall((ROOT / name).read_text(encoding="utf-8")):
             yield name, re.sub(r"<benchmark>", "mini", re.sub(r" \[.*?\]|\$\(\w+\)", "", line))
 
@@ -66,9 +68,8 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     config = str(write_config(tmp_path / "tiny.yaml", studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config, "--", "all", "dev")
-    calls = set(
-        re.findall(r"\baudioslots --wait ((?:corpus|mixtures|pack|train|adopt|evaluate|means|report) .*)", run.stdout)
-    )
+    verb = "corpus|mixtures|pack|train|evaluate|means|report"
+    calls = set(re.findall(rf"\baudioslots --wait --fresh ((?:{verb}) .*)", run.stdout))
     verbs = set()
     for call in calls:
         words = shlex.split(re.split(r" 2?> ", call)[0])
@@ -77,12 +78,12 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
             verbs.add(words[0])
             verb = verb.commands[words.pop(0)]
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
-    data = {"corpus", "synthesize", "mixtures", "draw", "render", "pack"}
-    assert verbs == data | {"train", "adopt", "evaluate", "means", "report"}
-    # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are adopted too.
-    adopted = len(read_study("stitching").variants) - 2 + 1
+    data = {"corpus", "synthesize", "mixtures", "draw", "render", "apart", "pack"}
+    assert verbs == data | {"train", "evaluate", "means", "report"}
+    # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are no training.
+    twins = len(read_study("stitching").variants) - 2 + 1
     jobs = planned(run.stdout)
-    assert jobs["adopt"] == adopted and jobs["evaluate"] == 2 * (jobs["train"] + adopted), "on test and on dev"
+    assert jobs["evaluate"] == 2 * (jobs["train"] + twins), "on test and on dev"
 
 
 # --- planning ------------------------------------------------------------------------------------------------------
@@ -94,10 +95,10 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout
     benchmark = read_benchmark(config)
     known = variants(benchmark)
-    runs, adopted = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
+    runs, untrained_runs = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
     oracles = sum(name.startswith("oracle") for name in untrained(benchmark, known))
-    once = ("synthesize", "draw", "render_test_clean", "describe", "evaluate_mixture", "report", "all")
-    several = {"pack": 2, "resolve": runs, "train": runs - adopted, "adopt": adopted}
+    once = ("synthesize", "draw", "render_test_clean", "apart", "describe", "evaluate_mixture", "report", "all")
+    several = {"pack": 2, "resolve": runs, "train": runs - untrained_runs}
     several |= {"evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
@@ -116,7 +117,7 @@ def test_dev_scores_every_variant_on_the_speakers_that_validate_where_no_report_
     arguments = ("--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
     plan = snakemake(tmp_path, *arguments, "--", "dev")
     assert plan.returncode == 0, plan.stdout[-REPORT:]
-    scored = re.findall(r"audioslots --wait evaluate .* --out (\S+).* --examples 0 ", plan.stdout)
+    scored = re.findall(r"audioslots --wait --fresh evaluate .* --out (\S+).* --examples 0 ", plan.stdout)
     runs = {f"{name}/seed{seed}" for name in variants(read) for seed in read.seeds} | {"mixture/seed0"}
     assert set(scored) == {f"results/{read.name}/dev/{run}/scores.parquet" for run in runs}
     assert read.dev is not None and read.mixtures(read.dev.subset) in plan.stdout

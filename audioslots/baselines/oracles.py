@@ -64,6 +64,11 @@ class Untrained:
         """What decides its estimates."""
         return repr(self)
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of this package whose code decides them."""
+        return (__name__,)
+
 
 @dataclass(frozen=True)
 class Mixture(Untrained):

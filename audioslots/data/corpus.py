@@ -11,9 +11,9 @@ import pandas as pd
 import soundfile
 from tqdm import tqdm
 
+from audioslots.data.librimix import RATE
 from audioslots.errors import InputError
 
-RATE = 16000  # Hz
 LAYOUT = "<subset>/<speaker>/<chapter>/*.flac"
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioslots.data.mixing import CLIPPED, Crop, Mixer
+from audioslots.data.librimix import MAX_AMPLITUDE
+from audioslots.data.mixing import Crop, Mixer
 from audioslots.data.static import StaticMixer
 from audioslots.errors import InputError
 
@@ -53,4 +54,4 @@ class DeviceMixer:
             loudest = before + (position - low) * (after - before)
         sources = (loudest * gain[:, None]).float().unflatten(0, (-1, self.mixer.sources))
         peak = sources.sum(dim=1).abs().amax(dim=-1)[:, None, None]
-        return torch.where(peak > CLIPPED, sources * (CLIPPED / peak), sources)
+        return torch.where(peak > MAX_AMPLITUDE, sources * (MAX_AMPLITUDE / peak), sources)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audioslots.data.claim import require_room
 from audioslots.errors import InputError
 from audioslots.files import sha256
+from audioslots.stage import require_room
 
 PIECE = 1 << 20  # bytes read at once
 PASSING = {408, 425, 429}  # HTTP statuses, beside 5xx, after which another attempt may do

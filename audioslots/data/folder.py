@@ -1,7 +1,7 @@
 """A folder of rendered mixtures: the record of its rows while it grows, and the manifest that closes it.
 
-``record.jsonl`` holds the arguments, then one line a finished row. It stays when the folder is finished, so that a
-folder whose manifest was taken away (Snakemake removes the outputs of a rule that runs again) is closed, not remade.
+``record.jsonl`` holds one line a finished row. It stays when the folder is finished, so that a folder whose manifest
+was taken away (Snakemake removes the outputs of a rule that runs again) is closed, not remade.
 """
 
 from __future__ import annotations
@@ -23,11 +23,6 @@ from audioslots.data.metadata import write_metadata
 from audioslots.errors import InputError
 from audioslots.files import naming, read_json, sha256, write_json, write_text
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two renders into one folder are not kept apart
-    fcntl = None  # type: ignore[assignment]
-
 WAV_HEADER_BYTES = 44
 RECORD = "record.jsonl"
 MANIFEST = "manifest.json"
@@ -41,42 +36,27 @@ def pcm_md5(wav: bytes | memoryview) -> str:
 
 
 @contextmanager
-def recording(folder: Path, arguments: dict[str, Any], jobs: int) -> Iterator[tuple[IO[str], dict[str, Result]]]:
-    """Open the record of an unfinished folder, alone, and yield it with the rows found done in it.
+def recording(folder: Path, jobs: int) -> Iterator[tuple[IO[str], dict[str, Result]]]:
+    """Open the record of an unfinished folder and yield it with the rows found done in it.
 
     A last line torn by a kill is dropped, and so is a row whose files are gone or changed: they are rendered again.
 
     Raises:
-        InputError: the folder cannot be made, holds files without a record or of other arguments, or is in use.
+        InputError: the record is damaged.
     """
     path = folder / RECORD
-    if folder.is_dir() and any(folder.iterdir()) and not path.exists():
-        raise InputError(f"{folder}: holds files of other origin; expected an empty or absent folder, or another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); expected a folder to write into") from None
     with naming(path), open(path, "a+", encoding="utf-8", newline="") as file:
-        if fcntl is not None:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(f"{folder}: another process renders into it; expected to be alone") from None
         file.seek(0)
         lines = file.read().splitlines(keepends=True)
         whole = lines[:-1] if lines and not lines[-1].endswith("\n") else lines
         try:
-            first, *results = [json.loads(line) for line in whole] or [arguments]
-            _require_same(path, first, arguments)
+            results = [json.loads(line) for line in whole]
             done = {result["mixture_ID"]: result for result in results}
             for damaged in _damaged(folder, results, jobs):
                 done.pop(damaged.stem, None)
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
             raise InputError(f"{path}: damaged; expected one JSON object a line; delete {folder}") from None
         file.truncate(len("".join(whole).encode()))
-        if not whole:
-            file.write(json.dumps(arguments) + "\n")
-            file.flush()
         yield file, done
 
 
@@ -99,12 +79,12 @@ def close(folder: Path, arguments: dict[str, Any], results: list[Result], tables
         "metadata_sha256": {file: sha256(metadata / file) for file in tables},
         "pcm_md5": {result["mixture_ID"]: {"length": result["length"], **result["pcm_md5"]} for result in results},
     }
-    write_text(folder / RECORD, "".join(json.dumps(line) + "\n" for line in [arguments, *results]))
+    write_text(folder / RECORD, "".join(json.dumps(line) + "\n" for line in results))
     write_json(folder / MANIFEST, manifest)
 
 
-def verify(folder: Path, arguments: dict[str, Any], jobs: int) -> None:
-    """Check that a finished folder belongs to these arguments and that its files are all there and unchanged.
+def verify(folder: Path, jobs: int) -> None:
+    """Check that the files of a finished folder are all there and unchanged.
 
     Raises:
         InputError: naming the first file that is missing, changed or belongs to no mixture.
@@ -113,7 +93,6 @@ def verify(folder: Path, arguments: dict[str, Any], jobs: int) -> None:
     manifest = read_json(path)
     remedy = f"expected the files of its {MANIFEST}; delete {folder} to render it anew"
     try:
-        _require_same(path, manifest["arguments"], arguments)
         for name, digest in manifest["metadata_sha256"].items():
             table = folder.parent / "metadata" / name
             if not table.is_file() or sha256(table) != digest:
@@ -126,13 +105,6 @@ def verify(folder: Path, arguments: dict[str, Any], jobs: int) -> None:
         raise InputError(f"{path}: damaged; expected a manifest; delete {folder} to render it anew") from None
     for damaged in _damaged(folder, results, jobs):
         raise InputError(f"{damaged}: missing or changed; {remedy}")
-
-
-def _require_same(file: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    for key, value in asked.items():
-        if found.get(key) != value:
-            problem = f"made with {key} {found.get(key)}, asked for {value}"
-            raise InputError(f"{file}: {problem}; expected the same arguments, or another --out")
 
 
 def _refuse_strays(folder: Path, names: list[str], files: set[str]) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from audioslots.checking import nearest
-from audioslots.data.claim import claimed
 from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
+from audioslots.stage import Stage
 
 OPENSLR = "https://www.openslr.org/resources/12/"
 # SHA-256 of <subset>.tar.gz, as in torchaudio 2.11's datasets/librispeech.py.
@@ -60,8 +60,9 @@ def download(
     for subset in subsets:
         if subset not in digests:
             raise InputError(f"--subset: no subset {subset!r} in LibriSpeech; {nearest(subset, list(digests))}")
-    with claimed(out):
-        for subset in dict.fromkeys(subsets):
+    for subset in dict.fromkeys(subsets):
+        request = {"archive_sha256": digests[subset]}
+        with Stage(out, f"download-{subset}", request, (__name__,), (subset,)).opened():
             if _is_there(out / subset, digests[subset]):
                 continue
             archive = out / f".{subset}.tar.gz"

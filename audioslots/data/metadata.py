@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -18,13 +17,11 @@ import pandas as pd
 import pyloudnorm
 from tqdm import tqdm
 
-from audioslots.data.corpus import RATE, held_out, read_speech, speaker_sex, utterances
+from audioslots.data.corpus import held_out, read_speech, speaker_sex, utterances
+from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, MIN_UTTERANCE_S, RATE, gain, groups
 from audioslots.errors import InputError
 from audioslots.files import written_aside
 
-MIN_UTTERANCE_S = 3.0
-LOUDNESS_LUFS = (-33.0, -25.0)  # each source's loudness is drawn uniformly from this range
-MAX_AMPLITUDE = 0.9  # a source or a mixture that is too loud is scaled to this peak
 CLIPPED_PEAK = 0.999 * MAX_AMPLITUDE  # from here on a sum counts as held at that peak, gains being rounded
 MAX_ID_BYTES = 200  # file systems allow names of 255, of which some go to endings
 FRUITLESS_PASSES = 20  # passes over a subset without a new mixture before giving up
@@ -160,42 +157,27 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int, of_held_o
         problem = f"{len(set(speakers))} speakers with utterances of {MIN_UTTERANCE_S:g} s or more"
         raise InputError(f"{Path(root) / subset}: {problem}; expected at least {sources}")
     rng = np.random.default_rng(seed)
-    groups: dict[frozenset[int], tuple[int, ...]] = {}
+    found: dict[frozenset[int], tuple[int, ...]] = {}
     most = fruitless = 0
-    while len(groups) < count and fruitless < FRUITLESS_PASSES:
+    while len(found) < count and fruitless < FRUITLESS_PASSES:
         if "train" in subset and not of_held_out:
-            groups = {}
-        for group in _one_pass(speakers, sources, rng):
-            groups.setdefault(frozenset(group), group)
-        fruitless = 0 if len(groups) > most else fruitless + 1
-        most = max(most, len(groups))
-    if len(groups) < count:
+            found = {}
+        for group in groups(rng.permutation(len(speakers)), speakers, sources):
+            found.setdefault(frozenset(group), group)
+        fruitless = 0 if len(found) > most else fruitless + 1
+        most = max(most, len(found))
+    if len(found) < count:
         problem = f"its {len(paths)} utterances give {most} mixtures of {sources} sources"
         raise InputError(f"{Path(root) / subset}: {problem}; expected {count}")
 
     rows = []
-    for group in tqdm(list(groups.values())[:count], desc=f"draw {subset}", unit="mixture", disable=None):
+    for group in tqdm(list(found.values())[:count], desc=f"draw {subset}", unit="mixture", disable=None):
         chosen = [paths[index] for index in group]
         row: dict[str, object] = {"mixture_ID": "_".join(PurePosixPath(path).stem for path in chosen)}
-        for i, (path, gain) in enumerate(zip(chosen, _gains(Path(root), chosen, rng), strict=True), start=1):
-            row |= {f"source_{i}_path": path, f"source_{i}_gain": gain}
+        for i, (path, factor) in enumerate(zip(chosen, _gains(Path(root), chosen, rng), strict=True), start=1):
+            row |= {f"source_{i}_path": path, f"source_{i}_gain": factor}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _one_pass(speakers: list[str], sources: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:
-    """Groups of utterances (indices) of different speakers, each utterance at most once, in random order."""
-    waiting = [int(index) for index in rng.permutation(len(speakers))]
-    waiting.reverse()  # taken from the end, where removing is cheap
-    while waiting:
-        group = [waiting.pop()]
-        for place in range(len(waiting) - 1, -1, -1):
-            if len(group) == sources:
-                break
-            if speakers[waiting[place]] not in {speakers[index] for index in group}:
-                group.append(waiting.pop(place))
-        if len(group) == sources:
-            yield tuple(group)
 
 
 @cache
@@ -224,11 +206,10 @@ def _gains(root: Path, paths: list[str], rng: np.random.Generator) -> list[float
     gains = []
     for path in paths:
         _, loudness, peak = _measured(root / path)
-        gain = 10 ** ((rng.uniform(*LOUDNESS_LUFS) - loudness) / 20)
-        gains.append(gain if gain * peak < 1 else MAX_AMPLITUDE / peak)
+        gains.append(float(gain(rng.uniform(*LOUDNESS_LUFS), loudness, peak)))
     peak = _mixture_peak(root, paths, gains)
     weight = MAX_AMPLITUDE / peak if peak > MAX_AMPLITUDE else 1.0
-    return [round(gain * weight, 6) for gain in gains]
+    return [round(factor * weight, 6) for factor in gains]
 
 
 def statistics(metadata: pd.DataFrame, root: Path) -> dict[str, object]:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, gain
 from audioslots.data.packing import FULL_SCALE, Speech
 from audioslots.errors import InputError
 
-LOUDNESS = (-33.0, -25.0)  # LUFS: LibriMix draws each source's loudness uniformly from this range
-CLIPPED = 0.9  # LibriMix scales what would clip to this peak
 CANDIDATES = 8  # crops looked at before the loudest of them is taken
 SPEECH_DB = -15.0  # a crop holds speech if its level is at least this far below the utterance's root mean square
 
@@ -87,7 +86,7 @@ class Mixer:
         for out, crop in zip(crops, self.drawn(step, item), strict=True):
             self._read(crop, out)
         peak = np.abs(sum(crops[1:], start=crops[0])).max()
-        return crops * np.float32(CLIPPED / peak) if peak > CLIPPED else crops
+        return crops * np.float32(MAX_AMPLITUDE / peak) if peak > MAX_AMPLITUDE else crops
 
     def drawn(self, step: int, item: int) -> list[Crop]:
         """What is random of one mixture, a source each."""
@@ -134,14 +133,12 @@ class Mixer:
         """What is random of a source: its gain, its speed and the places looked at."""
         columns = self._columns
         loudness, peak = float(columns["loudness"][row]), float(columns["peak"][row])
-        low, high = LOUDNESS
-        gain = 10 ** ((low + (high - low) * random.random() - loudness) / 20)
-        if gain * peak >= 1:
-            gain = CLIPPED / peak
+        low, high = LOUDNESS_LUFS
+        factor = float(gain(low + (high - low) * random.random(), loudness, peak))
         heard = round(self.chunk * (1 + self.speed * (2 * random.random() - 1)))
         places = self._places(row, heard, random)
         # The threshold is the loudness itself, read as a level: within a decibel or two of the root mean square.
-        return Crop(places, heard, FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20), gain / FULL_SCALE)
+        return Crop(places, heard, FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20), factor / FULL_SCALE)
 
     def _places(self, row: int, heard: int, random: np.random.Generator) -> list[int]:
         """Where in the packed speech a crop of one utterance may begin, samples."""

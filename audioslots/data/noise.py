@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from audioslots.data.corpus import RATE
+from audioslots.data.librimix import RATE
 from audioslots.errors import InputError
 
 FADE = RATE // 2 + 1  # samples that a noise and its repetition overlap: the rising half of a Hann window

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from audioslots.checking import nearest
-from audioslots.data.claim import claimed
 from audioslots.data.download import PATIENT, Patience, fetch
 from audioslots.errors import InputError
 from audioslots.files import sha256, write_json
+from audioslots.stage import Stage
 
 COMMIT = "b898ca375c03e4039cdb3dbe3dd485aad58ec7d1"
 GITHUB = f"https://raw.githubusercontent.com/JorisCos/LibriMix/{COMMIT}/metadata/"
@@ -69,7 +69,8 @@ def fetch_metadata(
             raise InputError(f"--subset: LibriMix has no {subset!r}; {nearest(subset, list(SUBSETS))}")
     wanted = [name for name in files if _subset(name) in subsets]
     folder = Path(out) / "metadata"
-    with claimed(folder):
+    makes = (*sorted({Path(name).parts[0] for name in files}), "manifest.json")
+    with Stage(folder, "fetch", {"commit": COMMIT}, (__name__,), makes).opened():
         for name in wanted:
             path, checksum = folder / name, files[name]
             path.parent.mkdir(exist_ok=True)

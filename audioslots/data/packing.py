@@ -25,15 +25,14 @@ import pyloudnorm
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from audioslots.data.claim import claimed, require_room
 from audioslots.data.corpus import held_out, read_speech, utterances
-from audioslots.data.workers import in_order
+from audioslots.data.librimix import MIN_UTTERANCE_S, RATE
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
+from audioslots.stage import Stage, require_room
+from audioslots.workers import in_order
 
-CORPUS_RATE = 16_000  # Hz, LibriSpeech's
 RATES = (8_000, 16_000)  # Hz
-SHORTEST_S = 3.0  # LibriMix's rule: utterances of at least 3 s
 FULL_SCALE = 32_768
 GROWING = {"speech.i16": "unfinished.i16", "index.csv": "unfinished.csv"}
 HEADER = b"utterance,speaker_id,sex,start,length,loudness,peak,crc32\n"
@@ -110,26 +109,25 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
 
     Utterances shorter than 3 s are left out (LibriMix's rule). Loudness is the whole utterance's, by ITU-R BS.1770 at
     the corpus' 16 kHz, before resampling; resampling is ``scipy.signal.resample_poly``, as in LibriMix. The result is
-    the same to the bit for any number of jobs, interrupted or not: what a killed run has packed is kept. A finished
-    folder of the same content is verified and left alone; where only its manifest is lost, it is verified and closed.
+    the same to the bit for any number of jobs, interrupted or not: the stage ``pack`` keeps what a killed run has
+    packed. A finished folder is verified and left alone; where only its manifest is lost, it is verified and closed.
 
     Raises:
-        InputError: a file cannot be read, no utterance is long enough, ``out`` holds something else or is being packed
-            right now, or the disk is full.
+        InputError: a file cannot be read, no utterance is long enough, or as ``Stage.opened``.
     """
     if rate not in RATES:
         raise InputError(f"rate: {rate} Hz; expected one of {', '.join(map(str, RATES))}")
     table = utterances(Path(corpus), subset)
-    table = table[table["frames"] >= SHORTEST_S * CORPUS_RATE].reset_index(drop=True)
+    table = table[table["frames"] >= MIN_UTTERANCE_S * RATE].reset_index(drop=True)
     if table.empty:
-        raise InputError(f"{corpus}/{subset}: no utterance of at least {SHORTEST_S:g} s; expected some")
+        raise InputError(f"{corpus}/{subset}: no utterance of at least {MIN_UTTERANCE_S:g} s; expected some")
     listing = table[["path", "frames"]].to_csv(index=False).encode()
     made_from = {"subset": subset, "rate": rate, "files": hashlib.sha256(listing).hexdigest()}
     out = Path(out)
-    if _finished(out, made_from):
-        return
-    with claimed(out):
-        if _finished(out, made_from):  # by another process, meanwhile
+    makes = (*GROWING, *GROWING.values(), "manifest.json")
+    with Stage(out, "pack", made_from, (__name__,), makes, alone=True).opened():
+        if (out / "manifest.json").is_file():
+            _verify(out)
             return
         for leftover in out.glob(".*.tmp*"):  # of a run killed while it wrote the manifest
             leftover.unlink()
@@ -139,17 +137,10 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
         write_json(out / "manifest.json", {**made_from, **counts, "sha256": sums})
 
 
-def _finished(out: Path, made_from: dict[str, Any]) -> bool:
-    if not (out / "manifest.json").is_file():
-        return False
-    manifest = read_json(out / "manifest.json")
-    for key, value in made_from.items():
-        if manifest.get(key) != value:
-            raise InputError(f"{out}: was packed with {key} {manifest.get(key)}; expected {value}, or another folder")
-    for name, digest in manifest["sha256"].items():
+def _verify(out: Path) -> None:
+    for name, digest in read_json(out / "manifest.json")["sha256"].items():
         if not (out / name).is_file() or sha256(out / name) != digest:
             raise InputError(f"{out / name}: does not match manifest.json; expected SHA-256 {digest}")
-    return True
 
 
 def _grow(table: pd.DataFrame, corpus: Path, out: Path, rate: int, jobs: int) -> int:
@@ -201,7 +192,7 @@ def _kept(table: pd.DataFrame, rate: int, index: IO[bytes], array: IO[bytes]) ->
 
 def _length(frames: Any, rate: int) -> int:
     """Samples that an utterance of so many samples at 16 kHz is resampled to."""
-    return int(-(-frames * rate // CORPUS_RATE))
+    return int(-(-frames * rate // RATE))
 
 
 def _beginning(row: Any, rate: int, start: int) -> str:
@@ -218,9 +209,9 @@ def _convert(corpus: Path, rate: int, path: str) -> tuple[bytes, float, float]:
     speech = read_speech(corpus / path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pyloudnorm warns of utterances it finds silent; the result says so too
-        loudness = pyloudnorm.Meter(CORPUS_RATE).integrated_loudness(speech)
+        loudness = pyloudnorm.Meter(RATE).integrated_loudness(speech)
     if not np.isfinite(loudness):
         raise InputError(f"{corpus / path}: is silent (loudness {loudness} LUFS); expected speech")
-    resampled = speech if rate == CORPUS_RATE else resample_poly(speech, rate, CORPUS_RATE)
+    resampled = speech if rate == RATE else resample_poly(speech, rate, RATE)
     pcm = np.clip(np.rint(resampled * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
     return pcm.tobytes(), float(loudness), float(np.abs(pcm.astype(np.int32)).max()) / FULL_SCALE

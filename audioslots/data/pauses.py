@@ -1,6 +1,6 @@
 """Pauses of read speech: where a reader makes them, and how long they are.
 
-A reader pauses where a clause or a sentence ends. The lengths are fitted to LibriSpeech. As ``benchmarks/pauses.py``
+A reader pauses where a clause or a sentence ends. The lengths are fitted to LibriSpeech. As ``perf/pauses.py``
 counts (a pause lasts 100 ms or longer, more than 25 dB below the utterance's level), train-clean-100 is in pauses for
 14.0 % of the time (11.2 % with speech on both sides: 18.7 a minute, median 0.24 s, 95 % shorter than 0.95 s),
 test-clean for 12.8 % (7.1 %: 16.9, 0.18 s, 0.54 s), synthesized speech for 12.8 % (9.0 %: 13.9, 0.24 s, 1.00 s).

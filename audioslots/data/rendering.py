@@ -9,8 +9,6 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,18 +19,19 @@ import soundfile as sf
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from audioslots.data.corpus import RATE, read_speech
-from audioslots.data.folder import MANIFEST, Result, close, pcm_md5, recording, verify
+from audioslots.data.corpus import read_speech
+from audioslots.data.folder import MANIFEST, RECORD, Result, close, pcm_md5, recording, verify
+from audioslots.data.librimix import RATE
 from audioslots.data.metadata import info, read_metadata, source_count
 from audioslots.data.noise import read_noise
-from audioslots.data.workers import end_with_parent
 from audioslots.errors import InputError
 from audioslots.files import sha256, written_aside
+from audioslots.stage import Stage
+from audioslots.workers import in_order
 
 SNR_EPS = 1e-10  # LibriMix's guard of its division and logarithm
 FILTER_REACH = 10  # resample_poly's filter reaches this many samples of the slower rate to either side
 TYPES = ("mix_clean", "mix_both", "mix_single")  # the speech; the speech and noise; the first source and noise
-ROWS_PER_TASK = 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ def render(
     which opens them as they are, then runs in ``OUT``; torchaudio and SpeechBrain go by the folders).
     ``manifest.json`` closes the split folder.
 
-    A folder that is finished is verified and left alone; one that was interrupted is continued. The bytes are the same
-    for any number of jobs.
+    The split folder is the stage ``render``: a finished one is verified and left alone, an interrupted one is continued
+    row by row. The bytes are the same for any number of jobs.
 
     Args:
         metadata_csv: metadata of N sources, all from one subset; the split is the subset's name without "-clean".
@@ -81,8 +80,7 @@ def render(
 
     Raises:
         InputError: an argument out of range; bad metadata; a source or a noise that is missing (found before anything
-            is written) or damaged; a folder that belongs to other arguments, is damaged, or is being rendered right
-            now.
+            is written) or damaged; a folder that is damaged; or as ``Stage.opened``.
     """
     for name, given, allowed in (("rate", rate, (8000, 16000)), ("mode", mode, ("min", "max"))):
         if given not in allowed:
@@ -99,24 +97,25 @@ def render(
     split = _split(metadata, metadata_csv)
     folder = Path(out) / f"Libri{source_count(metadata)}Mix" / f"wav{rate // 1000}k" / mode / split
     arguments = {"metadata_sha256": sha256(metadata_csv), "mode": mode, "rate": rate, "types": list(types)}
-    if (folder / MANIFEST).exists():
-        verify(folder, arguments, jobs)
-        return folder
-
-    rows = _rows(metadata, metadata_csv, Path(librispeech), Path(wham) if noisy and wham is not None else None)
-    people = info(metadata, librispeech)
-    with recording(folder, arguments, jobs) as (record, done):
-        for name in _folders(rows[0], types):
-            (folder / name).mkdir(exist_ok=True)
-        work = partial(_render_row, folder=folder, rate=rate, mode=mode, types=types)
-        waiting = [row for row in rows if row.mixture_id not in done]
-        results = tqdm(_mapped(work, waiting, jobs), f"render {split}", len(waiting), unit="mixture", disable=None)
-        for result in results:
-            done[result["mixture_ID"]] = result
-            record.write(json.dumps(result) + "\n")
-            record.flush()
-        ordered = [done[row.mixture_id] for row in rows]
-        close(folder, arguments, ordered, _tables(folder, Path(out), types, ordered, people))
+    makes = (*TYPES, "s[1-9]*", "noise", RECORD, MANIFEST)
+    with Stage(folder, "render", arguments, (__name__,), makes, alone=True).opened():
+        if (folder / MANIFEST).exists():
+            verify(folder, jobs)
+            return folder
+        rows = _rows(metadata, metadata_csv, Path(librispeech), Path(wham) if noisy and wham is not None else None)
+        people = info(metadata, librispeech)
+        with recording(folder, jobs) as (record, done):
+            for name in _folders(rows[0], types):
+                (folder / name).mkdir(exist_ok=True)
+            work = partial(_render_row, folder=folder, rate=rate, mode=mode, types=types)
+            waiting = [row for row in rows if row.mixture_id not in done]
+            results = tqdm(in_order(work, waiting, jobs), f"render {split}", len(waiting), unit="mixture", disable=None)
+            for result in results:
+                done[result["mixture_ID"]] = result
+                record.write(json.dumps(result) + "\n")
+                record.flush()
+            ordered = [done[row.mixture_id] for row in rows]
+            close(folder, arguments, ordered, _tables(folder, Path(out), types, ordered, people))
     return folder
 
 
@@ -177,15 +176,6 @@ def _rows(metadata: pd.DataFrame, csv: Path, librispeech: Path, wham: Path | Non
         noise = None if wham is None else files.pop()
         rows.append(Row(str(record["mixture_ID"]), tuple(files), noise))
     return rows
-
-
-def _mapped(work: partial[Result], rows: list[Row], jobs: int) -> Iterator[Result]:
-    """Results in the order of the rows."""
-    if jobs == 1 or len(rows) <= ROWS_PER_TASK:
-        yield from map(work, rows)
-        return
-    with ProcessPoolExecutor(min(jobs, len(rows)), initializer=end_with_parent) as pool:
-        yield from pool.map(work, rows, chunksize=ROWS_PER_TASK)
 
 
 def _render_row(row: Row, folder: Path, rate: int, mode: str, types: tuple[str, ...]) -> Result:

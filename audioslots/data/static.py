@@ -7,7 +7,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from audioslots.data.mixing import CANDIDATES, CLIPPED, LOUDNESS, SPEECH_DB, Mixer
+from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, gain, groups
+from audioslots.data.mixing import CANDIDATES, SPEECH_DB, Mixer
 from audioslots.data.packing import FULL_SCALE
 from audioslots.errors import InputError
 
@@ -74,38 +75,27 @@ class StaticMixer(Mixer):
     def mixtures(self) -> np.ndarray:
         """(mixtures, sources) rows of the index; a group of different speakers a row, each utterance once at most."""
         speakers = self._columns["speaker_id"]
-        waiting = np.random.default_rng(LIST_SEED).permutation(len(speakers)).tolist()[::-1]
-        groups = []
-        while waiting:
-            group = [waiting.pop()]
-            for place in range(len(waiting) - 1, -1, -1):
-                if len(group) == self.sources:
-                    break
-                if all(speakers[waiting[place]] != speakers[other] for other in group):
-                    group.append(waiting.pop(place))
-            if len(group) == self.sources:
-                groups.append(group)
-        return np.array(groups)
+        order = np.random.default_rng(LIST_SEED).permutation(len(speakers))
+        return np.array(list(groups(order, speakers, self.sources)))
 
     @cached_property
     def gains(self) -> np.ndarray:
         """(mixtures, sources) factors on the samples."""
         loudness, peaks = self._columns["loudness"][self.mixtures], self._columns["peak"][self.mixtures]
-        wanted = np.random.default_rng([LIST_SEED, 1]).uniform(*LOUDNESS, self.mixtures.shape)
-        gains = 10 ** ((wanted - loudness) / 20)
-        gains = np.where(gains * peaks >= 1, CLIPPED / peaks, gains)
-        for number in np.flatnonzero((gains * peaks).sum(axis=1) > CLIPPED):  # the others cannot exceed it
+        wanted = np.random.default_rng([LIST_SEED, 1]).uniform(*LOUDNESS_LUFS, self.mixtures.shape)
+        gains: np.ndarray = gain(wanted, loudness, peaks)
+        for number in np.flatnonzero((gains * peaks).sum(axis=1) > MAX_AMPLITUDE):  # the others cannot exceed it
             peak = self._peak(self.mixtures[number], gains[number])
-            if peak > CLIPPED:
-                gains[number] *= CLIPPED / peak
+            if peak > MAX_AMPLITUDE:
+                gains[number] *= MAX_AMPLITUDE / peak
         return gains
 
     def _peak(self, rows: np.ndarray, gains: np.ndarray) -> float:
         """Largest absolute sample of a mixture, its shorter sources said again up to the end of the longest."""
         starts, lengths = self._columns["start"][rows], self._columns["length"][rows]
         mixture = np.zeros(lengths.max())
-        for start, length, gain in zip(starts, lengths, gains, strict=True):
-            mixture += np.resize(self._samples[start : start + length], len(mixture)) * (gain / FULL_SCALE)
+        for start, length, factor in zip(starts, lengths, gains, strict=True):
+            mixture += np.resize(self._samples[start : start + length], len(mixture)) * (factor / FULL_SCALE)
         return float(np.abs(mixture).max())
 
 

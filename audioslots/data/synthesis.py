@@ -16,12 +16,10 @@ import ctypes
 import functools
 import hashlib
 import math
-import multiprocessing
 import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,13 +30,16 @@ import scipy.signal
 import soundfile
 from tqdm import tqdm
 
-from audioslots.data.corpus import RATE, read_speech
+from audioslots.data.corpus import read_speech
+from audioslots.data.librimix import RATE
 from audioslots.data.pauses import clauses, joined
 from audioslots.data.sentences import sentence, words
 from audioslots.data.speakers import SUBSETS, Speaker, draw_speakers
 from audioslots.dataset import SYNTHESIS
 from audioslots.errors import InputError
-from audioslots.files import read_json, sha256, write_json, write_text, written_aside
+from audioslots.files import sha256, write_json, write_text, written_aside
+from audioslots.stage import Stage
+from audioslots.workers import in_order
 
 MOST_HOURS_A_SPEAKER = 10.0
 
@@ -161,15 +162,6 @@ def _write_speaker(speaker: Speaker, out: Path, seconds: float, seed: int) -> No
     write_text(transcript, "".join(lines))
 
 
-def _each(work: Callable[[Speaker], None], speakers: list[Speaker], jobs: int) -> Iterator[None]:
-    """``map`` in this process, or over several."""
-    if jobs == 1:
-        yield from map(work, speakers)
-        return
-    with ProcessPoolExecutor(min(jobs, len(speakers)), mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, speakers)
-
-
 def espeak_ng() -> dict[str, str]:
     """What reads: the version of eSpeak NG, and the SHA-256 of its library and of its data."""
     library = Path(espeakng_loader.get_library_path())
@@ -183,22 +175,12 @@ def espeak_ng() -> dict[str, str]:
     return {"version": version, "library_sha256": sha256(library), "data_sha256": digest.hexdigest()}
 
 
-def _check_request(path: Path, request: dict[str, Any]) -> None:
-    """Compare what a folder was made from with what is asked for now; say what differs."""
-    found = dict(read_json(path))
-    for key, value in request.items():
-        if found.get(key) != value:
-            raise InputError(
-                f"{path}: {key} is {found.get(key)!r}, not {value!r}; expected the same arguments or an empty folder"
-            )
-
-
 def synthesize(out: Path, speakers: int, hours: float, seed: int, jobs: int = 1) -> None:
     """Synthesize a corpus of read English in LibriSpeech's layout: train-clean, dev-clean and test-clean.
 
     Writes ``out/<subset>/<speaker>/1/<speaker>-1-<nnnn>.flac`` (16 kHz, 16-bit, mono) with transcripts,
-    ``out/SPEAKERS.TXT`` and, at the end, ``out/manifest.json`` with a SHA-256 over the samples of each subset. A
-    finished folder of the same arguments is left as it is, a half-made one is continued.
+    ``out/SPEAKERS.TXT`` and, at the end, ``out/manifest.json`` with a SHA-256 over the samples of each subset. It is
+    the stage ``synthesize``: a finished folder is left as it is, an interrupted one is continued speaker by speaker.
 
     Args:
         out: the corpus' root folder.
@@ -209,7 +191,7 @@ def synthesize(out: Path, speakers: int, hours: float, seed: int, jobs: int = 1)
         jobs: processes; changes the time taken and nothing else.
 
     Raises:
-        InputError: an argument is out of range, or ``out`` holds something else.
+        InputError: an argument is out of range, or as ``Stage.opened``.
     """
     out = Path(out)
     if seed < 0:
@@ -222,22 +204,16 @@ def synthesize(out: Path, speakers: int, hours: float, seed: int, jobs: int = 1)
         raise InputError(
             f"hours: {hours} is out of range; expected more than 0 and at most {most} for {speakers} speakers"
         )
-    request = {"version": SYNTHESIS, "seed": seed, "speakers": speakers, "hours": float(hours)}
-    manifest, begun = out / "manifest.json", out / "synthesis.json"
-    if manifest.exists():
-        _check_request(manifest, request)
-        return
-    made_by = espeak_ng()
-    if begun.exists():
-        _check_request(begun, {**request, "espeak_ng": made_by})
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: holds other files; expected an empty or new folder, or a corpus synthesized before")
-    write_json(begun, {**request, "espeak_ng": made_by})
-    work = functools.partial(_write_speaker, out=out, seconds=hours * 3600 / speakers, seed=seed)
-    for _ in tqdm(_each(work, drawn, jobs), "synthesize", total=speakers, unit="speaker", disable=None):
-        pass
-    _finish(out, drawn, {**request, "espeak_ng": made_by})
-    begun.unlink()
+    asked: dict[str, Any] = {"version": SYNTHESIS, "seed": seed, "speakers": speakers, "hours": float(hours)}
+    request = {**asked, "espeak_ng": espeak_ng()}
+    makes = (*SUBSETS, "SPEAKERS.TXT", "manifest.json")
+    with Stage(out, "synthesize", request, (__name__,), makes, alone=True).opened():
+        if (out / "manifest.json").exists():
+            return
+        work = functools.partial(_write_speaker, out=out, seconds=hours * 3600 / speakers, seed=seed)
+        for _ in tqdm(in_order(work, drawn, jobs), "synthesize", total=speakers, unit="speaker", disable=None):
+            pass
+        _finish(out, drawn, request)
 
 
 def _finish(out: Path, speakers: list[Speaker], request: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from audioslots.config import Variant
+
 CLASSES = {"encoders": "Encoder", "slots": "Slots", "decoders": "Decoder"}
 
 
@@ -22,6 +24,14 @@ class Shape(NamedTuple):
     frames: int
     channels: int
     grid: tuple[int, int]
+
+
+def modules(config: Variant) -> tuple[str, ...]:
+    """Dotted names of the parts that a variant's model is built of: what ``part`` imports for it."""
+    if config.model != "audioslots":
+        return ()
+    kinds = {"encoders": config.encoder.kind, "slots": config.slots.kind, "decoders": config.decoder.kind}
+    return tuple(f"audioslots.model.{folder}.{kind}" for folder, kind in kinds.items())
 
 
 def part(folder: str, kind: str) -> Any:

@@ -19,6 +19,7 @@ from audioslots.errors import InputError
 from audioslots.files import read_json, write_json, write_text, written_aside
 from audioslots.reporting.runs import run_folder
 from audioslots.scoring.evaluate import read_scores
+from audioslots.stage import Stage
 
 SCORES, RUNS, HISTORY = "scores.parquet", "runs.json", "history.csv"
 DESCRIBED = ("config.json", "system.json", "evaluation.json")
@@ -62,6 +63,12 @@ def unpack(folder: Path, out: Path) -> list[Path]:
     """
     scores, kept = read_scores(folder / SCORES), read_json(folder / RUNS)
     places = {run: run_folder(out, *run) for run in _runs(scores)}
+    with Stage(out, "report", {}, ()).locked():
+        _lay_out(folder, out, scores, kept, places)
+    return list(places.values())
+
+
+def _lay_out(folder: Path, out: Path, scores: pd.DataFrame, kept: dict[str, Any], places: dict[Run, Path]) -> None:
     for (variant, seed), place in places.items():
         if str(seed) not in kept["runs"].get(variant, {}):
             raise InputError(f"{folder / RUNS}: no seed {seed} of {variant!r}; expected every run of {SCORES}")
@@ -75,7 +82,6 @@ def unpack(folder: Path, out: Path) -> list[Path]:
             rows.to_parquet(aside, index=False)
     if not (out / "benchmark.json").is_file():
         write_json(out / "benchmark.json", kept["benchmark"])
-    return list(places.values())
 
 
 def _runs(scores: pd.DataFrame) -> list[Run]:

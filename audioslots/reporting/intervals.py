@@ -59,7 +59,7 @@ class Mixtures:
         is a sum by speaker, with speakers - 1, less a sum by set of speakers: (speakers - 1) / (1 + r)^2, where r is
         what the sum by set comes to as a share of the part. Where it is all of it (r = 1) they are sets - 1, and r^2
         weighs between the two. Speakers and sets of unequal numbers of scores count as fewer (``_effective``). All of
-        this is held against simulations by ``benchmarks/intervals.py``.
+        this is held against simulations by ``perf/intervals.py``.
 
         Args:
             values: (seeds, mixtures, columns), NaN where missing. A column is a metric, a variant or a simulation.

@@ -1,4 +1,4 @@
-"""Reference results: what a finished benchmark's report says, copied to be committed, and shown in the README.
+"""Reference results: what a finished benchmark's report says, copied to be committed, and shown in the documentation.
 
 No audio is copied: tables, figures, all scores, and what made them, so that a report can be made of it again.
 """
@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_text, written_aside
 from audioslots.reporting.archive import keep
 from audioslots.reporting.identities import made_of, record
+from audioslots.stage import Stage
+from audioslots.untrained import is_untrained
 
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 PARTS = {
@@ -20,7 +25,9 @@ PARTS = {
     "Where it does well, and where not": ("pairs", "input", "duration", "speakers"),
     "Published elsewhere": ("published",),
 }
-LONGEST = 40  # rows of a table in the README
+LONGEST = 40  # rows of a table in the documentation
+PAGES = ("README.md", "docs/results.md")
+BRIEF = ("Variant", "SI-SDRi (dB)", "PESQ", "ESTOI", "Below its ceiling (dB)")
 COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg")  # the same as PNG would double the size
 
 
@@ -36,9 +43,15 @@ def publish(results: Path, out: Path, command: str) -> Path:
         The folder written.
 
     Raises:
-        InputError: the benchmark has not been reported, or a run was made by code that is not committed.
+        InputError: the benchmark has not been reported, a run was made by code that is not committed, or another
+            process publishes it.
     """
     benchmark = read_json(results / "benchmark.json")
+    with Stage(out, benchmark["name"], {}, ()).locked():
+        return _published(results, benchmark, out / benchmark["name"], command)
+
+
+def _published(results: Path, benchmark: dict[str, Any], folder: Path, command: str) -> Path:
     if not (results / "tables" / "main.md").is_file():
         raise InputError(f"{results}: no tables/main.md; expected a benchmark finished by `audioslots report`")
     systems = [read_json(path) for path in sorted(results.glob("runs/*/seed*/system.json"))]
@@ -48,8 +61,8 @@ def publish(results: Path, out: Path, command: str) -> Path:
         if unclean := [commit for commit in sorted(found) if not commit or commit.endswith("-dirty")]:
             raise InputError(f"{results}: {stage} by commit {unclean[0]!r}; expected code that is committed")
     made_by = {key: sorted({str(system[key]) for system in systems}) for key in ("device", "threads")}
-    runs = [Resolved.read(path.parent / "config.json") for path in sorted(results.glob("runs/*/seed*/system.json"))]
-    folder = out / benchmark["name"]
+    configs = sorted(results.glob("runs/*/seed*/config.json"))
+    runs = [Resolved.read(path) for path in configs if not is_untrained(path.parts[-3])]
     if folder.exists():
         shutil.rmtree(folder)
     for pattern in COPIED:
@@ -81,35 +94,63 @@ def publish(results: Path, out: Path, command: str) -> Path:
     return folder
 
 
-def show(readme: Path, folder: Path) -> None:
-    """Put what is ``shown`` of a reference folder between its marks in the README.
+def show(root: Path, folder: Path) -> None:
+    """Put a reference folder's results between its marks in the documentation: ``brief`` in the README, else ``shown``.
+
+    Args:
+        root: of the repository; ``PAGES`` that lack the marks are left alone.
+        folder: in it, of the reference.
 
     Raises:
-        InputError: the README lacks the marks.
+        InputError: no page has the marks.
     """
-    put(readme, folder.relative_to(readme.parent).as_posix(), shown(folder))
+    source = folder.relative_to(root).as_posix()
+    pages = [root / name for name in PAGES if (root / name).is_file()]
+    marked = [page for page in pages if BEGIN.format(source) in page.read_text(encoding="utf-8")]
+    if not marked:
+        raise InputError(f"{root}: no {BEGIN.format(source)!r} in {' or '.join(PAGES)}; expected the marks of a table")
+    for page in marked:
+        put(page, source, brief(folder) if page.name == "README.md" else shown(folder))
 
 
-def put(readme: Path, source: str, content: str) -> None:
-    """Put what was generated from ``source`` between its marks in the README.
+def put(page: Path, source: str, content: str) -> None:
+    """Put what was generated from ``source`` between its marks in a page.
 
     Raises:
-        InputError: the README lacks the marks.
+        InputError: the page lacks the marks.
     """
     begin = BEGIN.format(source)
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     before, mark, rest = text.partition(begin)
     _, end, after = rest.partition(END)
     if not mark or not end:
-        raise InputError(f"{readme}: no {begin!r} followed by {END!r}; expected the marks of the generated table")
-    write_text(readme, f"{before}{begin}\n{content}\n{end}{after}")
+        raise InputError(f"{page}: no {begin!r} followed by {END!r}; expected the marks of the generated table")
+    write_text(page, f"{before}{begin}\n{content}\n{end}{after}")
 
 
 def shown(folder: Path) -> str:
-    """What the README shows of a reference folder: the main table, or what the studies found where it would be long."""
+    """The main table of a reference folder, or what its studies found where that would be long."""
     rows = (folder / "tables" / "main.md").read_text(encoding="utf-8").count("\n| ")
     return _table(folder, "main" if rows <= LONGEST else "conclusions")
 
 
 def _table(folder: Path, name: str) -> str:
     return (folder / "tables" / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+def brief(folder: Path) -> str:
+    """A few rows and columns of a reference's main table: mixture, first oracle, and variants stitched blindly."""
+    lines = [line.strip("| ").split(" | ") for line in _table(folder, "main").splitlines() if line.startswith("|")]
+    data = pd.read_csv(folder / "tables" / "main.csv")
+    trained = data[data["stitching"] == "blind"]
+    kept = data["stitching"].eq("blind") | (data["stitching"].eq("none") & data.index.isin(data.index[:2]))
+    places = [lines[0].index(heading) for heading in BRIEF]
+    rows = [
+        [row[place] for place in places] for row in (lines[0], lines[1], *(lines[2 + row] for row in data.index[kept]))
+    ]
+    caption = (
+        f"Means over {int(trained['n'].iloc[0])} test mixtures and {int(trained['seeds'].iloc[0])} seeds (untrained "
+        "systems: one), stitched blindly, with 95 % intervals that allow for recurring speakers. Bold: the best; "
+        "≈: not shown to be below it."
+    )
+    return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", caption])

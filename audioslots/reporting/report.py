@@ -28,6 +28,7 @@ from audioslots.reporting.budgets import Budgets
 from audioslots.reporting.runs import Run, costs, read_description, read_runs
 from audioslots.reporting.table import Table
 from audioslots.reporting.words import listed
+from audioslots.stage import Stage
 
 LEGIBLE = 20  # variants of the heat map over all; each study has its own
 RECONSTRUCTION = ("reconstruction", "power", "misi_iterations")  # of a config's ``separation``
@@ -93,6 +94,11 @@ def report(results: Path, out: Path) -> Path:
     """
     results, out = Path(results), Path(out)
     benchmark = read_description(results / "benchmark.json")
+    with Stage(out, "report", {}, ()).locked():
+        return _report(results, out, benchmark)
+
+
+def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
     runs, scores = read_runs(results, benchmark)
     rows, named = scores, benchmark.get("budgets", {})
     budgets = Budgets.of(named, costs(runs), scores) if named else None

@@ -85,7 +85,8 @@ def read_runs(results: Path, benchmark: dict[str, Any]) -> tuple[list[Run], pd.D
     runs, parts = [], []
     for variant in benchmark["variants"]:
         for seed in [0] if is_untrained(variant) else benchmark["seeds"]:
-            run, rows = _read(run_folder(results, variant, seed), variant, seed)
+            home = run_folder(results, benchmark.get("models", {}).get(variant, variant), seed)
+            run, rows = _read(run_folder(results, variant, seed), home, variant, seed)
             runs.append(run)
             parts.append(rows)
     return runs, pd.concat(parts, ignore_index=True)
@@ -96,7 +97,8 @@ def run_folder(results: Path, variant: str, seed: int) -> Path:
     return results / "runs" / variant / f"seed{seed}"
 
 
-def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
+def _read(folder: Path, home: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
+    """A run and its scores; ``home`` is the folder of the run whose model it is, its own as a rule."""
     path = folder / "scores.parquet"
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the scores of variant {variant!r}, seed {seed}")
@@ -105,21 +107,21 @@ def _read(folder: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
     if found != {(variant, seed)}:
         raise InputError(f"{path}: holds rows of {sorted(found)}; expected those of variant {variant!r}, seed {seed}")
 
-    def words(name: str, needed: bool) -> dict[str, Any]:
-        return read_json(folder / name) if needed or (folder / name).is_file() else {}
+    def words(path: Path, needed: bool) -> dict[str, Any]:
+        return read_json(path) if needed or path.is_file() else {}
 
     trained = not is_untrained(variant)
     run = Run(
         folder=folder,
         variant=variant,
         seed=seed,
-        config=words("config.json", trained),
-        evaluation=words("evaluation.json", trained),
-        system=words("system.json", True) if trained else {},
+        config=words(folder / "config.json", trained),
+        evaluation=words(folder / "evaluation.json", trained),
+        system=words(home / "system.json", True) if trained else {},
     )
     if trained:
         ratio = run.config.get("separation", {}).get("reconstruction") == "ratio"
-        run = replace(run, history=read_history(folder / "history.csv", ratio))
+        run = replace(run, history=read_history(home / "history.csv", ratio))
     return run, rows
 
 

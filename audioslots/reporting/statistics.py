@@ -15,8 +15,9 @@ import pandas as pd
 
 from audioslots.errors import InputError
 from audioslots.reporting.intervals import SHOWN, SIGNIFICANT, Mixtures, holm
+from audioslots.scoring.metrics import REPORTED
 
-METRICS = ("si_sdri_db", "sdri_db", "pesq", "stoi", "estoi")
+METRICS = tuple(REPORTED)
 COMPARED = ("blind", "none")  # a comparison is of what a user would get, so never of rows stitched with the references
 BEST, TIED = "best", "tied"  # a variant's standing in a metric
 

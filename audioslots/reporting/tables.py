@@ -11,8 +11,7 @@ import pandas as pd
 
 from audioslots.reporting.table import TIE, Column, Table
 from audioslots.reporting.words import EMPTY, counted, duration, estimate, number, p_value, scaled, text, whole
-
-METRIC_TITLES = {"si_sdri_db": "SI-SDRi (dB)", "sdri_db": "SDRi (dB)", "pesq": "PESQ", "stoi": "STOI", "estoi": "ESTOI"}
+from audioslots.scoring.metrics import REPORTED
 
 BOTTLENECK = (
     "Numbers a slot : a source: how many numbers a slot holds, to how many a source's spectrogram of one chunk has "
@@ -83,15 +82,15 @@ def results(
     columns = [
         titled(),
         stitched(),
-        *(ranged(heading, key, key) for key, heading in METRIC_TITLES.items()),
+        *(ranged(metric.title, key, key) for key, metric in REPORTED.items()),
         valued("Below its ceiling (dB)", "below_ceiling_db", number),
         valued("n", "n", whole),
         valued("Seeds", "seeds", whole),
         valued("Failures", "failures", whole),
     ]
     caption = (
-        f"Means over {counted(data['n'].max(), 'test mixture')} and {counted(data['seeds'].max(), 'seed')} (what is "
-        f"not trained has one), with 95 % intervals. {interval_in_words(data)} {training_in_words(trained)} Stitching: "
+        f"Means over {counted(data['n'].max(), 'test mixture')} and {counted(data['seeds'].max(), 'seed')} (untrained "
+        f"systems: one), with 95 % intervals. {interval_in_words(data)} {training_in_words(trained)} Stitching: "
         "how chunks are put together, blind or, as a bound, in the order of the references (oracle). The ceiling of a "
         "variant is the oracle that bounds its kind of output, where one does. Failures: rows with a score that a "
         f"metric could not give.{missing_in_words(data)} What the studies compare with comes before what they compare."
@@ -261,10 +260,10 @@ def interval_in_words(frame: pd.DataFrame) -> str:
 def missing_in_words(data: pd.DataFrame) -> str:
     """Which means of the main table leave values out, and how many; empty where none does."""
     parts = [
-        f"{row['title']} ({row['stitching']}) {heading.split(' (')[0]} {whole(row[f'{key}_missing'])} of "
+        f"{row['title']} ({row['stitching']}) {metric.title.split(' (')[0]} {whole(row[f'{key}_missing'])} of "
         f"{whole(row['n'] * row['seeds'])}"
         for _, row in data.iterrows()
-        for key, heading in METRIC_TITLES.items()
+        for key, metric in REPORTED.items()
         if row[f"{key}_missing"]
     ]
     return f" Missing, and left out of the mean: {'; '.join(parts)}." if parts else ""

@@ -7,15 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from audioslots.scoring.metrics import REPORTED
+
 EMPTY = "–"  # what a cell without a value shows
-_DIGITS = {"stoi": 3, "estoi": 3}
 
 
 def estimate(mean: float, low: float, high: float, metric: str = "si_sdri_db", sign: bool = False) -> str:
     """``5.21 [4.90, 5.52]``, with the metric's digits."""
     if pd.isna(mean):
         return EMPTY
-    digits = _DIGITS.get(metric, 2)
+    digits = REPORTED[metric].digits
     return f"{number(mean, digits, sign)} [{number(low, digits)}, {number(high, digits)}]"
 
 

@@ -18,22 +18,19 @@ import pandas as pd
 import soundfile as sf
 from tqdm import tqdm
 
-from audioslots.commit import commit
-from audioslots.data.claim import claimed
+from audioslots.code import commit
 from audioslots.errors import InputError
 from audioslots.files import sha256, write_json, written_aside
-from audioslots.scoring.metrics import score, score_mixture
+from audioslots.scoring.metrics import columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, listing, read_mixtures
 from audioslots.scoring.parts import Parts
+from audioslots.stage import Stage
 
 Scored = tuple[list[dict[str, Any]], float]
 """Rows of a mixture, and the seconds they took."""
 
-INPUT_COLUMNS = ["input_si_sdr_db", "input_pesq", "input_stoi", "input_estoi"]
-SCORE_COLUMNS = [
-    *("input_si_sdr_db", "si_sdr_db", "si_sdri_db", "sdr_db", "sdri_db"),
-    *("pesq", "input_pesq", "stoi", "input_stoi", "estoi", "input_estoi"),
-]
+SCORE_COLUMNS = columns()
+INPUT_COLUMNS = [name for name in SCORE_COLUMNS if name.startswith("input_")]
 COLUMNS = {
     **{"benchmark": "str", "variant": "str", "seed": "int64", "mixture_id": "str", "source": "int64"},
     **{"speaker_id": "str", "sex": "str", "pair": "str", "duration_s": "float64", "stitching": "str"},
@@ -41,6 +38,7 @@ COLUMNS = {
     **{"permutation": "str", "failure": "str"},
 }
 """Columns of scores.parquet, in their order, with their types."""
+BESIDE = ("evaluation.json", "examples")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -61,7 +59,11 @@ class System(Protocol):
 
     @property
     def identity(self) -> str:
-        """What decides its estimates: an interrupted evaluation goes on only where it is the same."""
+        """What decides its estimates, beside code: an interrupted evaluation goes on only where it is the same."""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of this package whose code decides its estimates."""
 
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         """Estimates [estimates, samples] by stitching ("blind", "oracle" or "none").
@@ -96,9 +98,9 @@ def evaluate(
     """Separate and score the mixtures of a folder; write the scores, ``evaluation.json`` and ``examples/`` beside them.
 
     Separation runs in this process, scoring beside it in ``jobs`` processes (in this one where ``jobs`` is 1). They
-    are spawned, so a script that calls this needs the usual ``if __name__ == "__main__"``. What is scored is kept
-    beside the table until that is written: a killed evaluation goes on by the same call. The scores do not depend on
-    jobs, shards or interruptions.
+    are spawned, so a script that calls this needs the usual ``if __name__ == "__main__"``. It is the stage
+    ``scores``: what is scored is kept beside the table until that is written, and a killed evaluation goes on by the
+    same call. The scores do not depend on jobs, shards or interruptions.
 
     Args:
         system: what separates.
@@ -113,16 +115,21 @@ def evaluate(
 
     Raises:
         InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores`` is of
-            other mixtures, or the system has fewer estimates than there are sources.
+            other mixtures, the system has fewer estimates than there are sources, or as ``Stage.opened``.
     """
     mixtures, out = Path(mixtures), Path(out)
     listed = read_mixtures(mixtures)
     inputs = _read_mixture_scores(mixture_scores, listed) if mixture_scores else {}
-    decides = [commit(), benchmark, system.name, str(system.seed), system.identity, *map(sha256, listing(mixtures))]
-    parts = Parts.beside(out, decides)
+    request = {
+        **{"benchmark": benchmark, "variant": system.name, "seed": system.seed, "identity": system.identity},
+        **{"examples": examples, "mixtures": {path.name: sha256(path) for path in listing(mixtures)}},
+    }
+    stage = Stage(out.parent, out.stem, request, (__name__, *system.modules), (out.name, *BESIDE))
+    parts = Parts.beside(out, stage.key)
     first, step = shard
-    alone = claimed(out.parent) if step == 1 else nullcontext()
-    with alone:  # shards may run side by side
+    with nullcontext(False) if step > 1 else stage.opened() as finished:  # shards may run side by side
+        if finished and all((out.parent / name).exists() for name in (out.name, BESIDE[0])):
+            return
         todo = [index for index in range(first - 1, len(listed), step) if index not in parts]
         with _scorer(jobs) as submit:
             pending: deque[tuple[int, Job, float, Future[Scored]]] = deque()

@@ -162,14 +162,44 @@ class Pair:
         return found
 
 
-METRICS: dict[str, Callable[[Pair], float]] = {
-    "si_sdr_db": lambda pair: float(si_sdr(pair.estimate, pair.source)),
-    "sdr_db": lambda pair: sdr(pair.estimate, pair.source),
-    "pesq": lambda pair: pesq(pair.estimate, pair.source, pair.rate),
-    "stoi": lambda pair: stoi_of(*pair.segments),
-    "estoi": lambda pair: estoi_of(*pair.segments),
+@dataclass(frozen=True)
+class Metric:
+    """A metric: how it is computed, which columns of the scores it has, and how tables show it.
+
+    Attributes:
+        function: of a pair.
+        title: heading of what tables show.
+        digits: after the decimal point.
+        gain: column of its improvement over the mixture, which tables then show; empty of a metric without one.
+        of_mixture: whether its value of the mixture is kept, as ``input_<metric>``.
+    """
+
+    function: Callable[[Pair], float]
+    title: str
+    digits: int = 2
+    gain: str = ""
+    of_mixture: bool = True
+
+
+METRICS = {
+    "si_sdr_db": Metric(lambda pair: float(si_sdr(pair.estimate, pair.source)), "SI-SDRi (dB)", gain="si_sdri_db"),
+    "sdr_db": Metric(lambda pair: sdr(pair.estimate, pair.source), "SDRi (dB)", gain="sdri_db", of_mixture=False),
+    "pesq": Metric(lambda pair: pesq(pair.estimate, pair.source, pair.rate), "PESQ"),
+    "stoi": Metric(lambda pair: stoi_of(*pair.segments), "STOI", digits=3),
+    "estoi": Metric(lambda pair: estoi_of(*pair.segments), "ESTOI", digits=3),
 }
-"""Column of the scores -> function of a pair."""
+"""Column of the scores -> the metric; every table and column derives from it."""
+REPORTED = {metric.gain or name: metric for name, metric in METRICS.items()}
+"""Column that tables show -> the metric."""
+
+
+def columns() -> list[str]:
+    """Columns of the scores that hold numbers of metrics, in their order."""
+    found: list[str] = []
+    for name, metric in METRICS.items():
+        inputs = [f"input_{name}"] if metric.of_mixture else []
+        found += [*inputs, name, metric.gain] if metric.gain else [name, *inputs]
+    return found
 
 
 def permutation(estimates: ArrayLike, sources: ArrayLike) -> tuple[int, ...]:
@@ -217,8 +247,7 @@ def score(
         mixture_scores: what ``score_mixture`` returns for this mixture, computed where it is None.
 
     Returns:
-        One dict a source: input_si_sdr_db, si_sdr_db, si_sdri_db, sdr_db, sdri_db, pesq, input_pesq, stoi,
-        input_stoi, estoi, input_estoi; permutation (str, such as "1,0": the index of the estimate given to each
+        One dict a source: the ``columns``; permutation (str, such as "1,0": the index of the estimate given to each
         source); failure (str, "metric: reason; metric: reason", empty where nothing is missing). A missing value is
         NaN; an improvement is missing where either of its terms is.
 
@@ -236,8 +265,11 @@ def score(
     for index, source, inputs in zip(order, sources, mixture_scores, strict=True):
         scores = _measure(estimates[index], source, rate, "estimate")
         row = {**inputs, **scores}
-        row["si_sdri_db"] = row["si_sdr_db"] - row["input_si_sdr_db"]
-        row["sdri_db"] = row["sdr_db"] - row.pop("input_sdr_db")
+        for name, metric in METRICS.items():
+            if metric.gain:
+                row[metric.gain] = row[name] - row[f"input_{name}"]
+            if not metric.of_mixture:
+                del row[f"input_{name}"]
         row["permutation"] = ",".join(map(str, order))
         row["failure"] = "; ".join(filter(None, (scores["failure"], inputs["failure"])))
         rows.append(row)
@@ -255,7 +287,7 @@ def _measure(estimate: Signal, source: Signal, rate: int, role: str, prefix: str
         value, reason = np.nan, problem
         if not problem:
             try:
-                value = metric(pair)
+                value = metric.function(pair)
                 reason = "" if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
             except Undefined as error:
                 reason = str(error)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,14 @@ from audioslots.files import read_json, write_json
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one table; the folder's name holds a hash of all that decides them, so none are ever mixed."""
+    """The parts of one table; the folder's name holds the key of what decides them, so none are ever mixed."""
 
     out: Path
     folder: Path
 
     @classmethod
-    def beside(cls, out: Path, decides: Iterable[str]) -> Parts:
-        """The parts of the table ``out`` under given circumstances."""
-        key = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:16]
+    def beside(cls, out: Path, key: str) -> Parts:
+        """The parts of the table ``out`` that a stage of this key makes."""
         return cls(out, out.with_name(f".{out.stem}.{key}.parts"))
 
     def __contains__(self, index: int) -> bool:
@@ -38,7 +35,7 @@ class Parts:
         return part
 
     def remove(self) -> None:
-        """Remove them, and those of earlier circumstances."""
+        """Remove them, and those of earlier requests."""
         for folder in self.out.parent.glob(f".{self.out.stem}.*.parts"):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -98,10 +98,10 @@ class Spool:
         kept = loudest(energies, separator.config.sources).numpy()
         return cls(file, separator.rate, len(energies), kept, recording, channel)
 
-    def estimates(self, sum_consistent: bool) -> Iterator[Frames]:
+    def estimates(self, mixture_consistency: bool) -> Iterator[Frames]:
         """Blocks (n, S) at the recording's rate."""
         whole = resampled(self._blocks(), self.rate, self.recording.rate, self.recording.frames)
-        if not sum_consistent:
+        if not mixture_consistency:
             yield from whole
             return
         waiting = np.zeros((0, len(self.kept)), np.float32)
@@ -122,7 +122,7 @@ def separate_file(
     audio: Path,
     out: Path,
     each_channel: bool = False,
-    sum_consistent: bool = False,
+    mixture_consistency: bool = False,
     floating: bool = False,
 ) -> list[Path]:
     """Separate one audio file of any length and rate, in bounded memory; progress is shown on a terminal.
@@ -134,7 +134,7 @@ def separate_file(
         audio: the file; several channels are averaged to one.
         out: folder of the estimates.
         each_channel: separate each channel by itself instead, into ``<stem>_c1_s1.wav`` ...
-        sum_consistent: make the estimates add up to the recording.
+        mixture_consistency: make the estimates add up to the recording.
         floating: write 32-bit float instead of 16-bit PCM. PCM that would clip is scaled down, all estimates alike,
             and standard error says so.
 
@@ -154,11 +154,11 @@ def separate_file(
             spool = Spool.fill(file, separator, recording, channel)
             peak = 1.0
             if not floating:
-                peak = max(np.abs(block).max(initial=1.0) for block in spool.estimates(sum_consistent))
+                peak = max(np.abs(block).max(initial=1.0) for block in spool.estimates(mixture_consistency))
             if peak > 1:
                 quieter = f"{20 * np.log10(peak):.1f} dB quieter than they are, or they would clip"
                 print(f"{out / stem}_s*.wav: {quieter}; --float keeps their level", file=sys.stderr)
-            scaled = (block / peak for block in spool.estimates(sum_consistent))
+            scaled = (block / peak for block in spool.estimates(mixture_consistency))
             _write(paths, scaled, recording, "FLOAT" if floating else "PCM_16")
         written += paths
     return written

@@ -19,6 +19,7 @@ from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import Estimates, covered
+from audioslots.model.parts import modules
 from audioslots.model.reconstruction import reconstruct
 from audioslots.model.weights import load_model
 from audioslots.separation.chunking import batches, hop_of, surrounded
@@ -43,14 +44,22 @@ class Separator:
     config: Resolved
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> Separator:
+    def load(cls, path: Path, device: str = "cpu", config: Path | None = None) -> Separator:
         """Load a run folder or one safetensors file.
 
+        Args:
+            path: of either.
+            device: as torch names it.
+            config: ``config.json`` of a variant that differs from the model's own in separation alone.
+
         Raises:
-            InputError: no such model, or it cannot be read.
+            InputError: no such model, it cannot be read, or the variant would have to be trained otherwise.
         """
-        model, config = load_model(path)
-        return cls(model.to(device), config)
+        model, trained = load_model(path)
+        asked = trained if config is None else Resolved.read(config)
+        if asked.identity != trained.identity:
+            raise InputError(f"{path}: has identity {trained.identity}; expected {asked.identity}, of {config}")
+        return cls(model.to(device), asked)
 
     @property
     def name(self) -> str:
@@ -75,13 +84,18 @@ class Separator:
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def separate(self, waveform: ArrayLike, rate: int, sum_consistent: bool = False) -> Waveforms:
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of this package whose code decides the estimates."""
+        return (__name__, *modules(self.config))
+
+    def separate(self, waveform: ArrayLike, rate: int, mixture_consistency: bool = False) -> Waveforms:
         """Separate one recording in memory.
 
         Args:
             waveform: (T,) or (T, channels), as soundfile reads it; channels are averaged.
             rate: its sample rate, Hz; any.
-            sum_consistent: make the estimates add up to the waveform.
+            mixture_consistency: make the estimates add up to the waveform.
 
         Returns:
             (S, T) estimates at the same rate and level.
@@ -98,7 +112,7 @@ class Separator:
         length = max(1, round(len(mixture) * self.rate / rate))
         blind, _ = self.estimates(torch.from_numpy(resample(mixture[:, None], rate, self.rate, length)[:, 0]))
         estimates = resample(blind.numpy().T, self.rate, rate, len(mixture))
-        return (consistent(estimates, mixture) if sum_consistent else estimates).T
+        return (consistent(estimates, mixture) if mixture_consistency else estimates).T
 
     def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Separate one recording of any length as it comes: blocks (n,) at the model's rate.

@@ -13,6 +13,7 @@ import torch
 
 from audioslots.errors import InputError
 from audioslots.files import written_aside
+from audioslots.stage import difference
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -35,7 +36,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
             os.replace(path, previous_of(path))
 
 
-def load_state(path: Path, content: dict[str, Any], anew: bool = False) -> dict[str, Any] | None:
+def load_state(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
     """Read the resume state of a run; None where there is none. Nothing in the file is executed.
 
     Where the newest is damaged, a warning names it, it is renamed to ``<stem>.damaged.pt``, and the one before is used.
@@ -43,7 +44,6 @@ def load_state(path: Path, content: dict[str, Any], anew: bool = False) -> dict[
     Args:
         path: of the newest.
         content: of the config, as the state's ``config`` must be.
-        anew: set a state of another config aside as ``<stem>-<its identity>.pt``; it counts as none.
 
     Raises:
         InputError: the file belongs to another config (the first key that differs is named), is damaged with none
@@ -63,42 +63,15 @@ def load_state(path: Path, content: dict[str, Any], anew: bool = False) -> dict[
             os.replace(file, aside)
             continue
         state = state if isinstance(state, dict) else {}
-        found, identity = state.get("config"), state.get("identity")
-        if found == content:
-            return state
-        if not anew or not identity:
-            raise InputError(f"{file}: belongs to another config: {difference(found, content)}, or --anew")
-        aside = path.with_name(f"{path.stem}-{identity}{path.suffix}")
-        os.replace(file, aside) if not aside.exists() else file.unlink()
+        if state.get("config") != content:
+            raise InputError(f"{file}: belongs to another config: {difference(state.get('config'), content)}")
+        return state
     return None
 
 
 def previous_of(path: Path) -> Path:
     """Where the checkpoint before ``path`` is kept."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
-
-
-def difference(found: Any, expected: dict[str, Any]) -> str:
-    """The first key, dotted, that has another value in ``found`` than in ``expected``, and both values."""
-    if not isinstance(found, dict):
-        return "it holds none; expected one"
-    ours, theirs = flat(expected), flat(found)
-    for key in {**ours, **theirs}:
-        if key not in theirs:
-            return f"it lacks {key}; expected {ours[key]}"
-        if key not in ours:
-            return f"{key} is {theirs[key]}; expected no such key"
-        if ours[key] != theirs[key]:
-            return f"{key} is {theirs[key]}; expected {ours[key]}"
-    return "it lacks nothing; expected the same"
-
-
-def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, by dotted keys, in their order."""
-    leaves: dict[str, Any] = {}
-    for key, value in content.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
 
 
 class Damaged(Exception):

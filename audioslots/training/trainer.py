@@ -19,25 +19,30 @@ from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from audioslots.commit import commit
+from audioslots.code import commit
 from audioslots.config import Resolved
-from audioslots.data.claim import claimed
 from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
 from audioslots.errors import InputError, Interrupted
 from audioslots.files import write_json
 from audioslots.model.estimates import covered
+from audioslots.model.parts import modules
 from audioslots.model.weights import build, save_model
+from audioslots.stage import Stage
 from audioslots.training.batches import ahead, batches, grown
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
-from audioslots.training.losses import Matched
+from audioslots.training.objective import Matched
 from audioslots.training.processes import following, is_first, stop_asked
 from audioslots.training.speech import open_speech, training_mixer
 from audioslots.training.system import describe, peak_memory
 from audioslots.training.validation import validated
 
 VALIDATION_SEED = 2**32  # beyond any run's seed: all runs are validated on the same mixtures
+MAKES = (
+    *("checkpoint.pt", "checkpoint.previous.pt", "model.safetensors", "best.safetensors", "last.safetensors"),
+    *("history.csv", "skipped.csv", "system.json", "tensorboard"),
+)
 LOG_EVERY = 20  # steps averaged to one row of history.csv
 
 
@@ -50,7 +55,6 @@ class Trainer:
         config: the resolved variant.
         out: run folder.
         accelerator: Lightning Fabric's: auto, cpu, cuda.
-        anew: set a checkpoint of another config aside and begin at step 0, instead of refusing it.
         devices: processes, a device each; each takes its share of every batch.
         strategy: Lightning Fabric's: auto, ddp.
         workers: threads that make batches.
@@ -67,7 +71,6 @@ class Trainer:
         config: Resolved,
         out: Path,
         accelerator: str = "auto",
-        anew: bool = False,
         devices: int = 1,
         strategy: str = "auto",
         workers: int = 2,
@@ -116,7 +119,7 @@ class Trainer:
         if self.settings.compile:
             for part in self.parts.values():
                 part.compile()
-        state = load_state(self.out / "checkpoint.pt", config.content, anew)
+        state = load_state(self.out / "checkpoint.pt", config.content)
         self.progress = Progress(**state["progress"]) if state else Progress(commit=commit())
         self.board = Board(self.out, self.progress.step) if board and is_first() else None
         self.fabric.launch()  # from here on, all processes are at the same place
@@ -201,7 +204,7 @@ class Trainer:
         sources = grown(sources, progress.step, settings.curriculum * settings.steps)
         self.optimiser.zero_grad()
         loss = sources.new_zeros(())
-        for number, piece in enumerate(pieces := sources.chunk(settings.pieces), start=1):
+        for number, piece in enumerate(pieces := sources.chunk(settings.accumulate), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
                 estimates = self.model(piece.sum(dim=1))
                 part = self.loss(estimates, covered(piece, self.config.chunk)) * (len(piece) / len(sources))
@@ -288,7 +291,6 @@ class Trainer:
         self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory(self.fabric.device))
         state = {
             "config": self.config.content,
-            "identity": self.config.identity,
             "progress": asdict(self.progress),
             "model": self.model.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -320,17 +322,16 @@ class Trainer:
 
 
 def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None:
-    """Train a run to its end as the only one that writes into its folder; ``machine`` as of ``Trainer``.
+    """Train a run to its end: the stage ``train`` of its folder. It resumes from its checkpoint.
 
-    Raises:
-        InputError: another process trains it, or as ``Trainer``.
-        Interrupted: as ``Trainer.train``.
+    ``machine`` is as of ``Trainer``. Raises as ``Stage.opened``, ``Trainer`` and ``Trainer.train`` do.
     """
     if not is_first():
         with following():
             Trainer(config, out, *machine).train()
         return
-    with claimed(out):
+    made_by = ("audioslots.training.trainer", *modules(config))
+    with Stage(Path(out), "train", config.content, made_by, MAKES, keeps=("checkpoint.pt",)).opened():
         for name in ("checkpoint", "model", "best", "last"):
             for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
                 leftover.unlink()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from audioslots.config import Variant
+from audioslots.losses import si_sdr
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import covered
 from audioslots.model.reconstruction import reconstruct
-from audioslots.training.losses import Matched, occupancy, si_sdr
 from audioslots.training.matching import match
+from audioslots.training.objective import Matched, occupancy
 
 VALIDATED = ("validation_loss", "validation_si_sdri_db", "validation_ratio_si_sdri_db", "occupied_slots")
 """Columns of history.csv: the loss; the SI-SDRi (dB) of the model's own waveforms, and of its magnitudes as ratio masks

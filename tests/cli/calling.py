@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,16 +42,15 @@ class Ended(NamedTuple):
 class Call:
     """The command line in this process: ``call("pack", ...)``."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.monkeypatch, self.capsys = monkeypatch, capsys
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
 
     def __call__(self, *arguments: object) -> Ended:
         self.monkeypatch.setattr(sys, "argv", ["audioslots", *map(str, arguments)])
-        self.capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
-        printed = self.capsys.readouterr()
-        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+        return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     def good(self, *arguments: object) -> str:
         ended = self(*arguments)
@@ -66,4 +67,5 @@ class Call:
 
 def files(folder: Path) -> list[str]:
     """Names of all files below a folder."""
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith((".lock", ".stage.json"))]
+    return sorted(path.name for path in files)

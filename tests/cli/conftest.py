@@ -15,9 +15,9 @@ from audioslots.model.weights import save_model
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     monkeypatch.chdir(tmp_path)
-    return Call(monkeypatch, capsys)
+    return Call(monkeypatch)
 
 
 @pytest.fixture

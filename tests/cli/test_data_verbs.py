@@ -31,6 +31,9 @@ def test_from_corpus_to_mixtures_and_packed_speech(call: Call, made_corpus: Path
     for _ in range(2):
         call.good("pack", made_corpus / "dev-clean", "packed", "--rate", 8000)
     assert files(tmp_path / "packed") == ["index.csv", "manifest.json", "speech.i16"]
+    assert "none of its " in call.good("mixtures", "apart", folder, "--packed", "packed")
+    call.good("pack", made_corpus / "test-clean", "packed-test", "--rate", 8000)
+    assert "is trained on too (packed-test)" in call.refused("mixtures", "apart", folder, "--packed", "packed-test")
 
 
 def test_official_rows_are_kept_where_their_sources_are(call: Call, made_corpus: Path, corpus: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from audioslots.data.folder import RECORD
 from audioslots.data.metadata import read_metadata, write_metadata
 from audioslots.data.rendering import render
 from audioslots.errors import InputError
+from audioslots.stage import Stage
 
 SPLIT = Path("Libri2Mix/wav8k/min/test")
 
@@ -58,22 +57,22 @@ def test_other_arguments_into_the_same_folder_are_refused_finished_or_not(
     out = Path(shutil.copytree(rendered, tmp_path / "out"))
     other = tmp_path / "other.csv"
     write_metadata(read_metadata(table).assign(source_1_gain=0.5), other)
-    with pytest.raises(InputError, match=r"manifest.json: made with metadata_sha256 \w+, asked for \w+; expected"):
+    with pytest.raises(InputError, match=r"render.stage.json: metadata_sha256 is \w+; expected \w+"):
         render(other, made_corpus, out, 8000, "min")
     (out / SPLIT / "manifest.json").unlink()
-    with pytest.raises(InputError, match=r"record.jsonl: made with metadata_sha256 \w+, asked for \w+; expected"):
+    with pytest.raises(InputError, match=r"render.stage.json: metadata_sha256 is \w+; expected \w+"):
         render(other, made_corpus, out, 8000, "min")
     assert not (out / SPLIT / "manifest.json").exists()
 
 
-def test_files_without_a_record_are_refused_and_left_alone(
+def test_files_that_no_stage_tells_of_are_refused_and_left_alone(
     rendered: Path, table: Path, made_corpus: Path, tmp_path: Path
 ) -> None:
     out = Path(shutil.copytree(rendered, tmp_path / "out"))
     (out / SPLIT / "manifest.json").unlink()
-    (out / SPLIT / RECORD).unlink()
+    (out / SPLIT / "render.stage.json").unlink()
     before = contents(out)
-    with pytest.raises(InputError, match="test: holds files of other origin; expected"):
+    with pytest.raises(InputError, match="test: holds mix_clean, of other origin; expected"):
         render(table, made_corpus, out, 8000, "min")
     assert contents(out) == before
 
@@ -151,17 +150,9 @@ def test_an_interrupted_render_continues_to_the_same_bytes(
 
 
 def test_two_renders_into_one_folder_at_once_are_kept_apart(table: Path, made_corpus: Path, tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
-    folder = tmp_path / SPLIT
-    folder.mkdir(parents=True)
-    lock = (
-        "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=1); input()"
-    )
-    command = [sys.executable, "-c", lock, str(folder / RECORD)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdin is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="another process renders into it"):
-            render(table, made_corpus, tmp_path, 8000, "min")
-        other.stdin.write("\n")
+    with (
+        Stage(tmp_path / SPLIT, "render", {}, ()).locked(),
+        pytest.raises(InputError, match="another process works there"),
+    ):
+        render(table, made_corpus, tmp_path, 8000, "min")
     render(table, made_corpus, tmp_path, 8000, "min")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from serving import Site, served
 
-from audioslots.data.claim import claimed
 from audioslots.data.download import Patience
 from audioslots.data.librispeech import LIBRISPEECH, download
 from audioslots.errors import InputError
+from audioslots.stage import Stage
 
 QUICK = Patience(timeout_s=0.2, attempts=2, pause_s=0.001)
 SPEECH = "LibriSpeech/test-clean/7/1/7-1-0000.flac"
@@ -69,7 +69,8 @@ def archives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Archiv
 
 
 def tree(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith((".lock", ".stage.json"))]
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def test_subsets_lie_in_the_corpus_root_with_the_table_of_speakers(archives: Archives) -> None:
@@ -168,8 +169,8 @@ def test_an_unknown_subset_names_the_nearest_before_anything_is_asked(archives: 
 
 def test_two_downloads_into_one_folder_are_kept_apart(archives: Archives) -> None:
     archives.put(packed(WHOLE))
-    with claimed(archives.out):
-        archives.refused("another process writes into it")
+    with Stage(archives.out, "download-test-clean", {}, ()).locked():
+        archives.refused("another process works there")
 
 
 def test_the_checksums_are_torchaudios() -> None:

@@ -51,7 +51,11 @@ def clone(tmp_path: Path) -> Path:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    files = [path for path in (out / "metadata").rglob("*") if path.is_file() and path.name != "manifest.json"]
+    files = [
+        path
+        for path in (out / "metadata").rglob("*")
+        if path.is_file() and path.name[0] != "." and path.suffix != ".json"
+    ]
     return {path.relative_to(out / "metadata").as_posix(): path.read_bytes() for path in files}
 
 

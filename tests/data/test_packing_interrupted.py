@@ -16,10 +16,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from audioslots import stage
 from audioslots.data import packing
-from audioslots.data.claim import claimed
 from audioslots.data.packing import pack
 from audioslots.errors import InputError
+from audioslots.stage import Stage
 
 RATE = 8000
 
@@ -47,12 +48,15 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith((".lock", ".stage.json"))
+    }
 
 
 def unfinished(whole: Path, out: Path, rows: int) -> Path:
     """A folder as a run leaves it that is killed after so many utterances, in the middle of a write."""
     out.mkdir()
+    shutil.copy(whole / "pack.stage.json", out)
     lines = (whole / "index.csv").read_bytes().splitlines(keepends=True)
     (out / "unfinished.csv").write_bytes(b"".join(lines[: rows + 1]) + lines[rows + 1][:7])
     end = sum(int(line.split(b",")[4]) for line in lines[1 : rows + 1])
@@ -99,16 +103,25 @@ def test_a_run_killed_between_the_two_renames_is_closed(made_corpus, whole, tmp_
     assert converted == []
 
 
-def test_an_unfinished_run_of_another_rate_is_not_continued(made_corpus, whole, tmp_path, converted) -> None:
-    pack(made_corpus, "train-clean", unfinished(whole, tmp_path / "out", 20), 16_000)
+def test_an_unfinished_run_of_another_rate_is_refused_or_made_anew(
+    made_corpus, whole, tmp_path, converted, monkeypatch
+) -> None:
+    out = unfinished(whole, tmp_path / "out", 20)
+    with pytest.raises(InputError, match=r"pack.stage.json: rate is 8000; expected 16000, .* or --fresh"):
+        pack(made_corpus, "train-clean", out, 16_000)
+    monkeypatch.setattr(stage, "fresh", True)
+    pack(made_corpus, "train-clean", out, 16_000)
     assert len(converted) == 24
 
 
 def test_a_second_run_into_one_folder_is_refused(made_corpus: Path, whole: Path, tmp_path: Path) -> None:
-    with claimed(tmp_path / "out"), pytest.raises(InputError, match="out: another process writes into it"):
+    with (
+        Stage(tmp_path / "out", "pack", {}, ()).locked(),
+        pytest.raises(InputError, match="out: another process works there"),
+    ):
         pack(made_corpus, "train-clean", tmp_path / "out", RATE)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".lock").touch()  # as a killed run leaves it
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / ".pack.lock").touch()  # as a killed run leaves it
     pack(made_corpus, "train-clean", tmp_path / "out", RATE)
     assert content(tmp_path / "out") == content(whole)
 
@@ -145,7 +158,7 @@ def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_later(
     monkeypatch.setattr(packing, "require_room", lambda folder, needed: None)
     with pytest.raises(InputError, match="packed: No space left on device; expected more room"):
         pack(made_corpus, "train-clean", small_disk / "packed", RATE)
-    assert {path.name for path in (small_disk / "packed").iterdir()} == {"unfinished.i16", "unfinished.csv"}
+    assert set(content(small_disk / "packed")) == {"unfinished.i16", "unfinished.csv"}
     out = shutil.copytree(small_disk / "packed", tmp_path / "out")
     pack(made_corpus, "train-clean", out, RATE)
     assert content(out) == content(whole)

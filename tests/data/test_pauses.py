@@ -13,12 +13,12 @@ import soundfile
 from audioslots.data.pauses import CLAUSE_MS, EDGE_MS, SENTENCE_MS, clauses, drawn, joined, trimmed
 from audioslots.data.synthesis import synthesize
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+PERF = Path(__file__).resolve().parents[2] / "perf"
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(PERF)
     import pauses
 
     return pauses

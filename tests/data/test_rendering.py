@@ -146,5 +146,5 @@ def test_bad_arguments_are_refused(table: Path, made_corpus: Path, tmp_path: Pat
     with pytest.raises(InputError, match=r"sources of several subsets \(test-clean, train-clean\)"):
         render(mixed, made_corpus, tmp_path, 8000, "min")
     (tmp_path / "Libri2Mix").write_text("in the way")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be written"):
         render(table, made_corpus, tmp_path, 8000, "min")

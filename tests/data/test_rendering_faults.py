@@ -136,7 +136,7 @@ def test_of_two_renders_into_one_folder_the_second_is_refused(
         line = one_line(render(tmp_path / "many.csv", tmp_path / "out"))
         assert first.poll() is None, "the first render was over before the second began"
         first.kill()
-    assert line == f"audioslots: {record.parent}: another process renders into it; expected to be alone\n"
+    assert line.startswith(f"audioslots: {record.parent}: another process works there (process {first.pid} on ")
 
 
 BAD = {

@@ -26,7 +26,11 @@ ARGUMENTS: dict[str, Any] = {"speakers": 12, "hours": 0.02, "seed": 3}
 
 
 def files(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.endswith((".lock", ".stage.json"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,6 @@ def test_the_corpus_is_in_librispeechs_layout_and_passes_its_own_check(corpus):
     for transcript in corpus.glob("*/*/*/*.trans.txt"):
         names = [line.split()[0] for line in transcript.read_text().splitlines()]
         assert names == sorted(path.stem for path in transcript.parent.glob("*.flac"))
-    assert not (corpus / "synthesis.json").exists()
 
 
 def test_speakers_are_disjoint_and_every_subset_has_two_of_each_sex_at_least(corpus):
@@ -100,9 +103,10 @@ def test_samples_change_only_with_the_version(corpus):
 
 
 def test_a_corpus_of_an_older_version_is_refused(corpus, tmp_path):
-    manifest = json.loads((corpus / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({key: manifest[key] for key in manifest if key != "version"}))
-    with pytest.raises(InputError, match=r"manifest.json: version is None, not 2; expected"):
+    note = json.loads((corpus / "synthesize.stage.json").read_text())
+    note["request"]["version"] = 1
+    (tmp_path / "synthesize.stage.json").write_text(json.dumps(note))
+    with pytest.raises(InputError, match=r"stage.json: version is 1; expected 2"):
         synthesize(tmp_path, **ARGUMENTS)
 
 
@@ -134,7 +138,7 @@ def test_a_stopped_run_continues_to_the_same_bits(corpus, tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         synthesize(tmp_path, **ARGUMENTS)
     assert not (tmp_path / "manifest.json").exists()
-    with pytest.raises(InputError, match=r"synthesis.json: seed is 3, not 4"):
+    with pytest.raises(InputError, match=r"synthesize.stage.json: seed is 3; expected 4"):
         synthesize(tmp_path, **{**ARGUMENTS, "seed": 4})
     monkeypatch.setattr(synthesis, "_write_speaker", write)
     synthesize(tmp_path, **ARGUMENTS)
@@ -142,16 +146,16 @@ def test_a_stopped_run_continues_to_the_same_bits(corpus, tmp_path, monkeypatch)
 
 
 def test_a_finished_corpus_is_left_alone_and_never_made_into_another(corpus):
-    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("[!.]*")}
     synthesize(corpus, **ARGUMENTS)
-    with pytest.raises(InputError, match=r"manifest.json: hours is 0.02, not 0.03; expected"):
+    with pytest.raises(InputError, match=r"synthesize.stage.json: hours is 0.02; expected 0.03"):
         synthesize(corpus, **{**ARGUMENTS, "hours": 0.03})
-    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("[!.]*")} == before
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds other files; expected"):
+    with pytest.raises(InputError, match="holds mine.txt, of other origin; expected"):
         synthesize(tmp_path, **ARGUMENTS)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from audioslots.config import Separation
+from audioslots.losses import si_sdr
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.reconstruction import misi, ratio_masks, reconstruct
 from audioslots.model.spectrogram import STFT
-from audioslots.training.losses import si_sdr
 
 WINDOW, HOP, SAMPLES, EXPONENT = 64, 16, 1000, 0.3
 transform = STFT(WINDOW, HOP).double()

@@ -1,4 +1,4 @@
-"""Intervals and tests do what they promise where speakers recur, by the simulation of ``benchmarks/intervals.py``.
+"""Intervals and tests do what they promise where speakers recur, by the simulation of ``perf/intervals.py``.
 
 Of 95 % intervals 92 to 98 % hold the truth, and of comparisons of equals 3 to 7 % are significant. 4,000 repeats tell a
 rate of 5 % to 0.35 %, 1,000 to 0.7 %: a method that is right passes. Random seeds are fixed.
@@ -15,7 +15,7 @@ import pytest
 
 from audioslots.reporting.intervals import SIGNIFICANT, Mixtures, holm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "perf"))
 from intervals import SPREADS, calibrated, drawn, read, simulated
 
 BY_TITLE = {spreads.title.split(":")[0].split(",")[0]: spreads for spreads in SPREADS}

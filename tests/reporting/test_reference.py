@@ -16,7 +16,7 @@ from audioslots.errors import InputError
 from audioslots.files import read_json, write_json
 from audioslots.reporting.archive import unpack
 from audioslots.reporting.identities import NAME, by_config, differences, record
-from audioslots.reporting.reference import BEGIN, END, publish, show, shown
+from audioslots.reporting.reference import BEGIN, BRIEF, END, PAGES, brief, publish, show, shown
 from audioslots.reporting.report import report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,27 +149,47 @@ def test_unreported_results_are_no_reference(tmp_path: Path) -> None:
         publish(tmp_path, tmp_path / "out", "make reference")
 
 
-def test_only_the_marked_part_of_the_readme_is_replaced(results: Path, tmp_path: Path) -> None:
+def test_only_the_marked_parts_of_the_pages_are_replaced_in_the_readme_by_fewer_rows(
+    results: Path, tmp_path: Path
+) -> None:
     folder = publish(results, tmp_path / "reference", "make reference")
-    readme = tmp_path / "README.md"
     begin = BEGIN.format(folder.relative_to(tmp_path).as_posix())
-    readme.write_text(f"before\n{begin}\nold\n{END}\nafter\n")
-    show(readme, folder)
-    assert readme.read_text() == f"before\n{begin}\n{shown(folder)}\n{END}\nafter\n"
+    (tmp_path / "docs").mkdir()
+    for name in PAGES:
+        (tmp_path / name).write_text(f"before\n{begin}\nold\n{END}\nafter\n")
+    show(tmp_path, folder)
+    for name, content in zip(PAGES, (brief(folder), shown(folder)), strict=True):
+        assert (tmp_path / name).read_text() == f"before\n{begin}\n{content}\n{END}\nafter\n"
+    whole = {line.split(" | ")[0]: line for line in shown(folder).splitlines() if line.startswith("|")}
+    rows = [line.strip("| ").split(" | ") for line in brief(folder).splitlines() if line.startswith("|")]
+    assert rows[0] == list(BRIEF) and {len(row) for row in rows} == {len(BRIEF)}
+    assert len(rows) == 2 + 4 < len(whole) + 2, "mixture, its oracle, and two variants stitched blindly"
+    for name, si_sdri, *_ in rows[2:]:
+        assert f"| {name} | " in shown(folder) and f" | {si_sdri} | " in shown(folder)
+    assert "12 test mixtures" not in brief(folder) and "30 test mixtures and 2 seeds" in brief(folder)
 
 
-def test_readme_without_marks_is_refused(results: Path, tmp_path: Path) -> None:
+def test_pages_without_marks_are_refused(results: Path, tmp_path: Path) -> None:
     folder = publish(results, tmp_path / "reference", "make reference")
     (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(InputError, match="marks of a table"):
+        show(tmp_path, folder)
+    (tmp_path / "README.md").write_text(BEGIN.format("reference/made"))
     with pytest.raises(InputError, match="marks of the generated table"):
-        show(tmp_path / "README.md", folder)
+        show(tmp_path, folder)
 
 
 @pytest.mark.parametrize("table", REFERENCES, ids=lambda path: path.parts[-3])
-def test_readme_shows_the_committed_reference(table: Path) -> None:
+def test_documentation_shows_the_committed_reference(table: Path) -> None:
     folder = table.parents[1]
     begin = BEGIN.format(folder.relative_to(ROOT).as_posix())
-    assert f"{begin}\n{shown(folder)}\n{END}" in (ROOT / "README.md").read_text()
+    assert f"{begin}\n{shown(folder)}\n{END}" in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_readme_shows_the_default_benchmark() -> None:
+    folder = ROOT / "results" / "reference" / "mini"
+    begin = BEGIN.format(folder.relative_to(ROOT).as_posix())
+    assert f"{begin}\n{brief(folder)}\n{END}" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("table", REFERENCES, ids=lambda path: path.parts[-3])

@@ -125,7 +125,10 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gains = dict(_named("base", [1.0, 2.0, 3.0]) + _named("idea", [2.0, 4.0, 6.0]) + [("twin", 3.5)])
     made_results.make(results, gains, studies={"idea": ["base", "idea"], "stitching": ["base", "twin"]})
     described = read_json(results / "benchmark.json")
-    write_json(results / "benchmark.json", described | {"budgets": NAMED})
+    write_json(results / "benchmark.json", described | {"budgets": NAMED, "models": {"twin": "base"}})
+    for seed in results.glob("runs/twin/*"):  # whose model is the base's: nothing was trained here
+        (seed / "system.json").unlink()
+        (seed / "history.csv").unlink(missing_ok=True)
     for path in results.glob("runs/*/*/system.json"):
         steps = STEPS["-x" + path.parts[-3].partition("-x")[2] if "-x" in path.parts[-3] else ""]
         write_json(path, read_json(path) | {"steps": steps, "wall_s": 0.5 * steps})
@@ -160,7 +163,11 @@ def test_a_report_s_comparison_and_sentence_say_the_budget(reported: Path) -> No
     assert "at equal time +" in page
 
 
-def test_a_model_that_is_adopted_has_no_budgets_of_its_own(reported: Path) -> None:
+def test_a_variant_that_is_not_trained_itself_has_the_costs_of_its_model_and_no_budgets_of_its_own(
+    reported: Path,
+) -> None:
+    costs = pd.read_csv(reported / "tables" / "costs.csv").set_index("variant")
+    assert costs.loc["twin", "train_s"] == costs.loc["base", "train_s"] == 200
     comparison = pd.read_csv(reported / "tables" / "comparison-stitching.csv")
     assert comparison[["difference_x0.5", "difference_equal_time"]].isna().all(axis=None)
     assert comparison.loc[0, "verdict"] in ("better", "no difference shown")

@@ -14,6 +14,7 @@ class Leaky:
     """Sources in the wrong order with some of the mixture left in, twice too loud to be written as PCM."""
 
     name, seed, rate, identity = "leaky", 2, RATE, "leaky's weights"
+    modules: tuple[str, ...] = ()
 
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         estimates = 2 * (sources + 0.1 * mixture) / np.abs(sources).max()

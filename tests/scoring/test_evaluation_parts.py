@@ -15,9 +15,9 @@ import pytest
 from made_systems import IDS, RATE, Leaky
 
 from audioslots.baselines.oracles import baseline
-from audioslots.data.claim import claimed
 from audioslots.errors import InputError
 from audioslots.scoring.evaluate import Waveforms, evaluate
+from audioslots.stage import Stage
 
 
 class Counting(Leaky):
@@ -37,7 +37,9 @@ class Counting(Leaky):
 def whole(made_mixtures: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     out = tmp_path_factory.mktemp("whole") / "scores.parquet"
     evaluate(Counting(), made_mixtures, out, "mini")
-    assert sorted(path.name for path in out.parent.iterdir()) == ["evaluation.json", "examples", "scores.parquet"]
+    assert sorted(path.name for path in out.parent.glob("[!.]*")) == [
+        *("evaluation.json", "examples", "scores.parquet", "scores.stage.json"),
+    ]
     return pd.read_parquet(out)
 
 
@@ -55,7 +57,7 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_table(
     pd.testing.assert_frame_equal(pd.read_parquet(out), whole, check_exact=True)
     assert json.loads((tmp_path / "evaluation.json").read_text())["audio_s"] == 3.0
     assert sorted(path.name for path in (tmp_path / "examples").iterdir()) == sorted(IDS)
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*.parts"))
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 50])
@@ -73,7 +75,7 @@ def test_one_shard_or_fifty_give_the_same_table(
     evaluate(merging, made_mixtures, out, "mini")
     assert separated + merging.separated == len(IDS) and (of == 1 or not merging.separated)
     pd.testing.assert_frame_equal(pd.read_parquet(out), whole, check_exact=True)
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*.parts"))
 
 
 def test_what_another_model_scored_is_not_taken_up(made_mixtures: Path, tmp_path: Path) -> None:
@@ -130,8 +132,8 @@ def test_a_table_has_one_writer_and_shards_may_run_beside_it(
     made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame
 ) -> None:
     out = tmp_path / "scores.parquet"
-    with claimed(tmp_path):
-        with pytest.raises(InputError, match="another process writes into it"):
+    with Stage(tmp_path, "scores", {}, ()).locked():
+        with pytest.raises(InputError, match="another process works there"):
             evaluate(Counting(), made_mixtures, out, "mini")
         evaluate(Counting(), made_mixtures, out, "mini", shard=(1, 2))
     evaluate(Counting(), made_mixtures, out, "mini")

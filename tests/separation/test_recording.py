@@ -60,9 +60,11 @@ def test_a_file_read_in_blocks_gives_what_its_whole_gives(
     waveform = recording(1.3, rate)
     soundfile.write(tmp_path / "talk.wav", waveform, rate, subtype="FLOAT")
     monkeypatch.setattr("audioslots.separation.recording.BLOCK", 997)
-    for sum_consistent in (False, True):
-        estimates = read(separate_file(tiny(slots=slots), tmp_path / "talk.wav", tmp_path, False, sum_consistent, True))
-        whole = tiny(slots=slots).separate(waveform, rate, sum_consistent)
+    for mixture_consistency in (False, True):
+        estimates = read(
+            separate_file(tiny(slots=slots), tmp_path / "talk.wav", tmp_path, False, mixture_consistency, True)
+        )
+        whole = tiny(slots=slots).separate(waveform, rate, mixture_consistency)
         np.testing.assert_allclose(estimates, whole, atol=1e-6)
     np.testing.assert_allclose(estimates.sum(axis=0), waveform[:, 0], atol=1e-6)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import audioslots
 from audioslots.config import Resolved, Separation
 from audioslots.errors import InputError
+from audioslots.files import write_json
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build, save_model
 from audioslots.separation.chunking import cut, hop_of
@@ -87,6 +88,23 @@ def test_saved_model_separates_alike(tmp_path: Path) -> None:
         loaded = Separator.load(path)
         assert (loaded.name, loaded.seed, loaded.rate) == ("tiny", 3, 8000)
         assert torch.equal(loaded.estimates(mixture)[0], separator.estimates(mixture)[0])
+
+
+def test_a_model_is_applied_as_a_variant_of_other_separation_and_of_no_other_training(tmp_path: Path) -> None:
+    made = tiny()
+    save_model(tmp_path / "model.safetensors", made.model, made.config)
+    other = made.config.separation.model_copy(update={"overlap": 0.9, "reconstruction": "ratio"})
+    asked = made.config.model_copy(update={"name": "other", "separation": other})
+    write_json(tmp_path / "other.json", asked.document())
+    applied = audioslots.load(tmp_path, config=tmp_path / "other.json")
+    assert (applied.name, applied.config) == ("other", asked) and applied.identity != made.identity
+    mixture = 0.1 * torch.randn(3000)
+    expected = replace(made, config=asked).estimates(mixture)[0]
+    assert torch.equal(applied.estimates(mixture)[0], expected)
+    assert not torch.equal(made.estimates(mixture)[0], expected)
+    write_json(tmp_path / "other.json", asked.model_copy(update={"seed": 9}).document())
+    with pytest.raises(InputError, match=r"has identity .*; expected .*, of .*other\.json"):
+        audioslots.load(tmp_path, config=tmp_path / "other.json")
 
 
 def test_the_loudest_estimates_are_kept_where_slots_are_spare() -> None:
@@ -179,7 +197,7 @@ def test_a_waveform_of_any_rate_is_separated_by_three_lines(tmp_path: Path, rate
     waveform = recording(0.3, rate, channels or 1)
     estimates = audioslots.load(tmp_path).separate(waveform if channels else waveform[:, 0], rate)
     assert estimates.shape == (2, len(waveform)) and estimates.dtype == np.float32
-    summed = audioslots.load(tmp_path).separate(waveform, rate, sum_consistent=True).sum(axis=0)
+    summed = audioslots.load(tmp_path).separate(waveform, rate, mixture_consistency=True).sum(axis=0)
     np.testing.assert_allclose(summed, waveform.mean(axis=1), atol=1e-6)
     assert not np.allclose(estimates.sum(axis=0), summed, atol=1e-3)
 

@@ -13,11 +13,12 @@ from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from audioslots.config import Variant
+from audioslots.losses import LOSSES, energy_db, si_sdr, snr
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.outputs import compress
 from audioslots.model.spectrogram import STFT
 from audioslots.study import merge
-from audioslots.training.losses import LOSSES, Matched, energy_db, si_sdr, snr
+from audioslots.training.objective import Matched
 
 SAMPLES, WINDOW, HOP = 512, 64, 16
 few = settings(max_examples=12, deadline=None, derandomize=True)
@@ -216,7 +217,7 @@ def test_a_loss_that_all_slots_escape_by_being_quieter_pulls_none_to_silence() -
     quieter = estimates_of(0.1 * estimates.waveforms, estimates.level)
     free = matched("si_sdr", unmatched="free")
     torch.testing.assert_close(free(quieter, references), free(estimates, references), atol=1e-2, rtol=1e-3)
-    with pytest.raises(ValueError, match="loss si_sdr cannot pull slots beyond the sources to silence; expected snr"):
+    with pytest.raises(ValueError, match="loss si_sdr cannot pull slots beyond the sources to silence; .* or snr"):
         matched("si_sdr", unmatched="silence")(estimates, references)
 
 

@@ -14,10 +14,11 @@ from audioslots.baselines.oracles import baseline
 from audioslots.config import Variant
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
+from audioslots.losses import si_sdr
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.outputs import OUTPUTS
-from audioslots.training.losses import Matched, si_sdr
 from audioslots.training.matching import match
+from audioslots.training.objective import Matched
 
 CHUNK, WINDOW, HOP = 4000, 256, 128  # samples; half a second at 8 kHz
 STEPS = 200

@@ -90,4 +90,4 @@ def test_the_second_process_ends_when_the_first_is_killed(packed: Path, tmp_path
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--devices: 3 cannot share training\.batch 4; expected a divisor"):
-        Trainer(resolved(packed), tmp_path, "cpu", False, 3)
+        Trainer(resolved(packed), tmp_path, "cpu", 3)

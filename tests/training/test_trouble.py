@@ -14,9 +14,9 @@ import torch
 from tiny_run import history, resolved, same
 from torch import Tensor
 
-from audioslots.data.claim import claimed
 from audioslots.errors import InputError
 from audioslots.model.weights import load_model
+from audioslots.stage import Stage
 from audioslots.training import checkpoint, trainer
 from audioslots.training.trainer import Trainer, train
 
@@ -112,8 +112,8 @@ def test_a_second_trainer_of_a_run_is_refused_before_it_does_anything(
     packed: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(trainer, "Trainer", lambda *_: pytest.fail("it began"))
-    message = rf"another process writes into it \(process {os.getpid()} on .*, since .* UTC\)"
-    with claimed(tmp_path), pytest.raises(InputError, match=message):
+    message = rf"another process works there \(process {os.getpid()} on .*, since .* UTC\)"
+    with Stage(tmp_path, "train", {}, ()).locked(), pytest.raises(InputError, match=message):
         train(resolved(packed), tmp_path, "cpu")
 
 
@@ -136,7 +136,7 @@ def test_a_run_folder_copied_elsewhere_goes_on_there(packed: Path, tmp_path: Pat
         train(resolved(packed, training), tmp_path / "here/run", "cpu")
     shutil.copytree(packed, tmp_path / "there/data")
     shutil.copytree(tmp_path / "here/run", tmp_path / "there/run")
-    (tmp_path / "there/run/.lock").write_text('{"host": "here", "process": 1, "since": "then"}')
+    (tmp_path / "there/run/.train.lock").write_text('{"host": "here", "process": 1, "since": "then"}')
     moved = resolved(tmp_path / "there/data", training, name="moved")
     run = Trainer(moved, tmp_path / "there/run", "cpu")
     assert run.progress.step == 12

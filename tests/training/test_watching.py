@@ -96,7 +96,7 @@ def test_a_batch_waits_ready_while_the_last_is_trained_on(packed: Path, tmp_path
 
 
 def test_tensorboard_shows_the_history_or_is_named_as_missing(packed: Path, tmp_path: Path) -> None:
-    arguments = (resolved(packed), tmp_path, "cpu", False, 1, "auto", 2, True)
+    arguments = (resolved(packed), tmp_path, "cpu", 1, "auto", 2, True)
     if importlib.util.find_spec("tensorboard") is None:
         with pytest.raises(InputError, match=r"--tensorboard: not installed; expected pip install 'audioslots\[tensor"):
             Trainer(*arguments)

@@ -17,5 +17,5 @@ rule synthesize:
         hours=benchmark.corpus.hours,
         seed=benchmark.corpus.seed,
     shell:
-        "audioslots --wait corpus synthesize {params.folder} --speakers {params.speakers} --hours {params.hours}"
+        "audioslots --wait --fresh corpus synthesize {params.folder} --speakers {params.speakers} --hours {params.hours}"
         " --seed {params.seed} --jobs {threads} 2> {log}"

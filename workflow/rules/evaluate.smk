@@ -1,16 +1,19 @@
 # One pass over the test mixtures a run. The mixture comes first: the others reuse its scores as their inputs'.
 # `snakemake dev` does so with the dev mixtures, in a folder that no report reads: there choices are made.
-MIXTURES = {"runs": TEST} | ({"dev": benchmark.mixtures(benchmark.dev.subset)} if benchmark.dev else {})
+SETS = {"runs": benchmark.test.subset} | ({"dev": benchmark.dev.subset} if benchmark.dev else {})
+MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
+MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
 EVALUATE = (
-    "audioslots --wait evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
+    "audioslots --wait --fresh evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
     " --examples {params.examples} --jobs {threads}"
 )
 
 
 rule evaluate_mixture:
     input:
-        lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
+        mixtures=lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
+        apart=lambda wildcards: f"{benchmark.set_folder(SETS[wildcards.part])}/apart.txt",
     output:
         scores=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
         costs=f"{RESULTS}/{{part}}/mixture/seed0/evaluation.json",
@@ -22,7 +25,7 @@ rule evaluate_mixture:
         mem_mb=8000,
         runtime=minutes(240),
     params:
-        mixtures=subpath(input[0], parent=True),
+        mixtures=subpath(input.mixtures, parent=True),
         benchmark=benchmark.name,
         examples=lambda wildcards: EXAMPLES[wildcards.part],
     shell:
@@ -50,9 +53,13 @@ rule evaluate_oracle:
         f"{EVALUATE} --model {{wildcards.oracle}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
 
 
+# A variant that differs from another in separation alone trains nothing: it is that other's model with its own config.
 rule evaluate:
     input:
-        model=f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
+        model=lambda wildcards: MODEL.format(
+            variant=TWINS.get(wildcards.variant, wildcards.variant), seed=wildcards.seed
+        ),
+        config=rules.resolve.output,
         mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
     output:
         scores=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/scores.parquet",
@@ -72,7 +79,7 @@ rule evaluate:
         examples=lambda wildcards: EXAMPLES[wildcards.part],
         device=benchmark.device,
     shell:
-        f"{EVALUATE} --model {{input.model}} --mixture-scores {{input.mixture}} --device {{params.device}} > {{log}} 2>&1"
+        f"{EVALUATE} --model {{input.model}} --config {{input.config}} --mixture-scores {{input.mixture}} --device {{params.device}} > {{log}} 2>&1"
 
 
 rule dev:
@@ -84,4 +91,4 @@ rule dev:
         f"{RESULTS}/dev/means.log",
     localrule: True
     shell:
-        "audioslots --wait means {input} --out {output} > {log} 2>&1"
+        "audioslots --wait --fresh means {input} --out {output} > {log} 2>&1"

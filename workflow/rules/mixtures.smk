@@ -1,5 +1,6 @@
 # Test and dev mixtures: rows drawn by LibriMix's rules, or its official rows; rendered to the bit, where they are read.
-METADATA = f"{benchmark.data}/metadata/libri{benchmark.sources}mix_{{subset}}.csv"
+SET = f"{benchmark.data}/{{subset}}-{{set}}"
+METADATA = f"{SET}/libri{benchmark.sources}mix_{{subset}}.csv"
 
 
 rule draw:
@@ -8,7 +9,7 @@ rule draw:
     output:
         METADATA,
     log:
-        f"{benchmark.data}/logs/draw-{{subset}}.log",
+        f"{SET}/draw.log",
     wildcard_constraints:
         subset="|".join(set(benchmark.mixture_sets) - set(OFFICIAL)) or "none",
     localrule: True
@@ -19,7 +20,7 @@ rule draw:
         seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
         held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
     shell:
-        "audioslots --wait mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
+        "audioslots --wait --fresh mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
         " --seed {params.seed} --held-out {params.held_out} > {log} 2>&1"
 
 
@@ -29,14 +30,14 @@ rule select:
     output:
         METADATA,
     log:
-        f"{benchmark.data}/logs/select-{{subset}}.log",
+        f"{SET}/select.log",
     wildcard_constraints:
         subset="|".join(OFFICIAL) or "none",
     localrule: True
     params:
         corpus=benchmark.corpus_root,
     shell:
-        "audioslots --wait mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
+        "audioslots --wait --fresh mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
 
 
 for part in benchmark.mixture_sets:
@@ -45,11 +46,11 @@ for part in benchmark.mixture_sets:
         name:
             f"render_{part.replace('-', '_')}"
         input:
-            METADATA.format(subset=part),
+            benchmark.metadata(part),
         output:
             f"{benchmark.mixtures(part)}/manifest.json",
         log:
-            f"{benchmark.data}/logs/render-{part}.log",
+            f"{benchmark.set_folder(part)}/render.log",
         threads: 2
         resources:
             mem_mb=8000,
@@ -60,5 +61,27 @@ for part in benchmark.mixture_sets:
             rate=benchmark.rate,
             mode=benchmark.mode,
         shell:
-            "audioslots --wait mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
+            "audioslots --wait --fresh mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
             " --mode {params.mode} --jobs {threads} > {log} 2>&1"
+
+
+# A check of its own, so that training does not depend on the test; before all training, where it can be.
+rule apart:
+    input:
+        mixtures=lambda wildcards: f"{benchmark.mixtures(wildcards.subset)}/manifest.json",
+        packed=f"{benchmark.packed(benchmark.corpus.train)}/manifest.json",
+    output:
+        f"{SET}/apart.txt",
+    log:
+        f"{SET}/apart.log",
+    wildcard_constraints:
+        subset="|".join(benchmark.mixture_sets),
+    priority: 2
+    localrule: True
+    params:
+        mixtures=subpath(input.mixtures, parent=True),
+        packed=subpath(input.packed, parent=True),
+        held_out=benchmark.corpus.held_out_speakers,
+    shell:
+        "audioslots --wait --fresh mixtures apart {params.mixtures} --packed {params.packed} --held-out {params.held_out}"
+        " > {output} 2> {log}"

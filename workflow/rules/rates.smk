@@ -19,7 +19,6 @@ use rule train as train_rate with:
     input:
         config=f"{RATE}/config.json",
         packed=rules.train.input.packed,
-        test=rules.train.input.test,
     output:
         f"{RATE}/model.safetensors",
         f"{RATE}/history.csv",
@@ -39,4 +38,4 @@ rule rates:
     params:
         folder=lambda wildcards, output: os.path.splitext(output[0])[0],
     shell:
-        "audioslots --wait rates {params.folder} --out {output} 2> {log}"
+        "audioslots --wait --fresh rates {params.folder} --out {output} 2> {log}"

@@ -27,4 +27,4 @@ rule report:
     params:
         results=subpath(output[0], parent=True),
     shell:
-        "audioslots --wait report {params.results} --out {params.results} > {log} 2>&1"
+        "audioslots --wait --fresh report {params.results} --out {params.results} > {log} 2>&1"

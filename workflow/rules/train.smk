@@ -18,7 +18,7 @@ rule pack:
         out=subpath(output[0], parent=True),
         rate=benchmark.rate,
     shell:
-        "audioslots --wait pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
+        "audioslots --wait --fresh pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
 
 
 # Its only trigger is the resolved variant itself, so a change elsewhere in the files never trains anything again.
@@ -43,7 +43,6 @@ rule train:
     input:
         config=rules.resolve.output,
         packed=expand("{packed}/manifest.json", packed=PACKED),
-        test=f"{TEST}/manifest.json",
     output:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
@@ -61,25 +60,4 @@ rule train:
         run=subpath(output[0], parent=True),
         device=benchmark.device,
     shell:
-        "audioslots --wait train {input.config} --out {params.run} --device {params.device} --anew > {log} 2>&1"
-
-
-# A variant that differs from another in stitching alone is that other's model, evaluated anew.
-rule adopt:
-    input:
-        config=rules.resolve.output,
-        model=lambda wildcards: f"{RESULTS}/runs/{TWINS[wildcards.variant]}/seed{wildcards.seed}/model.safetensors",
-    output:
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/system.json",
-    log:
-        f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
-    wildcard_constraints:
-        variant="|".join(TWINS) or "none at all",
-    localrule: True
-    params:
-        donor=subpath(input.model, parent=True),
-        run=subpath(output[0], parent=True),
-    shell:
-        "audioslots --wait adopt {input.config} --model {params.donor} --out {params.run} > {log} 2>&1"
+        "audioslots --wait --fresh train {input.config} --out {params.run} --device {params.device} > {log} 2>&1"

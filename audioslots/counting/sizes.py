@@ -37,6 +37,7 @@ from audioslots.model.estimates import bottleneck, covered
 from audioslots.model.weights import build
 from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
+from audioslots.training.objective import Matched
 
 REST = "Spectrogram, output, loss"
 SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -46,13 +47,12 @@ SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def sizes(benchmark: Path, names: list[str], make_loss: Callable[[Resolved], nn.Module]) -> Table:
+def sizes(benchmark: Path, names: list[str]) -> Table:
     """The table of a benchmark's variants: the first by its parts, each as a whole.
 
     Args:
         benchmark: its YAML file; the speech it names need not be there.
         names: variants.
-        make_loss: the loss of a variant, of estimates and sources (B, S, T).
 
     Raises:
         InputError: the benchmark cannot be read, or has no such variant.
@@ -60,7 +60,7 @@ def sizes(benchmark: Path, names: list[str], make_loss: Callable[[Resolved], nn.
     read = read_for_counting(benchmark)
     rows: list[pd.DataFrame] = []
     for config in (resolve(read, name, read.seeds[0]) for name in names):
-        counted = count(config, make_loss)
+        counted = count(config)
         whole = counted.sum()
         if not rows:
             rows.append(counted.join((counted / whole).add_suffix("_share")))
@@ -84,7 +84,7 @@ def _with_share(key: str, show: Callable[[float], str]) -> Callable[[Any], str]:
     return lambda row: show(row[key]) + ("" if pd.isna(row[share]) else f" ({number(100 * row[share], 1)} %)")
 
 
-def count(config: Resolved, make_loss: Callable[[Resolved], nn.Module]) -> pd.DataFrame:
+def count(config: Resolved) -> pd.DataFrame:
     """Parameters, multiply-accumulates a second of audio and peak training memory (bytes) of each part.
 
     Returns:
@@ -98,7 +98,7 @@ def count(config: Resolved, make_loss: Callable[[Resolved], nn.Module]) -> pd.Da
         "decoder": f"Decoder: {config.decoder.kind}",
     }
     with _Shapes():
-        model, loss = build(config), make_loss(config.model_copy(update={"training": fixed}))
+        model, loss = build(config), Matched(config.model_copy(update={"training": fixed}))
         titles = {path: title for path, title in inside.items() if path in dict(model.named_modules())}
         parameters: Counter[str] = Counter()
         for path, parameter in model.named_parameters():
@@ -146,7 +146,7 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
     for path, title in titles.items():
         live.follow(model.get_submodule(path), title)
     with live:
-        sources = torch.zeros(-(-config.training.batch // config.training.pieces), config.sources, config.crop)
+        sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.sources, config.crop)
         value = loss(model(sources.sum(dim=1)), covered(sources, config.chunk))
         optimiser.zero_grad()
         value.backward()

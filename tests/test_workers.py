@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from audioslots.data.workers import AHEAD, in_order
 from audioslots.errors import InputError
+from audioslots.workers import AHEAD, in_order
 
 
 def slow_for_the_first(item: int) -> int:
@@ -47,7 +47,7 @@ def test_a_process_that_is_killed_is_one_line() -> None:
 
 ORPHANED = """
 import os, time
-from audioslots.data.workers import in_order
+from audioslots.workers import in_order
 def forever(item):
     if item:
         time.sleep(60)

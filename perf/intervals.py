@@ -1,6 +1,6 @@
 """Intervals and tests held against simulations with recurring speakers, and how long those of a benchmark take.
 
-    python benchmarks/intervals.py [--metadata libri2mix_test-clean.csv] [--out results/reference/intervals.md]
+    python perf/intervals.py [--metadata libri2mix_test-clean.csv] [--out results/reference/intervals.md]
 
 A simulated score is a difference between two variants in dB: a sum of draws, one each for the seed, each speaker of the
 mixture, its speakers together, the mixture, each of its speakers with the seed, and the mixture with the seed. Speakers
@@ -139,7 +139,7 @@ def calibration(tests: Sequence[Sequence[tuple[str, ...]]], origin: str) -> Tabl
         valued("Holds the truth, pairs taken as independent (%)", "covered_if_apart", percent),
     ]
     caption = (
-        "Intervals and tests of simulated differences of two variants, by benchmarks/intervals.py; "
+        "Intervals and tests of simulated differences of two variants, by perf/intervals.py; "
         f"{' and '.join(f'{whole(count)} repeats of {whole(size)} mixtures' for size, count in REPEATS.items())}. "
         f"Speakers recur: {origin}. A single seed is taken as given. The last column: intervals that let only mixtures "
         "of the same two speakers be correlated. Standard deviations in dB (seed, speaker, speakers together, mixture, "

@@ -9,11 +9,10 @@ import yaml
 
 from audioslots.benchmark import read_for_counting, resolve, variants
 from audioslots.cli import main
+from audioslots.counting.plan import ASSUMED, plan, sustained
+from audioslots.counting.sizes import count
 from audioslots.errors import InputError
-from audioslots.reporting.plan import ASSUMED, plan, sustained
 from audioslots.reporting.reference import BEGIN, END
-from audioslots.reporting.sizes import count
-from audioslots.training.losses import Matched
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "config" / "smoke.yaml"
@@ -23,63 +22,63 @@ SLACK = 0.8  # of a card: the allocator takes its own
 
 
 @pytest.mark.slow
-def test_the_papers_scale_is_what_the_readme_says_and_fits_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_papers_scale_is_what_the_documentation_says_and_fits_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    made = plan(Path(PAPER), Matched)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
-    assert shown.strip() == made.total, "README is behind: make sizes"
+    made = plan(Path(PAPER))
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    shown = page.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
+    assert shown.strip() == made.total, "docs/cluster.md is behind: make sizes"
     data = made.table.data
     assert len(data) > 30 and data["peak_memory_bytes"].max() < SLACK * CARD_GIB * 2**30
 
 
-def test_command_prints_a_row_a_variant_and_the_total_and_puts_it_into_a_readme(
+def test_command_prints_a_row_a_variant_and_the_total_and_puts_it_into_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN.format(f'the plan of {SMOKE.as_posix()}')}\n{END}\nafter\n")
-    monkeypatch.setattr("sys.argv", ["audioslots", "plan", str(SMOKE), "--rate", "2", "--readme", str(readme)])
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN.format(f'the plan of {SMOKE.as_posix()}')}\n{END}\nafter\n")
+    monkeypatch.setattr("sys.argv", ["audioslots", "plan", str(SMOKE), "--rate", "2", "--page", str(page)])
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code
     *rows, _, total = capsys.readouterr().out.strip().splitlines()
     assert len(rows) == 2 + len(variants(read_for_counting(SMOKE)))
-    assert total == plan(SMOKE, Matched, 2.0).total and "at 2·10¹² multiply-accumulates" in total
-    assert readme.read_text().splitlines()[2] == total
+    assert total == plan(SMOKE, 2.0).total and "at 2·10¹² multiply-accumulates" in total
+    assert page.read_text().splitlines()[2] == total
 
 
 def test_hours_are_three_passes_over_all_chunks_and_the_test_set() -> None:
     read = read_for_counting(SMOKE)
     config = resolve(read, next(iter(variants(read))), 0)
-    operations = count(config, Matched).sum()["macs_per_second"]
+    operations = count(config).sum()["macs_per_second"]
     trained_s = config.training.steps * config.training.batch * config.chunk_s
     test_s = 6 * 5.4 / (1 - config.separation.overlap)
     for rate in (None, 2.0):
-        row = plan(SMOKE, Matched, rate).table.data.iloc[0]
+        row = plan(SMOKE, rate).table.data.iloc[0]
         expected = operations * (3 * trained_s + test_s) / ((rate or ASSUMED) * 1e12) / 3600
         assert row["gpu_hours_a_run"] == pytest.approx(expected)
         assert row["gpu_hours"] == pytest.approx(2 * expected) and row["runs"] == 2
 
 
 def test_jobs_are_those_of_a_dry_run() -> None:
-    assert "4 trainings, 9 evaluations, 4 jobs for the data and 1 for the report" in plan(SMOKE, Matched).total
+    assert "4 trainings, 9 evaluations, 4 jobs for the data and 1 for the report" in plan(SMOKE).total
 
 
 def test_variants_that_differ_in_stitching_alone_train_nothing(tmp_path: Path) -> None:
     content = yaml.safe_load(SMOKE.read_text()) | {"studies": ["stitching"]}
     (tmp_path / "some.yaml").write_text(yaml.safe_dump(content))
-    made = plan(tmp_path / "some.yaml", Matched)
-    assert made.total == plan(SMOKE, Matched, studies=["stitching"]).total
+    made = plan(tmp_path / "some.yaml")
+    assert made.total == plan(SMOKE, studies=["stitching"]).total
     steps = made.table.data["steps"].tolist()
     assert steps[0] > 0 and len(steps) > 1 and not any(steps[1:])
     assert made.total.startswith(f"{content['title']}: 2 trainings, {2 * len(steps) + 2} evaluations")
 
 
 def test_throughput_is_measured_by_training_on_noise() -> None:
-    assert 1e-6 < sustained(SMOKE, Matched, 2, "cpu") < 1e3
+    assert 1e-6 < sustained(SMOKE, 2, "cpu") < 1e3
 
 
 def test_a_file_that_is_no_benchmark_is_named(tmp_path: Path) -> None:
     (tmp_path / "not.yaml").write_text("name: 3")
     with pytest.raises(InputError, match="not.yaml"):
-        plan(tmp_path / "not.yaml", Matched)
+        plan(tmp_path / "not.yaml")

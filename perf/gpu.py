@@ -46,7 +46,7 @@ def resolved(packed: Path, steps: int, batch: int, compiled: bool) -> Resolved:
         **{"name": "paper-size", "benchmark": "gpu", "seed": 0, "rate": RATE, "sources": 2},
         **{"train": str(packed), "validation": None, "held_out_speakers": 4, "data_identity": "made"},
     }
-    return checked(Resolved, document, "benchmarks/gpu.py")
+    return checked(Resolved, document, "perf/gpu.py")
 
 
 def measured(config: Resolved, out: Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def main() -> None:
             measured(resolved(root / "packed", given.steps, given.batch, compiled), root / f"run-{compiled}")
             for compiled in (False, True)
         ]
-    command = shlex.join(["python", "benchmarks/gpu.py", *sys.argv[1:]])
+    command = shlex.join(["python", "perf/gpu.py", *sys.argv[1:]])
     table = pd.DataFrame(rows)[list(COLUMNS)].rename(columns=COLUMNS)
     text = (
         f"# Training at the paper's size\n\n{rows[0]['device']}, bfloat16, batches of {given.batch} chunks of 0.5 s at "

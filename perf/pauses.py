@@ -1,6 +1,6 @@
 """Pauses of read speech: a synthesized corpus against real ones, whose folders are given.
 
-    python benchmarks/pauses.py LibriSpeech/train-clean-100 LibriSpeech/test-clean
+    python perf/pauses.py LibriSpeech/train-clean-100 LibriSpeech/test-clean
 
 A pause is a run of frames of 20 ms, 100 ms or longer, each more than 25 dB below the utterance's own level (its root
 mean square). Not 30 dB: the noise of a quarter of LibriSpeech's recordings is louder than that. Inner pauses have
@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audioslots.data.corpus import RATE, read_speech
+from audioslots.data.corpus import read_speech
+from audioslots.data.librimix import RATE
 from audioslots.data.synthesis import synthesize
 
 FRAME = RATE // 50

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 
 from audioslots.benchmark import Benchmark, read_for_counting, resolve, twins, untrained, variants
 from audioslots.config import Resolved
+from audioslots.counting.sizes import count
 from audioslots.model.estimates import covered
 from audioslots.model.weights import build
-from audioslots.reporting.sizes import count
 from audioslots.reporting.table import Column, Table
 from audioslots.reporting.words import duration, number, whole
+from audioslots.training.objective import Matched
 
 ASSUMED = 10.0
 """Multiply-accumulates a second, in 10^12, that a GPU is taken to sustain where none was measured."""
@@ -32,7 +31,6 @@ HOURS = {
 """Of LibriSpeech's subsets (Panayotov et al. 2015, table 1)."""
 OFFICIAL_ROWS, MIXTURE_S = 3000, 5.4  # of LibriMix's dev and test sets; the mean length of their mixtures in min mode
 PCM = 2  # bytes a sample
-MakeLoss = Callable[[Resolved], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,11 @@ class Plan:
     total: str
 
 
-def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None, studies: list[str] | None = None) -> Plan:
+def plan(benchmark: Path, rate: float | None = None, studies: list[str] | None = None) -> Plan:
     """Count what a benchmark asks for; nothing is read but its files.
 
     Args:
         benchmark: its YAML file; the speech it names need not be there.
-        make_loss: the loss of a variant, of estimates and sources (B, S, T).
         rate: multiply-accumulates a second, in 10^12, that the GPUs sustain; ``sustained`` measures it.
         studies: instead of the benchmark's own.
 
@@ -57,11 +54,9 @@ def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None, studie
     """
     read = read_for_counting(benchmark, studies)
     known = variants(read)
-    adopted = twins(known)
+    same = twins(known)
     rows = [
-        _row(
-            resolve(read, name, read.seeds[0], known=known), name not in adopted, len(read.seeds), read, make_loss, rate
-        )
+        _row(resolve(read, name, read.seeds[0], known=known), name not in same, len(read.seeds), read, rate)
         for name in known
     ]
     data = pd.DataFrame(rows)
@@ -95,11 +90,9 @@ def plan(benchmark: Path, make_loss: MakeLoss, rate: float | None = None, studie
     return Plan(Table("plan", caption, data, columns), total)
 
 
-def _row(
-    config: Resolved, is_trained: bool, runs: int, benchmark: Benchmark, make_loss: MakeLoss, rate: float | None
-) -> dict[str, Any]:
+def _row(config: Resolved, is_trained: bool, runs: int, benchmark: Benchmark, rate: float | None) -> dict[str, Any]:
     """What one variant takes."""
-    counted, settings = count(config, make_loss).sum(), config.training
+    counted, settings = count(config).sum(), config.training
     heard_s = settings.steps * settings.batch * config.chunk_s if is_trained else 0
     test_s = _test_mixtures(benchmark) * MIXTURE_S / (1 - config.separation.overlap)
     operations = counted["macs_per_second"] * ((1 + BACKWARD) * heard_s + test_s)
@@ -129,14 +122,13 @@ def _data_bytes(benchmark: Benchmark) -> float:
     return (packed_hours * 3600 + mixtures_s * (1 + benchmark.sources)) * benchmark.rate * PCM
 
 
-def sustained(benchmark: Path, make_loss: MakeLoss, chunks: int, device: str) -> float:
+def sustained(benchmark: Path, chunks: int, device: str) -> float:
     """Multiply-accumulates a second, in 10^12, of training the benchmark's baseline here, in the config's precision.
 
     The median of a few steps on noise.
 
     Args:
         benchmark: its YAML file.
-        make_loss: as of ``plan``.
         chunks: chunks a step; as many as the config's batch, where the memory holds them.
         device: cpu or cuda.
 
@@ -146,8 +138,8 @@ def sustained(benchmark: Path, make_loss: MakeLoss, chunks: int, device: str) ->
     read = read_for_counting(benchmark)
     known = variants(read)
     config = resolve(read, next(iter(known)), read.seeds[0], known=known)
-    operations = count(config, make_loss).sum()["macs_per_second"] * (1 + BACKWARD) * chunks * config.chunk_s
-    model, loss = build(config).to(device), make_loss(config).to(device)
+    operations = count(config).sum()["macs_per_second"] * (1 + BACKWARD) * chunks * config.chunk_s
+    model, loss = build(config).to(device), Matched(config).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
     sources = torch.randn(chunks, config.sources, config.crop, device=device)
     half = config.training.precision != "32-true"

@@ -1,4 +1,4 @@
-"""Sizes: the table the README shows, and counts that agree with what real tensors do."""
+"""Sizes: the table that docs/gpu.md shows, and counts that agree with what real tensors do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from audioslots.cli import main
 from audioslots.config import Resolved
+from audioslots.counting.sizes import count, held, sizes
 from audioslots.errors import InputError
 from audioslots.model.weights import build
 from audioslots.reporting.reference import BEGIN, END
-from audioslots.reporting.sizes import count, held, sizes
 from audioslots.study import merge
-from audioslots.training.losses import Matched
+from audioslots.training.objective import Matched
 from audioslots.training.system import describe, multiply_accumulates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,14 +86,14 @@ def measured_peak(config: Resolved) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 def test_counted_peak_is_what_a_step_on_values_takes_to_2_percent(kind: str) -> None:
     config = small(**KINDS[kind])
-    counted = count(config, Matched)["peak_memory_bytes"].sum()
+    counted = count(config)["peak_memory_bytes"].sum()
     assert counted == pytest.approx(measured_peak(config), rel=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_sum_up_to_what_training_reports_of_the_whole(kind: str) -> None:
     config = small(**KINDS[kind])
-    counted, model = count(config, Matched), build(config)
+    counted, model = count(config), build(config)
     assert counted["parameters"].sum() == sum(parameter.numel() for parameter in model.parameters())
     assert counted["macs_per_second"].sum() == multiply_accumulates(model, config.chunk) / config.chunk_s
 
@@ -108,9 +108,9 @@ def test_parts_sum_up_to_what_training_reports_of_the_whole(kind: str) -> None:
     ],
 )
 def test_a_larger_part_is_charged_to_that_part_alone(section: str, key: str, part: str) -> None:
-    before = count(small(), Matched)
+    before = count(small())
     larger = {"blocks": [2, 1], "layers": SMALL[section].get("layers", 1) + 1}[key]
-    more = count(small(**{section: {key: larger}}), Matched) - before
+    more = count(small(**{section: {key: larger}})) - before
     assert (more.loc[part] > 0).all()
     assert (more.drop(index=part) == 0).all(axis=None), more
 
@@ -118,8 +118,8 @@ def test_a_larger_part_is_charged_to_that_part_alone(section: str, key: str, par
 def test_counting_again_changes_no_byte() -> None:
     """What torch remembers of operators on tensors without values has no part in it."""
     FakeTensorMode.cache_clear()
-    first = count(small(), Matched)
-    assert count(small(), Matched).equals(first)
+    first = count(small())
+    assert count(small()).equals(first)
 
 
 def test_a_slot_s_numbers_are_those_of_the_embedding_and_a_source_s_those_of_its_spectrogram() -> None:
@@ -140,7 +140,7 @@ def test_a_run_s_costs_say_what_is_counted_of_a_slot(kind: str) -> None:
 
 
 def test_the_table_says_what_a_slot_holds_of_the_whole_that_has_slots() -> None:
-    table = sizes(ROOT / PAPER, ["audioslots", "conv-tasnet"], Matched)
+    table = sizes(ROOT / PAPER, ["audioslots", "conv-tasnet"])
     shown = [row[-1].text for row in table.cells()]
     slot, source = table.data.iloc[-2][["numbers_a_slot", "numbers_a_source"]]
     assert shown == ["–"] * 5 + [f"{slot:,.0f} : {source:,.0f} [1 : {source / slot:.0f}]", "–"]
@@ -150,17 +150,17 @@ def test_the_table_says_what_a_slot_holds_of_the_whole_that_has_slots() -> None:
 
 def test_matching_of_three_sources_needs_no_values() -> None:
     """Beyond two sources and three slots it is SciPy's, on the host."""
-    fixed = count(small(sources=3, slots={"count": 4}, training={"order": "fixed"}), Matched)
-    assert count(small(sources=3, slots={"count": 4}), Matched).equals(fixed)
+    fixed = count(small(sources=3, slots={"count": 4}, training={"order": "fixed"}))
+    assert count(small(sources=3, slots={"count": 4})).equals(fixed)
 
 
-def test_readme_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documentation_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting anew changes nothing in it; else: ``make sizes``."""
     monkeypatch.chdir(ROOT)
-    before = Path("README.md").read_text(encoding="utf-8")
-    emptied, (ahead, begin, rest) = tmp_path / "README.md", before.partition(BEGIN.format(PAPER))
+    before = Path("docs/gpu.md").read_text(encoding="utf-8")
+    emptied, (ahead, begin, rest) = tmp_path / "gpu.md", before.partition(BEGIN.format(PAPER))
     emptied.write_text(f"{ahead}{begin}\nold\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-    arguments = ["sizes", PAPER, "audioslots", "conv-tasnet", "--readme", str(emptied)]
+    arguments = ["sizes", PAPER, "audioslots", "conv-tasnet", "--page", str(emptied)]
     monkeypatch.setattr(sys, "argv", ["audioslots", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -170,4 +170,4 @@ def test_readme_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_unknown_variant_is_named() -> None:
     with pytest.raises(InputError, match="unknown variant 'audioslot'; did you mean 'audioslots'"):
-        sizes(ROOT / PAPER, ["audioslot"], Matched)
+        sizes(ROOT / PAPER, ["audioslot"])

@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from audioslots.config import Variant
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
+from audioslots.losses import si_sdr
 from audioslots.model.weights import MODELS
 from audioslots.training.batches import batches
-from audioslots.training.losses import si_sdr
 from audioslots.training.matching import match
 
 RATE, CHUNK = 8_000, 4_000
