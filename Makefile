@@ -10,10 +10,13 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --progress-bar off -qq
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
+PARTS := mini-ablations mini-ablations-model mini-ablations-audio
+COMMA := ,
+STUDIES := $(subst $() ,$(COMMA),$(basename $(notdir $(wildcard ablations/*.yaml))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo long smoke rates ablations test test-slurm lint format bench reference sizes lock clean
+.PHONY: $(PARTS) help demo long smoke rates ablations test test-slurm lint format bench reference sizes lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -54,13 +57,15 @@ bench: .venv/.installed ## Measure speed and memory of the parts.
 	@set -e; for script in perf/*.py; do $(BIN)/python "$$script"; done
 
 rates: .venv/.installed ## Try three learning rates of every variant of the ablations, and keep the best on dev speakers.
-	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml -- rates
+	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml --config 'studies=[$(STUDIES)]' -- rates
 	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
 
-ablations: .venv/.installed ## Run every study at the mini scale (hours; may be stopped at any time and called again).
-	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml
-	@$(BIN)/audioslots reference results/mini-ablations --command "make ablations"
-	@$(call PLACE,results/mini-ablations)
+ablations: $(PARTS) ## Run every study at the mini scale, in three parts of under two hours (repeat the command to resume).
+
+$(PARTS): .venv/.installed
+	@$(SNAKEMAKE) --configfile config/$@.yaml
+	@$(BIN)/audioslots reference results/$@ --command "make $@"
+	@$(call PLACE,results/$@)
 
 reference: .venv/.installed ## Make results/reference again, from LIBRISPEECH=<folder with real speech>.
 	@$(SNAKEMAKE) --configfile config/librispeech.yaml --config librispeech="$(LIBRISPEECH)"

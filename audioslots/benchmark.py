@@ -1,7 +1,8 @@
 """A benchmark and its studies: the YAML files people write, and the variants they resolve to.
 
-A *benchmark* (``config/<name>.yaml``) is data, scale and seeds. A *study* (``ablations/<name>.yaml``) is one question:
-a baseline and variants, each a small delta. Resolved, from left to right, the later wins::
+A *benchmark* (``config/<name>.yaml``) is data, scale and seeds; keys that it lacks are those of its ``base``, if it
+names one. A *study* (``ablations/<name>.yaml``) is one question: a baseline and variants, each a small delta. Resolved,
+from left to right, the later wins::
 
     defaults (config.py)  <-  benchmark's ``variant``  <-  variant a study starts ``from``  <-  the variant's delta
                           <-  benchmark's ``overrides`` of that variant
@@ -26,6 +27,8 @@ from audioslots.dataset import SYNTHESIS, Corpus, MixtureSet
 from audioslots.errors import InputError
 from audioslots.study import ABLATIONS, deltas, merge, read_study
 from audioslots.untrained import BASELINES, is_untrained, parse
+
+CONFIG = ABLATIONS.parent / "config"
 
 
 class Scale(Section):
@@ -286,7 +289,7 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
         InputError: a key is unknown or missing, or a value is out of range.
     """
     source = source or (str(document) if isinstance(document, Path) else "config")
-    benchmark = checked(Benchmark, read_yaml(document) if isinstance(document, Path) else document, source)
+    benchmark = checked(Benchmark, _based(read_yaml(document) if isinstance(document, Path) else document), source)
     checked(Scale, {"variant": benchmark.variant}, source)
     known = variants(benchmark)
     for key in ("overrides", "without"):
@@ -297,6 +300,14 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     for name in known:
         resolve(benchmark, name, benchmark.seeds[0], known=known)
     return benchmark
+
+
+def _based(document: Any) -> Any:
+    """A benchmark's content with the keys of its ``base``, another file of ``config``, where it lacks them."""
+    if not isinstance(document, dict) or "base" not in document:
+        return document
+    base = read_yaml(CONFIG / str(document["base"]))
+    return merge(base, {key: value for key, value in document.items() if key != "base"})
 
 
 def read_for_counting(path: Path, studies: list[str] | None = None) -> Benchmark:

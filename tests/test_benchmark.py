@@ -45,6 +45,8 @@ HELD_OUT = {"kind": "synthesized", "held_out_speakers": 4}
 def document(path: Path) -> dict[str, Any]:
     """A benchmark file as Snakemake would hand it over, ``librispeech`` given where one must give it."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "base" in content:
+        return content
     if content["corpus"]["kind"] == "librispeech":
         content.setdefault("librispeech", "somewhere/LibriSpeech")
     return content
@@ -92,7 +94,9 @@ def test_baselines_that_can_be_named_can_be_evaluated() -> None:
     assert [baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
 
 
-@pytest.mark.parametrize("name", ["mini", "mini-long", "mini-ablations"])
+@pytest.mark.parametrize(
+    "name", ["mini", "mini-long", "mini-ablations", "mini-ablations-model", "mini-ablations-audio"]
+)
 def test_mini_benchmarks_have_40_test_speakers_half_of_them_women(name: str) -> None:
     corpus = read_benchmark(document(ROOT / "config" / f"{name}.yaml")).corpus
     drawn = Counter((speaker.subset, speaker.sex) for speaker in draw_speakers(corpus.speakers, corpus.seed))
@@ -275,6 +279,29 @@ def test_bad_benchmark_is_one_line_naming_file_and_key(tmp_path: Path, wrong: di
     assert says in str(error.value)
     assert "made" in str(error.value) or "studies" in wrong
     assert "\n" not in str(error.value)
+
+
+def test_a_benchmark_has_the_keys_of_its_base_where_it_lacks_them(tmp_path: Path) -> None:
+    base = read_benchmark(ROOT / "config" / "mini-ablations.yaml")
+    part = read_benchmark(
+        {"base": "mini-ablations.yaml", "name": "part", "studies": ["loss"], "corpus": {"hours": 1.0}}
+    )
+    assert (part.name, part.studies, part.title) == ("part", ["loss"], base.title)
+    assert part.corpus == base.corpus.model_copy(update={"hours": 1.0})
+    assert (part.variant, part.overrides, part.budgets, part.rates) == (
+        base.variant,
+        base.overrides,
+        base.budgets,
+        base.rates,
+    )
+    with pytest.raises(InputError, match=r"absent\.yaml: no such file"):
+        read_benchmark({"base": "absent.yaml", "name": "part"})
+
+
+def test_the_parts_of_the_ablations_run_every_study_that_the_makefile_tries_rates_for() -> None:
+    parts = [path for path in CONFIGS if path.stem.startswith("mini-ablations")]
+    named = [name for part in parts for name in read_benchmark(document(part)).studies]
+    assert sorted(named) == [path.stem for path in STUDIES]
 
 
 def test_benchmark_file_that_is_absent_or_empty_is_one_line(tmp_path: Path) -> None:

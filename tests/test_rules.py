@@ -42,7 +42,7 @@ def commands() -> Iterator[tuple[str, str]]:
     pages = ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(f"docs/{p.name}" for p in DOCS))
     for name in pages:
         for line in COMMAND.findall((ROOT / name).read_text(encoding="utf-8")):
-            yield name, re.sub(r"<benchmark>", "mini", re.sub(r" \[.*?\]|\$\(\w+\)", "", line))
+            yield name, re.sub(r"<benchmark>|\$@", "mini-ablations", re.sub(r" \[.*?\]|\$\(\w+\)", "", line))
 
 
 @pytest.mark.parametrize(("file", "command"), sorted(set(commands())))
