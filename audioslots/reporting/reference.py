@@ -25,7 +25,7 @@ PARTS = {
     "Where it does well, and where not": ("pairs", "input", "duration", "speakers"),
     "Published elsewhere": ("published",),
 }
-LONGEST = 40  # rows of a table in the documentation
+LONGEST = 20  # rows of a table in the documentation
 PAGES = ("README.md", "docs/results.md")
 BRIEF = ("Variant", "SI-SDRi (dB)", "PESQ", "ESTOI", "Below its ceiling (dB)")
 COPIED = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg")  # the same as PNG would double the size
