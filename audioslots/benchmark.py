@@ -115,19 +115,19 @@ class Benchmark(Section):
         """How many speakers a subset's mixtures are drawn from, those that training holds out; 0: from all."""
         return self.corpus.held_out_speakers if subset == self.corpus.train else 0
 
-    def set_folder(self, subset: str) -> str:
+    def folder_of(self, subset: str) -> str:
         """Folder of a set's metadata and mixtures: another for every other set, beside the corpus, which stays."""
         content = self.mixture_sets[subset].model_dump(mode="json") | {"held_out": self.held_out(subset)}
         return f"{self.data}/{subset}-{_hashed(content | {'librimix': self.librimix})[:8]}"
 
     def metadata(self, subset: str) -> str:
         """Where the metadata of a subset's mixtures lie."""
-        return f"{self.set_folder(subset)}/libri{self.sources}mix_{subset}.csv"
+        return f"{self.folder_of(subset)}/libri{self.sources}mix_{subset}.csv"
 
     def mixtures(self, subset: str) -> str:
         """Where a subset's mixtures lie, in LibriMix's layout."""
         kind = f"Libri{self.sources}Mix/wav{self.rate // 1000}k/{self.mode}"
-        return f"{self.set_folder(subset)}/{kind}/{subset.replace('-clean', '')}"
+        return f"{self.folder_of(subset)}/{kind}/{subset.replace('-clean', '')}"
 
     def packed(self, subset: str) -> str:
         """Where a subset's packed speech lies."""

@@ -13,7 +13,7 @@ EVALUATE = (
 rule evaluate_mixture:
     input:
         mixtures=lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
-        apart=lambda wildcards: f"{benchmark.set_folder(SETS[wildcards.part])}/apart.txt",
+        apart=lambda wildcards: f"{benchmark.folder_of(SETS[wildcards.part])}/apart.txt",
     output:
         scores=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
         costs=f"{RESULTS}/{{part}}/mixture/seed0/evaluation.json",

@@ -50,7 +50,7 @@ for part in benchmark.mixture_sets:
         output:
             f"{benchmark.mixtures(part)}/manifest.json",
         log:
-            f"{benchmark.set_folder(part)}/render.log",
+            f"{benchmark.folder_of(part)}/render.log",
         threads: 2
         resources:
             mem_mb=8000,

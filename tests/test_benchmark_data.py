@@ -1,0 +1,70 @@
+"""The data of a benchmark: where they lie, and what makes them others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_benchmark import HELD_OUT, MADE, made
+
+from audioslots.benchmark import resolve, variants
+from audioslots.errors import InputError
+
+
+def test_data_lie_elsewhere_for_every_other_content_and_for_no_other_reason() -> None:
+    def places(**other: Any) -> dict[str, str]:
+        benchmark = made("output", **other)
+        return {
+            "corpus": benchmark.corpus_root,
+            "packed": benchmark.packed("train-clean"),
+            "metadata": benchmark.metadata("test-clean"),
+            "mixtures": benchmark.mixtures("test-clean"),
+        }
+
+    def moved(**other: Any) -> set[str]:
+        return {name for name, place in places(**other).items() if place != places()[name]}
+
+    assert moved(corpus=MADE["corpus"] | {"hours": 2}) == {"corpus", "packed", "metadata", "mixtures"}
+    assert moved(test={"subset": "test-clean", "count": 9}) == {"metadata", "mixtures"}
+    assert moved(test={"subset": "test-clean", "seed": 1}) == {"metadata", "mixtures"}
+    assert moved(sources=3) == {"metadata", "mixtures"}
+    assert moved(rate=16000) == {"packed", "mixtures"} and moved(mode="max") == {"mixtures"}
+    for same in ({"seeds": [7]}, {"title": "Other"}, {"studies": ["chunk"]}, {"examples": 0}, {"device": "cpu"}):
+        assert moved(**same) == set()
+    assert moved(dev={"subset": "dev-clean"}) == set()
+
+
+def test_another_test_or_dev_set_trains_nothing_anew_and_another_corpus_does() -> None:
+    def identity(**other: Any) -> str:
+        benchmark = made("output", **other)
+        return resolve(benchmark, next(iter(variants(benchmark))), 0).identity
+
+    for same in ({"test": {"subset": "test-clean", "count": 9}}, {"dev": {"subset": "dev-clean"}}, {"mode": "max"}):
+        assert identity(**same) == identity()
+    for other in ({"corpus": HELD_OUT}, {"corpus": MADE["corpus"] | {"hours": 2}}, {"rate": 16000}):
+        assert identity(**other) != identity()
+
+
+def test_mixtures_of_the_training_subset_are_of_held_out_speakers_alone() -> None:
+    benchmark = made("output", corpus=HELD_OUT, dev={"subset": "train-clean"})
+    assert (benchmark.held_out("train-clean"), benchmark.held_out("test-clean")) == (4, 0)
+
+
+def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path: Path) -> None:
+    name = "libri2mix_test-clean.csv"
+    clone = tmp_path / "LibriMix"
+    inside = clone / "metadata" / "Libri2Mix" / name
+    inside.parent.mkdir(parents=True)
+    inside.touch()
+    shutil.copy(inside, tmp_path / name)
+    speech = {"librispeech": str(tmp_path / "LibriSpeech"), "corpus": MADE["corpus"] | {"kind": "librispeech"}}
+    with pytest.raises(InputError, match="librispeech: .*LibriSpeech: no such folder; expected LibriSpeech's subsets"):
+        made("output", **speech).official("test-clean")
+    (tmp_path / "LibriSpeech").mkdir()
+    assert made("output", **speech).official("test-clean") == inside  # near LibriSpeech
+    for home, found in ((clone, inside), (inside.parent, inside), (inside, inside), (tmp_path, tmp_path / name)):
+        assert made("output", **speech, librimix=str(home)).official("test-clean") == found
+    with pytest.raises(InputError, match=rf"librimix: no {name} in .*absent; expected a clone"):
+        made("output", **speech, librimix=str(tmp_path / "absent")).official("test-clean")
