@@ -78,9 +78,7 @@ def test_baselines_that_can_be_named_can_be_evaluated() -> None:
     assert [baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
 
 
-@pytest.mark.parametrize(
-    "name", ["mini", "mini-long", "mini-ablations", "mini-ablations-model", "mini-ablations-audio"]
-)
+@pytest.mark.parametrize("name", [path.stem for path in CONFIGS if path.stem.startswith("mini")])
 def test_mini_benchmarks_have_40_test_speakers_half_of_them_women(name: str) -> None:
     corpus = read_benchmark(document(ROOT / "config" / f"{name}.yaml")).corpus
     drawn = Counter((speaker.subset, speaker.sex) for speaker in draw_speakers(corpus.speakers, corpus.seed))
