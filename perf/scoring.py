@@ -38,6 +38,7 @@ class Leaky:
     """Sources with a fifth of the mixture left in, for every mixture; one estimate a source."""
 
     name, seed, rate, identity = "leaky", 0, RATE, "leaky"
+    modules = ()
 
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         """One kind of estimates, as the loop scores one."""
