@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audioslots.errors import InputError
+from audioslots.files import parsed
 
 
 class Section(BaseModel):
@@ -59,14 +60,5 @@ def _classes(annotation: Any) -> list[type]:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read one YAML file.
-
-    Raises:
-        InputError: the file is absent or is not YAML.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {error}; expected a YAML file") from None
+    """Read one YAML file; raises as ``files.parsed``."""
+    return parsed(path, yaml.safe_load, "YAML", yaml.YAMLError)

@@ -6,9 +6,8 @@ import errno
 import re
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -23,21 +22,6 @@ app.add_typer(mixtures, name="mixtures")
 
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 Config = Annotated[Path | None, typer.Option(help="Variant to apply the model as; separation may differ from its own.")]
-
-
-class Strategy(StrEnum):
-    """How several processes train one model, in Lightning Fabric's words."""
-
-    auto = "auto"
-    ddp = "ddp"
-
-
-class Format(StrEnum):
-    """How a table is printed."""
-
-    terminal = "terminal"
-    md = "md"
-    tex = "tex"
 
 
 @app.callback()
@@ -72,7 +56,7 @@ def train_variant(
     out: Annotated[Path, typer.Option(help="Run folder.")],
     device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes, a device each; they share every batch.")] = 1,
-    strategy: Annotated[Strategy, typer.Option(help="How processes work together.")] = Strategy.auto,
+    strategy: Annotated[Literal["auto", "ddp"], typer.Option(help="How processes work together.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Threads that make batches; their number changes nothing.")] = 2,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/tensorboard too.")] = False,
     mix_on_device: Annotated[
@@ -86,7 +70,7 @@ def train_variant(
     resolved = Resolved.read(config)
     _torch_device(device)
     command = shlex.join(["audioslots", *sys.argv[1:]])
-    train(resolved, out, device, devices, strategy.value, workers, tensorboard, mix_on_device, command=command)
+    train(resolved, out, device, devices, strategy, workers, tensorboard, mix_on_device, command=command)
 
 
 @app.command("separate")
@@ -179,12 +163,12 @@ def choose_rates(
 def compare_scores(
     scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs or of whole benchmarks.")],
     baseline: Annotated[str, typer.Option(help="Variant that the others are compared with.")],
-    format: Annotated[Format, typer.Option(help="Of the table.")] = Format.terminal,
+    format: Annotated[Literal["terminal", "md", "tex"], typer.Option(help="Of the table.")] = "terminal",
 ) -> None:
     """Compare variants on the same mixtures: difference, interval, corrected p-value, and cost where it is known."""
     from audioslots.reporting.compare import compare_files
 
-    print(compare_files(scores, baseline, format.value))
+    print(compare_files(scores, baseline, format))
 
 
 @app.command("means")

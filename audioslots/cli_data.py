@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,13 +13,6 @@ corpus = typer.Typer(help="Speech in LibriSpeech's layout.", no_args_is_help=Tru
 mixtures = typer.Typer(help="LibriMix: metadata and rendered mixtures.", no_args_is_help=True)
 
 Jobs = Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")]
-
-
-class Mode(StrEnum):
-    """How sources of different length are mixed."""
-
-    min = "min"
-    max = "max"
 
 
 @corpus.command("synthesize")
@@ -130,7 +122,9 @@ def mixtures_render(
     librispeech: Annotated[Path, typer.Option(help="Corpus root: the folder that the CSV's paths start from.")],
     out: Annotated[Path, typer.Option()],
     rate: Annotated[int, typer.Option(help="Hz: 8000 or 16000.")],
-    mode: Annotated[Mode, typer.Option(help="Cut to the shortest source, or pad to the longest.")] = Mode.min,
+    mode: Annotated[
+        Literal["min", "max"], typer.Option(help="Cut to the shortest source, or pad to the longest.")
+    ] = "min",
     types: Annotated[
         str, typer.Option(help="Of mix_clean,mix_both,mix_single; the last two need noise.")
     ] = "mix_clean",
@@ -142,7 +136,7 @@ def mixtures_render(
     """Render mixtures as LibriMix does, to the bit."""
     from audioslots.data.rendering import render
 
-    print(render(metadata, librispeech, out, rate, mode.value, jobs, tuple(types.split(",")), wham))
+    print(render(metadata, librispeech, out, rate, mode, jobs, tuple(types.split(",")), wham))
 
 
 @mixtures.command("apart")

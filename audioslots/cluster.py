@@ -28,8 +28,7 @@ def leave_warnings_to_training() -> None:
     Slurm's warning before a time limit goes to all processes of a job. Training answers it; Snakemake, which runs
     inside the job too, would die of it, and training with it.
     """
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def minutes(first: int) -> Callable[[Any, int], int]:

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audioslots.errors import InputError
+
+Parsed = TypeVar("Parsed")
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def written_aside(path: Path, sync: bool = True) -> Iterator[Path]:
                 with open(aside, "rb") as written:
                     os.fsync(written.fileno())
             os.replace(aside, path)
-            if sync and os.name == "posix":
+            if sync:
                 _sync_folder(path.parent)  # else a power cut may undo the renaming
     finally:
         aside.unlink(missing_ok=True)
@@ -68,18 +70,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def parsed(path: Path, parse: Callable[[str], Parsed], kind: str, error: type[Exception] = ValueError) -> Parsed:
+    """What ``parse`` makes of a text file.
 
     Raises:
-        InputError: the file is absent or is not JSON.
+        InputError: the file is absent, cannot be read, or ``parse`` raises a ValueError or ``error``.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected a JSON file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); expected a JSON file") from None
+        raise InputError(f"{path}: no such file; expected a {kind} file") from None
+    except (OSError, ValueError, error) as found:
+        raise InputError(f"{path}: not valid {kind} ({found}); expected a {kind} file") from None
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises as ``parsed``."""
+    return parsed(path, json.loads, "JSON")
 
 
 def sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ keeps what is there, and says so. ``fresh``, which ``audioslots --fresh`` sets, 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -31,11 +32,6 @@ from typing import Any
 from audioslots.code import commit, digest
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_json
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two processes in one folder are not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LOOK_S = 1.0  # between two looks at a folder where another process works
@@ -208,8 +204,6 @@ def _lock(path: Path) -> int:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if fcntl is None:
-            return descriptor
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Work shared by processes, its results in order."""
+"""Work shared by processes or threads, its results in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
@@ -18,11 +18,14 @@ from audioslots.errors import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 8  # items a worker may be ahead of whoever takes the results: bounds memory
+AHEAD = 2  # items a worker may be ahead of whoever takes the results: bounds memory
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
     """``map(work, items)`` by ``jobs`` processes, few items ahead of what has been taken; in this one where it is 1.
+
+    The processes are spawned, with one thread each, so a script needs the usual ``if __name__ == "__main__"``.
 
     Raises:
         InputError: a process was killed, most likely for want of memory.
@@ -30,18 +33,35 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
     if jobs == 1:
         yield from map(work, items)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > AHEAD * jobs:
-                    yield waiting.popleft().result()
-            while waiting:
+    before = dict(os.environ)
+    os.environ.update(ONE_THREAD)  # read by the libraries when a spawned process loads them
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    try:
+        yield from _ahead(pool, work, items, AHEAD * jobs)
+    except BrokenProcessPool:
+        raise InputError(f"--jobs: one of {jobs} processes was killed; expected memory for so many") from None
+    finally:
+        for name in ONE_THREAD:
+            os.environ.pop(name)
+            os.environ.update({name: before[name]} if name in before else {})
+
+
+def ahead(threads: int, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """``map(work, items)`` by threads; each may be an item ahead of what has been taken, and one result waits ready."""
+    return _ahead(ThreadPoolExecutor(threads), work, items, threads + 1)
+
+
+def _ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > most:
                 yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise InputError(f"--jobs: one of {jobs} processes was killed; expected memory for so many") from None
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def end_with_parent() -> None:

@@ -91,7 +91,7 @@ def systems(device: str) -> Iterator[tuple[str, System]]:
 def timed(system: System, mixer: Mixer, batch: int, steps: int, device: str) -> tuple[float, float]:
     """Seconds a step, and the share of it spent waiting for data; the first step is not counted."""
     waited, began = 0.0, 0.0
-    made = batches(mixer, 0, steps + 1, range(batch), 2, device != "cpu")
+    made = batches(mixer, range(steps + 1), range(batch), 2, device != "cpu")
     for step in range(steps + 1):
         asked = time.perf_counter()
         if step == 1:

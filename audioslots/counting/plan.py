@@ -16,7 +16,8 @@ from audioslots.config import Resolved
 from audioslots.counting.sizes import count
 from audioslots.model.estimates import covered
 from audioslots.model.weights import build
-from audioslots.reporting.table import Column, Table
+from audioslots.reporting.table import Table
+from audioslots.reporting.tables import titled, valued
 from audioslots.reporting.words import duration, number, whole
 from audioslots.training.objective import Matched
 
@@ -78,14 +79,12 @@ def plan(benchmark: Path, rate: float | None = None, studies: list[str] | None =
         "A training step is taken as three passes. Separation of the test set is in the GPU hours, its scoring is not."
     )
     columns = [
-        Column("Variant", "title", lambda row: row["title"], numeric=False),
-        Column("Steps", "steps", lambda row: whole(row["steps"])),
-        Column(
-            "Peak training memory (GiB)", "peak_memory_bytes", lambda row: number(row["peak_memory_bytes"] / 2**30, 1)
-        ),
-        Column("GPU time a run", "gpu_hours_a_run", lambda row: duration(3600 * row["gpu_hours_a_run"])),
-        Column("Runs", "runs", lambda row: str(row["runs"])),
-        Column("GPU hours", "gpu_hours", lambda row: number(row["gpu_hours"], 1)),
+        titled(),
+        valued("Steps", "steps", whole),
+        valued("Peak training memory (GiB)", "peak_memory_bytes", lambda value: number(value / 2**30, 1)),
+        valued("GPU time a run", "gpu_hours_a_run", lambda value: duration(3600 * value)),
+        valued("Runs", "runs", str),
+        valued("GPU hours", "gpu_hours", lambda value: number(value, 1)),
     ]
     return Plan(Table("plan", caption, data, columns), total)
 

@@ -25,10 +25,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from audioslots.benchmark import read_for_counting, resolve
@@ -38,6 +36,7 @@ from audioslots.model.weights import build
 from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
 from audioslots.training.objective import Matched
+from audioslots.training.system import multiply_accumulates
 
 REST = "Spectrogram, output, loss"
 SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -120,15 +119,12 @@ def _holder(path: str, titles: dict[str, str]) -> str:
 
 
 def _multiply_accumulates(model: nn.Module, config: Resolved, titles: dict[str, str]) -> dict[str, float]:
-    counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:  # the fused kernels are not counted on every device
-        model(torch.zeros(1, config.crop))
-    flops = {path: sum(operators.values()) for path, operators in counter.get_flop_counts().items()}
-    counted = {REST: flops["Global"]}
+    by_path = multiply_accumulates(model, config.crop)
+    counted = {REST: by_path[""]}
     for path, title in titles.items():  # outer parts come before inner ones
-        counted[title] = flops[f"{type(model).__name__}.{path}"]
+        counted[title] = by_path[path]
         counted[_holder(path, titles)] -= counted[title]
-    return {title: flop / 2 / config.chunk_s for title, flop in counted.items()}
+    return {title: operations / config.chunk_s for title, operations in counted.items()}
 
 
 def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str, str]) -> Counter[str]:

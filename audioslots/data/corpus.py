@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,10 @@ import pandas as pd
 import soundfile
 from tqdm import tqdm
 
+from audioslots.audio import opened
 from audioslots.data.librimix import RATE
 from audioslots.errors import InputError
+from audioslots.files import parsed
 
 LAYOUT = "<subset>/<speaker>/<chapter>/*.flac"
 
@@ -32,15 +35,10 @@ def read_speech(path: Path, frames: int | None = None) -> np.ndarray:
             at 16 kHz or not mono.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
-            _check_format(path, file)
-            expected = file.frames if frames is None else min(frames, file.frames)
-            samples = file.read(expected, dtype="float32")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; expected a readable speech file") from None
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: cannot be decoded ({error.error_string}); expected a whole FLAC file") from None
+    with opened(path) as file:
+        _check_format(path, file)
+        expected = file.frames if frames is None else min(frames, file.frames)
+        samples = file.read(expected, dtype="float32")
     if len(samples) < expected:
         raise InputError(f"{path}: truncated after {len(samples)} samples; expected {expected}")
     return samples
@@ -111,12 +109,9 @@ def utterances(root: Path, subset: str | None = None) -> pd.DataFrame:
         speaker = relative.parts[1]
         if speaker not in sexes:
             raise InputError(f"{root / 'SPEAKERS.TXT'}: speaker {speaker} is missing; expected a line for {path}")
-        try:
-            with soundfile.SoundFile(path) as file:
-                _check_format(path, file)
-                frames = file.frames
-        except soundfile.LibsndfileError as error:
-            raise InputError(f"{path}: cannot be opened ({error.error_string}); expected a FLAC file") from None
+        with opened(path) as file:
+            _check_format(path, file)
+            frames = file.frames
         rows.append((relative.as_posix(), speaker, sexes[speaker], relative.parts[0], frames))
     return pd.DataFrame(rows, columns=["path", "speaker_id", "sex", "subset", "frames"])
 
@@ -151,10 +146,7 @@ def _problem(path: Path) -> tuple[str | None, int]:
 
 def _expected(metadata: Path) -> dict[str, int | None]:
     """The speech that a CSV of LibriMix names: path -> samples, None where the CSV does not tell."""
-    try:
-        table = pd.read_csv(metadata, dtype=str)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{metadata}: cannot be read ({error}); expected a LibriMix metadata CSV") from None
+    table = parsed(metadata, lambda text: pd.read_csv(io.StringIO(text), dtype=str), "CSV")
     if {"origin_path", "length"} <= set(table):
         try:
             return dict(zip(table["origin_path"], table["length"].astype(int), strict=True))

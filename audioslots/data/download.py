@@ -8,7 +8,6 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
@@ -19,32 +18,17 @@ from audioslots.files import sha256
 from audioslots.stage import require_room
 
 PIECE = 1 << 20  # bytes read at once
+TIMEOUT_S = 30.0  # without a byte, before a connection is given up
+ATTEMPTS = 6  # fruitless connections in a row, before the download is given up
+PAUSE_S = 1.0  # before the second attempt; doubled before each further one
 PASSING = {408, 425, 429}  # HTTP statuses, beside 5xx, after which another attempt may do
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a download waits for its server.
-
-    Attributes:
-        timeout_s: seconds without a byte before a connection is given up.
-        attempts: fruitless connections in a row before the download is.
-        pause_s: seconds before the second attempt; doubled before each further one.
-    """
-
-    timeout_s: float = 30.0
-    attempts: int = 6
-    pause_s: float = 1.0
-
-
-PATIENT = Patience()
 
 
 class Passing(Exception):
     """A connection that failed, though the next may not."""
 
 
-def fetch(url: str, path: Path, digest: str | None, room: float = 0.0, patience: Patience = PATIENT) -> None:
+def fetch(url: str, path: Path, digest: str | None, room: float = 0.0) -> None:
     """Download one file; a broken download, of this process or one before, goes on where it stopped.
 
     Until it is whole and verified it lies beside ``path``, as ``.<name>.part``.
@@ -54,7 +38,6 @@ def fetch(url: str, path: Path, digest: str | None, room: float = 0.0, patience:
         path: file to write; its folder exists.
         digest: SHA-256 of the whole file; None where it is not known.
         room: bytes needed on the disk for every byte of the file, beside the file itself.
-        patience: how long to wait for the server.
 
     Raises:
         InputError: the server does not have the file, does not answer, or sends other content; the disk is too small.
@@ -66,14 +49,14 @@ def fetch(url: str, path: Path, digest: str | None, room: float = 0.0, patience:
     while True:
         before = _size(part)
         try:
-            _receive(url, part, room, patience.timeout_s)
+            _receive(url, part, room)
             break
         except Passing as failure:
             failures = 0 if _size(part) > before else failures + 1
-            if failures >= patience.attempts:
+            if failures >= ATTEMPTS:
                 raise InputError(f"{url}: {failure}; expected an answer: run again to go on") from None
             if failures:
-                time.sleep(patience.pause_s * 2 ** (failures - 1))
+                time.sleep(PAUSE_S * 2 ** (failures - 1))
     if digest is not None and (found := sha256(part)) != digest:
         part.unlink()
         raise InputError(f"{url}: its SHA-256 is {found}; expected {digest}: what was received is removed")
@@ -84,12 +67,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _receive(url: str, part: Path, room: float, timeout_s: float) -> None:
+def _receive(url: str, part: Path, room: float) -> None:
     """One connection: append to ``part`` what it lacks."""
     have = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             start, total = _span(response)
             if start != have:  # the server begins anew, or elsewhere
                 part.unlink(missing_ok=True)

@@ -67,8 +67,7 @@ def close(folder: Path, arguments: dict[str, Any], results: list[Result], tables
     _refuse_strays(folder, names, {f"{result['mixture_ID']}.wav" for result in results})
     for leftover in [*folder.rglob(".*.tmp*"), *_leftovers(metadata, tables)]:  # of a killed run
         leftover.unlink(missing_ok=True)
-    if hasattr(os, "sync"):  # not on Windows
-        os.sync()  # a manifest must not outlive, in a power failure, the audio it tells of
+    os.sync()  # a manifest must not outlive, in a power failure, the audio it tells of
     for file, table in tables.items():
         write_metadata(table, metadata / file)
     manifest = {

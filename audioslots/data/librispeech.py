@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from audioslots.checking import nearest
-from audioslots.data.download import PATIENT, Patience, fetch
+from audioslots.data.download import fetch
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
 from audioslots.stage import Stage
@@ -34,13 +34,7 @@ EXTRACTED = 1.1  # size of the extracted speech over the archive's, at most: FLA
 FILTERED: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
-def download(
-    out: Path,
-    subsets: list[str],
-    url: str = OPENSLR,
-    digests: dict[str, str] = LIBRISPEECH,
-    patience: Patience = PATIENT,
-) -> None:
+def download(out: Path, subsets: list[str], url: str = OPENSLR, digests: dict[str, str] = LIBRISPEECH) -> None:
     """Download subsets of LibriSpeech and extract them: ``OUT/<subset>/...``, ``OUT/SPEAKERS.TXT``.
 
     A subset appears whole, closed by its ``manifest.json``, or not at all; one that is there is verified by names and
@@ -51,7 +45,6 @@ def download(
         subsets: names in ``digests``.
         url: folder of the archives.
         digests: SHA-256 of each subset's archive.
-        patience: how long to wait for the server.
 
     Raises:
         InputError: an unknown subset; a subset that is there, but not of this making or changed since; and what
@@ -67,7 +60,7 @@ def download(
                 continue
             archive = out / f".{subset}.tar.gz"
             if not archive.exists() or sha256(archive) != digests[subset]:
-                fetch(f"{url.rstrip('/')}/{subset}.tar.gz", archive, digests[subset], EXTRACTED, patience)
+                fetch(f"{url.rstrip('/')}/{subset}.tar.gz", archive, digests[subset], EXTRACTED)
             extract(archive, out, subset, digests[subset])
             archive.unlink()
 

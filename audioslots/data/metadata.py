@@ -7,10 +7,12 @@ the corpus root) and ``source_<i>_gain`` (a factor on the samples) for each sour
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from tqdm import tqdm
 from audioslots.data.corpus import held_out, read_speech, speaker_sex, utterances
 from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, MIN_UTTERANCE_S, RATE, gain, groups
 from audioslots.errors import InputError
-from audioslots.files import written_aside
+from audioslots.files import parsed, written_aside
 
 CLIPPED_PEAK = 0.999 * MAX_AMPLITUDE  # from here on a sum counts as held at that peak, gains being rounded
 MAX_ID_BYTES = 200  # file systems allow names of 255, of which some go to endings
@@ -44,12 +46,8 @@ def read_metadata(csv: Path) -> pd.DataFrame:
             column missing, a mixture ID that is empty, repeated or no plain file name, a path that is absolute, leaves
             the corpus or is not in its layout, a gain that is not a finite positive number.
     """
-    try:
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8").fillna("")
-    except FileNotFoundError:
-        raise InputError(f"{csv}: no such file; expected a metadata CSV") from None
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{csv}: cannot be read ({error}); expected a metadata CSV") from None
+    as_text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "index_col": False}
+    table = parsed(csv, lambda text: pd.read_csv(io.StringIO(text), **as_text), "CSV").fillna("")
     names = [f"source_{i}" for i in range(1, source_count(table) + 1)]
     if {"noise_path", "noise_gain"} & set(table.columns):
         names.append("noise")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 
+from audioslots.audio import opened
 from audioslots.data.librimix import RATE
 from audioslots.errors import InputError
 
@@ -32,19 +32,14 @@ def read_noise(path: Path, length: int, needed: int) -> np.ndarray:
         InputError: the file is absent, cannot be decoded, is not at 16 kHz or ends before the length its header
             promises, or is too short to be repeated.
     """
-    try:
-        with open(path, "rb") as raw, sf.SoundFile(raw) as file:
-            if file.samplerate != RATE:
-                raise InputError(f"{path}: sample rate is {file.samplerate} Hz; expected {RATE} Hz")
-            if file.frames <= FADE and file.frames < length:
-                raise InputError(f"{path}: has {file.frames} samples; expected more than {FADE}, to be repeated")
-            expected = needed if file.frames >= length else file.frames
-            samples = file.read(expected, dtype="float32", always_2d=True)[:, 0]
-            repeated = file.frames < length
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; expected a readable noise file") from None
-    except sf.LibsndfileError as error:
-        raise InputError(f"{path}: cannot be decoded ({error.error_string}); expected a whole noise file") from None
+    with opened(path) as file:
+        if file.samplerate != RATE:
+            raise InputError(f"{path}: sample rate is {file.samplerate} Hz; expected {RATE} Hz")
+        if file.frames <= FADE and file.frames < length:
+            raise InputError(f"{path}: has {file.frames} samples; expected more than {FADE}, to be repeated")
+        expected = needed if file.frames >= length else file.frames
+        samples = file.read(expected, dtype="float32", always_2d=True)[:, 0]
+        repeated = file.frames < length
     if len(samples) < expected:
         raise InputError(f"{path}: truncated after {len(samples)} samples; expected {expected}")
     return extend_noise(samples, length)[:needed] if repeated else samples

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from audioslots.checking import nearest
-from audioslots.data.download import PATIENT, Patience, fetch
+from audioslots.data.download import fetch
 from audioslots.errors import InputError
 from audioslots.files import sha256, write_json
 from audioslots.stage import Stage
@@ -39,12 +39,7 @@ FILES = {
 
 
 def fetch_metadata(
-    out: Path,
-    subsets: list[str],
-    source: Path | None = None,
-    url: str = GITHUB,
-    files: dict[str, str] = FILES,
-    patience: Patience = PATIENT,
+    out: Path, subsets: list[str], source: Path | None = None, url: str = GITHUB, files: dict[str, str] = FILES
 ) -> list[Path]:
     """Get LibriMix's tables of some subsets into ``OUT/metadata``, laid out as in a clone of LibriMix.
 
@@ -56,7 +51,6 @@ def fetch_metadata(
         source: a clone of LibriMix, or its metadata folder, to copy from instead of downloading.
         url: where ``metadata/`` of the pinned commit lies.
         files: files below it with their checksums.
-        patience: how long to wait for the server.
 
     Returns:
         The files, sorted as ``files`` is.
@@ -78,7 +72,7 @@ def fetch_metadata(
                 continue
             received = path.with_name(f".{path.name}")
             if source is None:
-                fetch(f"{url.rstrip('/')}/{name}", received, None, patience=patience)
+                fetch(f"{url.rstrip('/')}/{name}", received, None)
             else:
                 shutil.copyfile(_found(source, name), received)
             try:

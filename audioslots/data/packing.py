@@ -16,8 +16,9 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -144,60 +145,49 @@ def _verify(out: Path) -> None:
 
 
 def _grow(table: pd.DataFrame, corpus: Path, out: Path, rate: int, jobs: int) -> int:
-    """Write the array and its index, going on from what is there already; return the number of samples."""
+    """Write the array and its index, resuming from what is there already; return the number of samples."""
     for name, growing in GROWING.items():
         if not (out / growing).exists() and (out / name).exists():  # closed, but for the manifest
             os.replace(out / name, out / growing)
+    lengths = [-(-int(frames) * rate // RATE) for frames in table["frames"]]  # of what the utterances are resampled to
+    starts = [0, *accumulate(lengths)]
+    rows = zip(table["path"], table["speaker_id"], table["sex"], starts, lengths, strict=False)
+    known = [f"{Path(path).stem},{','.join(map(str, rest))},".encode() for path, *rest in rows]  # of each row
     with open(out / GROWING["index.csv"], "a+b") as index, open(out / GROWING["speech.i16"], "a+b") as array:
-        rows, index_bytes, end = _kept(table, rate, index, array)
-        index.truncate(index_bytes)
-        array.truncate(2 * end)
-        if not rows:
-            index.write(HEADER)
-        rest = table.iloc[rows:]
-        require_room(out, 2 * sum(_length(frames, rate) for frames in rest["frames"]) + ROW_BYTES * len(rest))
-        packed = in_order(partial(_convert, corpus, rate), rest["path"], jobs)
-        bar = tqdm(packed, f"pack {table['subset'][0]}", len(table), initial=rows, unit="file", disable=None)
-        for row, (pcm, loudness, peak) in zip(rest.itertuples(), bar, strict=True):
+        done = _sound(known, lengths, index, array)
+        array.truncate(2 * starts[done])
+        require_room(out, 2 * (starts[-1] - starts[done]) + ROW_BYTES * (len(table) - done))
+        packed = in_order(partial(_convert, corpus, rate), table["path"].iloc[done:], jobs)
+        bar = tqdm(packed, f"pack {table['subset'][0]}", len(table), initial=done, unit="file", disable=None)
+        for beginning, (pcm, loudness, peak) in zip(known[done:], bar, strict=True):
             array.write(pcm)
             array.flush()  # first the speech, then its row: a row is only ever of speech that is there
-            text = f"{_beginning(row, rate, end)}{loudness:.4f},{peak:.6f},".encode()
+            text = beginning + b"%.4f,%.6f," % (loudness, peak)
             index.write(text + b"%d\n" % _checksum(pcm, text))
             index.flush()
-            end += len(pcm) // 2
         for file in (array, index):
-            file.flush()
             os.fsync(file.fileno())
     for name, growing in GROWING.items():
         os.replace(out / growing, out / name)
-    return end
+    return starts[-1]
 
 
-def _kept(table: pd.DataFrame, rate: int, index: IO[bytes], array: IO[bytes]) -> tuple[int, int, int]:
-    """How much of an unfinished array is sound: rows, bytes of the index, samples."""
+def _sound(known: list[bytes], lengths: list[int], index: IO[bytes], array: IO[bytes]) -> int:
+    """How many rows of an unfinished index are sound, and so is their speech; the index is cut after them."""
     index.seek(0)
     array.seek(0)
-    if index.readline() != HEADER:
-        return 0, 0, 0
-    rows, index_bytes, end = 0, len(HEADER), 0
-    for row, line in zip(table.itertuples(), index, strict=False):
-        length = _length(row.frames, rate)
-        text = line[: line.rfind(b",") + 1]
-        expected = text + b"%d\n" % _checksum(array.read(2 * length), text)
-        if line != expected or not text.startswith(_beginning(row, rate, end).encode()):
-            break
-        rows, index_bytes, end = rows + 1, index_bytes + len(line), end + length
-    return rows, index_bytes if rows else 0, end
-
-
-def _length(frames: Any, rate: int) -> int:
-    """Samples that an utterance of so many samples at 16 kHz is resampled to."""
-    return int(-(-frames * rate // RATE))
-
-
-def _beginning(row: Any, rate: int, start: int) -> str:
-    """An index row up to what only the speech itself tells."""
-    return f"{Path(row.path).stem},{row.speaker_id},{row.sex},{start},{_length(row.frames, rate)},"
+    rows, size = 0, len(HEADER)
+    if index.readline() == HEADER:
+        for beginning, length, line in zip(known, lengths, index, strict=False):
+            text = line[: line.rfind(b",") + 1]
+            expected = text + b"%d\n" % _checksum(array.read(2 * length), text)
+            if line != expected or not text.startswith(beginning):
+                break
+            rows, size = rows + 1, size + len(line)
+    index.truncate(size if rows else 0)
+    if not rows:
+        index.write(HEADER)
+    return rows
 
 
 def _checksum(pcm: bytes, text: bytes) -> int:

@@ -19,6 +19,7 @@ import soundfile as sf
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
+from audioslots.audio import opened
 from audioslots.data.corpus import read_speech
 from audioslots.data.folder import MANIFEST, RECORD, Result, close, pcm_md5, recording, verify
 from audioslots.data.librimix import RATE
@@ -206,7 +207,10 @@ def _signals(row: Row, rate: int, mode: str) -> list[np.ndarray]:
     In ``min`` mode the tail of a longer utterance is not even decoded: the samples kept depend on no more than the
     filter's reach beyond them.
     """
-    lengths = [_frames(path) for path, _ in row.sources]
+    lengths = []
+    for path, _ in row.sources:
+        with opened(path) as file:
+            lengths.append(int(file.frames))
     needed = max(lengths)
     if mode == "min":
         down = RATE // rate
@@ -221,14 +225,6 @@ def _signals(row: Row, rate: int, mode: str) -> list[np.ndarray]:
     if mode == "min":
         return [samples[: min(map(len, resampled))] for samples in resampled]
     return [np.pad(samples, (0, max(map(len, resampled)) - len(samples))) for samples in resampled]
-
-
-def _frames(path: Path) -> int:
-    """Length of an utterance in samples, by its header."""
-    try:
-        return int(sf.info(str(path)).frames)
-    except sf.LibsndfileError as error:
-        raise InputError(f"{path}: {error.error_string}; expected a speech file") from None
 
 
 def _write(path: Path, samples: np.ndarray, rate: int) -> str:

@@ -111,14 +111,12 @@ class Grammar:
         many = self.chance(0.25)
         noun = described + (plural(entry) if many else entry.partition("/")[0])
         if many:
-            first = self.generator.choice(
-                ("the", "the", "the", "some", "several", "many", "those", "a few", self.word("number"))
-            )
+            number = self.word("number")
+            first = self.generator.choice(("the", "the", "the", "some", "several", "many", "those", "a few", number))
             text = f"{first} {noun}"
         else:
-            first = self.generator.choice(
-                ("the",) * 6 + ("a",) * 5 + ("this", "that", "every", "another", "our", "her", "his")
-            )
+            rare = ("this", "that", "every", "another", "our", "her", "his")
+            first = self.generator.choice(("the",) * 6 + ("a",) * 5 + rare)
             text = with_article(noun) if first == "a" else f"{first} {noun}"
         if self.chance(detail):
             text += " " + self.detail(section)
@@ -200,20 +198,8 @@ class Grammar:
 
     def clause(self) -> str:
         """A main clause without its full stop."""
-        rule = self.generator.choice(
-            (
-                self.deed,
-                self.deed,
-                self.deed,
-                self.habit,
-                self.relative,
-                self.state,
-                self.weather,
-                self.influence,
-                self.presence,
-            )
-        )
-        return rule()
+        rare = (self.habit, self.relative, self.state, self.weather, self.influence, self.presence)
+        return self.generator.choice((self.deed,) * 3 + rare)()
 
     def deed(self) -> str:
         """Somebody did something, and perhaps something more."""
@@ -261,19 +247,8 @@ class Grammar:
 
     def sentence(self) -> str:
         """A whole sentence, with its capital and its full stop."""
-        text = self.generator.choice(
-            (
-                self.simple,
-                self.timed,
-                self.timed,
-                self.compound,
-                self.compound,
-                self.complex,
-                self.complex,
-                self.reported,
-                self.question,
-            )
-        )()
+        usual = (self.timed,) * 2 + (self.compound,) * 2 + (self.complex,) * 2
+        text = self.generator.choice((self.simple, *usual, self.reported, self.question))()
         return text[0].upper() + text[1:]
 
     def simple(self) -> str:

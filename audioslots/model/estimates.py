@@ -41,10 +41,8 @@ def bottleneck(model: nn.Module, samples: int) -> dict[str, int]:
         estimates = model(torch.zeros(1, samples, device=next(model.parameters()).device))
     if estimates.slots is None or estimates.compressed is None:
         return {}
-    return {
-        "numbers_a_slot": estimates.slots.shape[-1],
-        "numbers_a_source": estimates.compressed.shape[-2:].numel(),
-    }
+    bins, frames = estimates.compressed.shape[-2:]
+    return {"numbers_a_slot": estimates.slots.shape[-1], "numbers_a_source": bins * frames}
 
 
 def covered(waveform: Tensor, samples: int) -> Tensor:

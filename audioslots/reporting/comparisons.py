@@ -79,11 +79,8 @@ def _compare(means: pd.DataFrame, speakers: pd.Series, pairs: Sequence[tuple[str
     table = pd.DataFrame(records, columns=_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
     sure = (table["p_holm"] < SIGNIFICANT) & (table["difference"].abs() >= SHOWN)
-    table["verdict"] = np.select(
-        [sure & (table["difference"] > 0), sure & (table["difference"] < 0)],
-        ["better", "worse"],
-        "no difference shown",
-    )
+    signs = [sure & (table["difference"] > 0), sure & (table["difference"] < 0)]
+    table["verdict"] = np.select(signs, ["better", "worse"], "no difference shown")
     return table
 
 

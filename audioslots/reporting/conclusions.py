@@ -37,14 +37,11 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
         elif verdict == NOT_CONVERGED:
             clauses += [_open(row, titles) for _, row in rows.iterrows()]
         elif len(rows):
-            words: list[str] = []
-            for _, row in rows.iterrows():
-                by = f"by {number(abs(row['difference']))} dB"
-                if not words:
-                    words.append(f"{_quoted(row['variant'], titles)} is {verdict} {by} SI-SDRi ({_evidence(row)})")
-                else:
-                    words.append(f"{_quoted(row['variant'], titles)} {by} ({_evidence(row, '')})")
-            clauses.append(listed(words))
+            by = [f"by {number(abs(row['difference']))} dB" for _, row in rows.iterrows()]
+            by[0] = f"is {verdict} {by[0]} SI-SDRi"
+            sure = [_evidence(row, "" if place else "95 % interval ") for place, (_, row) in enumerate(rows.iterrows())]
+            who = [_quoted(name, titles) for name in rows["variant"]]
+            clauses.append(listed([f"{name} {how} ({why})" for name, how, why in zip(who, by, sure, strict=True)]))
     unscored = frame[frame["difference"].isna()]
     if len(unscored):
         names = listed([_quoted(name, titles) for name in unscored["variant"]])

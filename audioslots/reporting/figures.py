@@ -64,8 +64,7 @@ def learning(histories: Mapping[str, Sequence[pd.DataFrame]], titles: Mapping[st
         histories: variant -> one history.csv a seed, with ``step`` and ``validation_si_sdri_db``, validated steps only.
         titles: variant -> title.
     """
-    figure = Figure(figsize=(WIDTH, 3.4 + 0.1 * len(histories)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = _panels(len(histories))
     for place, (variant, seeds) in enumerate(histories.items()):
         curve = pd.concat(seeds).groupby("step")["validation_si_sdri_db"].agg(["mean", "min", "max"])
         style = line(place)
@@ -86,9 +85,8 @@ def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         titles: variant -> title.
     """
     variants = list(curves["variant"].unique())
-    figure = Figure(figsize=(WIDTH, 3.4 + 0.1 * len(variants)), layout="constrained")
     axis = {"steps": "training steps", "train_s": "training time (s)"}
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = _panels(len(variants), len(axis))
     for axes, (key, label) in zip(panels, axis.items(), strict=True):
         for place, variant in enumerate(variants):
             part = curves[curves["variant"] == variant]
@@ -96,11 +94,8 @@ def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             x = part[key].to_numpy(float) * shift
             named = short(titles[variant]) if axes is panels[0] else "_"  # once for both panels
             _bars(axes, x, part, label=named, capsize=2, elinewidth=0.9, **line(place))
-        axes.set_xscale("log", base=2)
+        _logarithmic(axes, label, 2)
         axes.xaxis.set_major_locator(LogLocator(base=2))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(label)
     steps = sorted(curves["steps"].unique())
     panels[0].set_xticks(steps, [scaled(count) for count in steps])
     panels[0].set_ylabel("SI-SDRi (dB), 95 % interval")
@@ -117,8 +112,7 @@ def by_input(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         titles: variant -> title.
     """
     variants = list(curves["variant"].unique())
-    figure = Figure(figsize=(WIDTH, 3.4 + 0.1 * len(variants)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = _panels(len(variants))
     step = np.ptp(curves["input_si_sdr_db"]) / max(1, curves["part"].nunique()) / (len(variants) + 2)
     for place, variant in enumerate(variants):
         part = curves[curves["variant"] == variant]
@@ -168,8 +162,7 @@ def cost(summary: pd.DataFrame, spent: pd.DataFrame, titles: Mapping[str, str]) 
     """
     axis = {"macs_per_second": "multiply-accumulates a second of audio", "train_s": "training time of a seed (s)"}
     blind = summary[summary["stitching"] == "blind"].merge(spent[["variant", *axis]], on="variant")
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = _panels(2, len(axis))
     named: dict[str, int] = {}
     for axes, (key, label) in zip(panels, axis.items(), strict=True):
         part = blind.dropna(subset=[key, "si_sdri_db"]).sort_values([key, "si_sdri_db"], ascending=[True, False])
@@ -180,13 +173,10 @@ def cost(summary: pd.DataFrame, spent: pd.DataFrame, titles: Mapping[str, str]) 
         for place, row in part[front].iterrows():
             style = line(named.setdefault(row["variant"], len(named))) | {"linestyle": "none", "markersize": 7}
             _bars(axes, np.array([row[key]]), part.loc[[place]], **style)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _logarithmic(axes, label, 10)
         low, high = axes.get_xlim()
         if high / low < 30:  # less than two powers of ten would have a label or none
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.set_xlabel(label)
     panels[0].set_ylabel("SI-SDRi (dB), 95 % interval")
     for variant, place in named.items():
         panels[0].plot([], [], **line(place) | {"linestyle": "none"}, label=short(titles[variant]))
@@ -228,6 +218,19 @@ def significance(pairs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     axes.set_xticklabels(axes.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     axes.set(xlabel="", ylabel="")
     return figure
+
+
+def _panels(lines: int, count: int = 1) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of panels side by side, with room for a legend of so many lines."""
+    figure = Figure(figsize=(WIDTH, 3.4 + 0.1 * lines), layout="constrained")
+    return figure, figure.subplots(1, count, sharey=True, squeeze=False)[0]
+
+
+def _logarithmic(axes: Axes, label: str, base: int) -> None:
+    axes.set_xscale("log", base=base)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
 
 
 def _cell(value: float, shown: bool, variants: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from audioslots.benchmark import read_for_counting, resolve, summary, variants
 from audioslots.config import Resolved
 from audioslots.files import read_json, write_json
+from audioslots.stage import flat
 
 NAME = "made_of.json"
 ABSENT = "nothing"
@@ -61,17 +62,10 @@ def differences(folder: Path, config: Path) -> list[str]:
     """
     document = read_json(folder / NAME)
     command = document.pop("command")
-    found, now = _leaves(document), _leaves(by_config(config))
+    found, now = flat(document), flat(by_config(config))
     keys = [key for key in {**found, **now} if found.get(key, ABSENT) != now.get(key, ABSENT)]
     telling = [key for key in keys if ".identity." not in key] or keys
     lines = [f"{key}: {found.get(key, ABSENT)} in the reference, {now.get(key, ABSENT)} by {config}" for key in telling]
     if lines:
         lines.append(f"run: {command}; audioslots reference results/{folder.name} --command {command!r}")
     return lines
-
-
-def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Every value that is no dictionary, by its dotted key."""
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    return {name: leaf for key, part in value.items() for name, leaf in _leaves(part, f"{prefix}{key}.").items()}

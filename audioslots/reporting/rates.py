@@ -10,7 +10,8 @@ from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import written_aside
 from audioslots.reporting.runs import read_history
-from audioslots.reporting.table import Column, Table
+from audioslots.reporting.table import Table
+from audioslots.reporting.tables import valued
 from audioslots.reporting.words import number, whole
 
 
@@ -33,16 +34,9 @@ def choose(folder: Path, out: Path) -> Table:
         validated = read_history(history, run.separation.reconstruction == "ratio")
         if validated is None:
             raise InputError(f"{history}: absent or without validated steps; expected a finished training")
-        settings = run.training
-        rows.append(
-            {
-                "variant": run.name,
-                "learning_rate": settings.learning_rate,
-                "steps": settings.steps,
-                "seed": run.seed,
-                "validation_si_sdri_db": round(float(validated["validation_si_sdri_db"].iloc[-1]), 4),
-            }
-        )
+        tried = {"variant": run.name, "learning_rate": run.training.learning_rate, "steps": run.training.steps}
+        reached = round(float(validated["validation_si_sdri_db"].iloc[-1]), 4)
+        rows.append(tried | {"seed": run.seed, "validation_si_sdri_db": reached})
     if not rows:
         raise InputError(f"{folder}: no <variant>/<factor>/config.json in it; expected runs of `snakemake rates`")
     data = pd.DataFrame(rows).sort_values(["variant", "learning_rate"], ignore_index=True)
@@ -50,10 +44,10 @@ def choose(folder: Path, out: Path) -> Table:
     with written_aside(out) as aside:
         data.to_csv(aside, index=False, lineterminator="\n")
     columns = [
-        Column("Variant", "variant", lambda row: row["variant"], numeric=False),
-        Column("Learning rate", "learning_rate", lambda row: f"{row['learning_rate']:.3g}"),
-        Column("Steps", "steps", lambda row: whole(row["steps"])),
-        Column("Validation SI-SDRi (dB)", "validation_si_sdri_db", lambda row: number(row["validation_si_sdri_db"])),
-        Column("Chosen", "chosen", lambda row: "yes" if row["chosen"] else "", numeric=False),
+        valued("Variant", "variant", str, numeric=False),
+        valued("Learning rate", "learning_rate", "{:.3g}".format),
+        valued("Steps", "steps", whole),
+        valued("Validation SI-SDRi (dB)", "validation_si_sdri_db", number),
+        valued("Chosen", "chosen", lambda chosen: "yes" if chosen else "", numeric=False),
     ]
     return Table("rates", "Learning rates that were tried.", data, columns)

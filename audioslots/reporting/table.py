@@ -76,16 +76,16 @@ class Table:
         body = "".join(" & ".join(row) + " \\\\\n" for row in self._texts(_latex, r"\textbf{%s}"))
         kinds = "".join("r" if column.numeric else "l" for column in self.columns)
         caption = f"\\caption{{{_latex(self.caption)}}}\\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', self.name)}}}"
+        head = f"\\toprule\n{head} \\\\\n\\midrule\n"
         if len(self.data) > PAGE_ROWS:
             return (
-                "% needs \\usepackage{booktabs,longtable}\n{\\footnotesize\n"
-                f"\\begin{{longtable}}{{{kinds}}}\n{caption} \\\\\n\\toprule\n{head} \\\\\n\\midrule\n\\endfirsthead\n"
-                f"\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot\n{body}\\end{{longtable}}}}\n"
+                f"% needs \\usepackage{{booktabs,longtable}}\n{{\\footnotesize\n\\begin{{longtable}}{{{kinds}}}\n"
+                f"{caption} \\\\\n{head}\\endfirsthead\n{head}\\endhead\n\\bottomrule\n\\endfoot\n"
+                f"{body}\\end{{longtable}}}}\n"
             )
         return (
             f"% needs \\usepackage{{booktabs}}\n\\begin{{table}}\n\\centering\\footnotesize\n{caption}\n"
-            f"\\begin{{tabular}}{{{kinds}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\\bottomrule\n"
-            "\\end{tabular}\n\\end{table}\n"
+            f"\\begin{{tabular}}{{{kinds}}}\n{head}{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
         )
 
     def plain(self) -> str:

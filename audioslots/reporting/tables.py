@@ -205,10 +205,10 @@ def comparison(
     ]
     columns[2:2] = _at_budgets(frame)
     if spent is not None and len(spent):
-        shown = {"macs_per_second": ("MACs a second", scaled), "real_time_factor": ("Real-time factor", _factor)}
-        for key, (heading, show) in shown.items():
+        for key in ("macs_per_second", "real_time_factor"):
             data[key] = data["variant"].map(spent[key])
-            columns.insert(-1, valued(heading, key, show))
+        columns.insert(-1, valued("MACs a second", "macs_per_second", scaled))
+        columns.insert(-1, valued("Real-time factor", "real_time_factor", lambda value: number(value, 4)))
     return Table(name, caption, data, columns)
 
 
@@ -274,7 +274,3 @@ def training_in_words(trained: pd.DataFrame) -> str:
     sets = trained[["train_subset", "train_hours"]].drop_duplicates()
     words = [f"{text(row['train_subset'])} ({number(row['train_hours'], 1)} h)" for _, row in sets.iterrows()]
     return f"Trained on {', '.join(words)}." if words else "Nothing was trained."
-
-
-def _factor(value: Any) -> str:
-    return number(value, 4)

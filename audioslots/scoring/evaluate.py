@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,11 +18,11 @@ from tqdm import tqdm
 
 from audioslots.code import commit
 from audioslots.errors import InputError
-from audioslots.files import sha256, write_json, written_aside
+from audioslots.files import read_json, sha256, write_json, written_aside
 from audioslots.scoring.metrics import columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, listing, read_mixtures
-from audioslots.scoring.parts import Parts
 from audioslots.stage import Stage
+from audioslots.workers import in_order
 
 Scored = tuple[list[dict[str, Any]], float]
 """Rows of a mixture, and the seconds they took."""
@@ -39,7 +37,6 @@ COLUMNS = {
 }
 """Columns of scores.parquet, in their order, with their types."""
 BESIDE = ("evaluation.json", "examples")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class System(Protocol):
@@ -97,10 +94,9 @@ def evaluate(
 ) -> None:
     """Separate and score the mixtures of a folder; write the scores, ``evaluation.json`` and ``examples/`` beside them.
 
-    Separation runs in this process, scoring beside it in ``jobs`` processes (in this one where ``jobs`` is 1). They
-    are spawned, so a script that calls this needs the usual ``if __name__ == "__main__"``. It is the stage
-    ``scores``: what is scored is kept beside the table until that is written, and a killed evaluation goes on by the
-    same call. The scores do not depend on jobs, shards or interruptions.
+    Separation runs in this process, scoring beside it in ``jobs`` processes (see ``workers.in_order``). It is the
+    stage ``scores``: what is scored is kept beside the table until that is written, and the same call resumes an
+    interrupted evaluation. The scores do not depend on jobs, shards or interruptions.
 
     Args:
         system: what separates.
@@ -125,25 +121,15 @@ def evaluate(
         **{"examples": examples, "mixtures": {path.name: sha256(path) for path in listing(mixtures)}},
     }
     stage = Stage(out.parent, out.stem, request, (__name__, *system.modules), (out.name, *BESIDE))
-    parts = Parts.beside(out, stage.key)
+    kept = out.with_name(f".{out.stem}.{stage.key}.parts")  # named by what decides its files: none are ever mixed
     first, step = shard
     with nullcontext(False) if step > 1 else stage.opened() as finished:  # shards may run side by side
         if finished and all((out.parent / name).exists() for name in (out.name, BESIDE[0])):
             return
-        todo = [index for index in range(first - 1, len(listed), step) if index not in parts]
-        with _scorer(jobs) as submit:
-            pending: deque[tuple[int, Job, float, Future[Scored]]] = deque()
+        todo = [index for index in range(first - 1, len(listed), step) if not _part(kept, index).is_file()]
+        separated: deque[tuple[int, Job, float]] = deque()
 
-            def finish_first() -> None:
-                index, job, separation_s, future = pending.popleft()
-                rows, scoring_s = future.result()
-                item, audio_s = listed[index], len(job.mixture) / job.rate
-                if index < examples:
-                    _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
-                described = [{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows]
-                seconds = {"audio_s": audio_s, "separation_s": separation_s, "scoring_s": scoring_s}
-                parts.write(index, {"rows": described, **seconds})
-
+        def separate() -> Iterator[Job]:
             for index in tqdm(todo, desc=f"evaluate {system.name}", unit="mixture", disable=None):
                 mixture, sources, rate = listed[index].read()
                 if rate != system.rate:
@@ -152,15 +138,26 @@ def evaluate(
                 estimates = system.by_stitching(mixture, sources)
                 separation_s = time.perf_counter() - started
                 job = Job(estimates, sources, mixture, rate, inputs.get(listed[index].mixture_id))
-                pending.append((index, job, separation_s, submit(job)))
-                if len(pending) >= 2 * jobs:  # bounds the memory that waiting waveforms take
-                    finish_first()
-            while pending:
-                finish_first()
+                separated.append((index, job, separation_s))
+                yield job
 
+        for rows, scoring_s in in_order(score_job, separate(), jobs):
+            index, job, separation_s = separated.popleft()
+            item, audio_s = listed[index], len(job.mixture) / job.rate
+            if index < examples:
+                _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
+            described = [{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows]
+            seconds = {"audio_s": audio_s, "separation_s": separation_s, "scoring_s": scoring_s}
+            write_json(_part(kept, index), {"rows": described, **seconds})
         if step == 1:
-            _write_table(out, [parts.read(index) for index in range(len(listed))])
-            parts.remove()
+            _write_table(out, [read_json(_part(kept, index)) for index in range(len(listed))])
+            for folder in out.parent.glob(f".{out.stem}.*.parts"):  # those of earlier requests too
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _part(folder: Path, index: int) -> Path:
+    """File of what an evaluation has found of one mixture, until the table is written."""
+    return folder / f"{index:06d}.json"
 
 
 def _write_table(out: Path, scored: list[dict[str, Any]]) -> None:
@@ -197,29 +194,6 @@ def score_job(job: Job) -> Scored:
         for stitching, scores in by_stitching.items()
     ]
     return rows, time.perf_counter() - started
-
-
-@contextmanager
-def _scorer(jobs: int) -> Iterator[Callable[[Job], Future[Scored]]]:
-    """Yield a function that scores a job, at once for ``jobs`` 1 or else in one of as many processes."""
-    if jobs == 1:
-
-        def score_now(job: Job) -> Future[Scored]:
-            done: Future[Scored] = Future()
-            done.set_result(score_job(job))
-            return done
-
-        yield score_now
-        return
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # read by the libraries when a spawned process loads them
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
-    try:
-        yield lambda job: pool.submit(score_job, job)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _described(system: System, benchmark: str, item: TestMixture, job: Job, source: int) -> dict[str, Any]:

@@ -291,17 +291,14 @@ def _measure(estimate: Signal, source: Signal, rate: int, role: str, prefix: str
 
 def _problem(signal: Signal, role: str) -> str:
     """Why no metric at all is defined for a signal, or an empty string."""
-    if signal.size == 0:
-        return f"{role} is empty"
-    if np.isnan(signal).any():
-        return f"{role} has NaN samples"
-    if np.isinf(signal).any():
-        return f"{role} has infinite samples"
-    if not signal.any():
-        return f"{role} is silent"
-    if np.ptp(signal) == 0:
-        return f"{role} is constant"
-    return ""
+    problems = {
+        "is empty": signal.size == 0,
+        "has NaN samples": np.isnan(signal).any(),
+        "has infinite samples": np.isinf(signal).any(),
+        "is silent": not signal.any(),
+        "is constant": signal.size > 0 and (signal == signal[0]).all(),
+    }
+    return next((f"{role} {words}" for words, found in problems.items() if found), "")
 
 
 def _centred(signal: ArrayLike) -> Signal:

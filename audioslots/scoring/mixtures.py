@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 from numpy.typing import NDArray
 
+from audioslots.audio import opened
 from audioslots.errors import InputError
+from audioslots.files import parsed
 
 Waveforms = NDArray[np.float32]
 
@@ -91,10 +93,8 @@ def read_mixtures(folder: Path) -> list[TestMixture]:
 
 def _read_wav(path: Path) -> tuple[Waveforms, int]:
     """One channel [samples] as float32, and its rate in Hz."""
-    try:
-        waveform, rate = sf.read(path, dtype="float32")
-    except (sf.LibsndfileError, OSError) as error:
-        raise InputError(f"{path}: not readable ({error}); expected a WAV file") from None
+    with opened(path) as file:
+        waveform, rate = file.read(dtype="float32"), file.samplerate
     if waveform.ndim != 1 or not len(waveform):
         raise InputError(f"{path}: shape {waveform.shape}; expected one channel with at least one sample")
     return waveform, rate
@@ -102,12 +102,7 @@ def _read_wav(path: Path) -> tuple[Waveforms, int]:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """A CSV with a column mixture_ID, every cell as text."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected it beside the mixtures") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV file ({error}); expected a column mixture_ID") from None
+    table = parsed(path, lambda text: pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False), "CSV")
     if "mixture_ID" not in table.columns:
         raise InputError(f"{path}: no column mixture_ID; expected LibriMix's columns")
     return table

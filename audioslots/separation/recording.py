@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from audioslots.audio import opened
 from audioslots.errors import InputError
 from audioslots.files import written_aside
 from audioslots.separation.resampling import resampled
@@ -51,9 +52,7 @@ class Recording:
         Raises:
             InputError: it is absent, no audio, damaged, empty, or has samples that are not numbers.
         """
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; expected an audio file")
-        with _opened(path) as file:
+        with opened(path) as file:
             frames = 0
             while len(block := _read(file)):
                 if not np.abs(block).max() < LARGEST:
@@ -65,7 +64,7 @@ class Recording:
 
     def blocks(self, channel: int | None = None) -> Iterator[Frames]:
         """Blocks (n, 1) of one channel, or of the mean of all."""
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             while len(block := _read(file)):
                 yield block.mean(axis=1, keepdims=True) if channel is None else block[:, channel : channel + 1]
 
@@ -162,15 +161,6 @@ def separate_file(
             _write(paths, scaled, recording, "FLOAT" if floating else "PCM_16")
         written += paths
     return written
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    try:
-        with soundfile.SoundFile(path) as file:
-            yield file
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a file called .raw
-        raise InputError(f"{path}: cannot be read ({error}); expected WAV, FLAC, OGG or MP3") from None
 
 
 def _read(file: soundfile.SoundFile) -> Frames:

@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from audioslots.data.mixing import Mixer
+from audioslots.workers import ahead
 
-Made = TypeVar("Made")
 
-
-def ahead(make: Callable[[int], Made], first: int, end: int, workers: int = 1) -> Iterator[Made]:
-    """What ``make`` makes of steps ``first`` .. ``end`` - 1, in order.
+def batches(mixer: Mixer, steps: range, items: range, workers: int = 1, pinned: bool = False) -> Iterator[Tensor]:
+    """Sources (items, S, T) of some steps, mixed on the host.
 
     Mixing is NumPy's work on large arrays, which leaves Python to the trainer: threads need no copies, no start-up.
 
     Args:
-        make: a pure function of the step.
-        first: step.
-        end: step.
-        workers: threads; each may be a batch ahead, and one batch waits ready.
-    """
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[Made]] = deque()
-    try:
-        for step in range(first, end):
-            waiting.append(pool.submit(make, step))
-            if len(waiting) > workers + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def batches(
-    mixer: Mixer, first: int, end: int, items: range, workers: int = 1, pinned: bool = False
-) -> Iterator[Tensor]:
-    """Sources (items, S, T) of steps ``first`` .. ``end`` - 1, mixed on the host.
-
-    Args:
         mixer: says what each item of each step is.
-        first: step.
-        end: step.
+        steps: in a row.
         items: of each batch; a process of several makes its share alone.
-        workers: threads, as of ``ahead``.
+        workers: threads, as of ``workers.ahead``.
         pinned: in memory that a GPU reads by itself.
     """
 
@@ -58,7 +29,7 @@ def batches(
         sources = torch.from_numpy(np.stack([mixer.item(step, item) for item in items]))
         return sources.pin_memory() if pinned else sources
 
-    return ahead(made, first, end, workers)
+    return ahead(workers, made, steps)
 
 
 QUIETEST_DB = -40.0  # of the sources that grow, at the first step

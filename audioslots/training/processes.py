@@ -11,9 +11,7 @@ from contextlib import contextmanager
 
 from audioslots.errors import InputError, Interrupted
 
-STOP_SIGNALS = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)
-]  # SIGUSR1: Slurm's warning before the time limit
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # the last: Slurm's warning before the time limit
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def describe(config: Resolved, model: nn.Module, speech: Speech, device: torch.d
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "macs_per_second": multiply_accumulates(model, config.crop) / config.chunk_s,
+        "macs_per_second": multiply_accumulates(model, config.crop)[""] / config.chunk_s,
         "slots": config.slots.count,
         **bottleneck(model, config.crop),
         "steps": settings.steps,
@@ -44,13 +44,19 @@ def describe(config: Resolved, model: nn.Module, speech: Speech, device: torch.d
     }
 
 
-def multiply_accumulates(model: nn.Module, samples: int) -> int:
-    """Multiply-accumulates of separating one chunk: matrix products, convolutions and attention, no STFT."""
+def multiply_accumulates(model: nn.Module, samples: int) -> dict[str, int]:
+    """Multiply-accumulates of separating one chunk: matrix products, convolutions and attention, no STFT.
+
+    Returns:
+        Of each module by its path, those inside it included; of the whole model by "".
+    """
     device = next(model.parameters()).device
     counter = FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), counter:  # the fused kernels are not counted on every device
         model(torch.zeros(1, samples, device=device))
-    return counter.get_total_flops() // 2
+    flops = {path: sum(operators.values()) for path, operators in counter.get_flop_counts().items()}
+    inside = f"{type(model).__name__}."
+    return {"": flops["Global"] // 2} | {path.removeprefix(inside): flop // 2 for path, flop in flops.items()}
 
 
 def peak_memory(device: torch.device) -> int:

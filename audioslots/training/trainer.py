@@ -108,13 +108,8 @@ class Trainer:
         model = build(config)
         self.loss = Matched(config, self.settings.together).to(self.fabric.device)
         self.validation_loss = Matched(config).to(self.fabric.device)
-        optimiser = torch.optim.AdamW(
-            model.parameters(),
-            lr=self.settings.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
+        decay = self.settings.weight_decay  # the rate is set at every step
+        optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=decay, fused=True)
         self.parts = {name: part for name, part in model.named_children() if any(True for _ in part.parameters())}
         if self.settings.compile:
             for part in self.parts.values():
@@ -147,13 +142,8 @@ class Trainer:
         if progress.step == settings.steps and written:
             return
         started = time.perf_counter() - progress.seconds
-        bar = tqdm(
-            total=settings.steps,
-            initial=progress.step,
-            desc=self.out.as_posix(),
-            unit="step",
-            disable=None if self.fabric.is_global_zero else True,
-        )
+        disable = None if self.fabric.is_global_zero else True
+        bar = tqdm(None, str(self.out), settings.steps, initial=progress.step, unit="step", disable=disable)
         self.saved = time.perf_counter()
         with bar, stop_asked() as asked:
             for sources in self._batches():
@@ -180,12 +170,12 @@ class Trainer:
         share = self.settings.batch // self.fabric.world_size
         items = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         pinned = self.fabric.device.type == "cuda"
-        steps = (self.progress.step, self.settings.steps)
+        steps = range(self.progress.step, self.settings.steps)
         if self.device_mixer is None:
-            made = batches(self.mixer, *steps, items, self.workers, pinned)
+            made = batches(self.mixer, steps, items, self.workers, pinned)
         else:
             mixed, drawn = self.device_mixer.mixed, self.device_mixer.drawn
-            made = map(mixed, ahead(lambda step: drawn(step, items), *steps, self.workers))
+            made = map(mixed, ahead(self.workers, lambda step: drawn(step, items), steps))
         while True:
             began = time.perf_counter()
             sources = next(made, None)

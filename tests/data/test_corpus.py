@@ -47,7 +47,7 @@ def test_speech_is_float32_and_the_start_alone_can_be_read(root):
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda path: path, "No such file"),
+        (lambda path: path, "no such file"),
         (lambda path: write(path, rate=8000), "8000 Hz; expected 16000 Hz"),
         (lambda path: write(path, channels=2), "2 channels; expected mono"),
         (lambda path: soundfile.write(path, np.zeros(0), 16000, format="WAV"), "empty .* expected speech"),
@@ -137,7 +137,7 @@ def test_check_compares_lengths_with_librimix_table_of_librispeech(root):
 
 
 def test_check_refuses_a_file_that_is_no_metadata(root):
-    with pytest.raises(InputError, match=r"absent.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"absent.csv: no such file"):
         check(root, against=root / "absent.csv")
     (root / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"other.csv: has no column source_1_path"):

@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 from serving import Site, served
 
-from audioslots.data.download import Patience, fetch
+from audioslots.data import download as download_module
+from audioslots.data.download import fetch
 from audioslots.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(timeout_s=0.1, attempts=3, pause_s=0.001)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TIMEOUT_S": 0.1, "ATTEMPTS": 3, "PAUSE_S": 0.001}.items():
+        monkeypatch.setattr(download_module, name, value)
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def test_a_file_is_downloaded_and_nothing_is_left_beside_it(site: Site, tmp_path: Path) -> None:
-    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+    fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert site.asked == [("/file", None)]
@@ -36,7 +42,7 @@ def test_a_file_is_downloaded_and_nothing_is_left_beside_it(site: Site, tmp_path
 @pytest.mark.parametrize("failing", [["cut"], ["cut", "cut", "cut", "cut", "cut"], ["stall"], ["stall", "503", "cut"]])
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(site: Site, tmp_path: Path, failing: list[str]) -> None:
     site.behaviours = [*failing]
-    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+    fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert len(site.asked) == len(failing) + 1
     assert site.asked[1] == ("/file", "bytes=1500000-")
@@ -44,40 +50,40 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(site: Site, tmp_pat
 
 def test_a_download_broken_off_by_an_earlier_run_goes_on(site: Site, tmp_path: Path) -> None:
     (tmp_path / ".file.part").write_bytes(CONTENT[:1_000_000])
-    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+    fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert site.asked == [("/file", "bytes=1000000-")]
 
 
 def test_a_download_that_was_whole_already_is_only_verified(site: Site, tmp_path: Path) -> None:
     (tmp_path / ".file.part").write_bytes(CONTENT)
-    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+    fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert len(site.asked) == 1
 
 
 def test_a_part_longer_than_the_file_is_dropped(site: Site, tmp_path: Path) -> None:
     (tmp_path / ".file.part").write_bytes(CONTENT + b"more")
-    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+    fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_server_that_ignores_ranges_is_read_from_the_start(site: Site, tmp_path: Path) -> None:
     site.behaviours = ["cut", "whole"]
-    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+    fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_wrong_bytes_are_refused_and_removed(site: Site, tmp_path: Path) -> None:
     site.files["/file"] = CONTENT[:-1] + b"?"
     with pytest.raises(InputError, match=f"/file: its SHA-256 is .* expected {DIGEST}"):
-        fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+        fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_not_there_is_refused_at_once(site: Site, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="/absent: the server says 404 .*; expected a file"):
-        fetch(f"{site.url}/absent", tmp_path / "file", None, patience=QUICK)
+        fetch(f"{site.url}/absent", tmp_path / "file", None)
     assert len(site.asked) == 1
 
 
@@ -86,7 +92,7 @@ def test_a_server_that_stays_in_trouble_is_given_up_and_what_came_is_kept(site, 
     site.behaviours = ["cut", *[behaviour] * 40]
     site.files["/file"] = CONTENT[:4]  # a stalled server of four bytes soon has nothing more to give
     with pytest.raises(InputError, match="/file: .*; expected an answer: run again to go on"):
-        fetch(f"{site.url}/file", tmp_path / "file", DIGEST, patience=QUICK)
+        fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / ".file.part").read_bytes() == CONTENT[: 3 if behaviour == "stall" else 2]
     assert len(site.asked) <= 5
 
@@ -96,14 +102,14 @@ def test_a_server_that_does_not_exist_and_an_address_that_is_none_are_refused(tm
     with served({}) as gone:
         pass
     with pytest.raises(InputError, match=r"refused; expected an answer"):
-        fetch(f"{gone.url}/file", tmp_path / "file", None, patience=QUICK)
+        fetch(f"{gone.url}/file", tmp_path / "file", None)
     with pytest.raises(InputError, match="file:///etc/hosts: no address; expected one that begins with https"):
-        fetch("file:///etc/hosts", tmp_path / "file", None, patience=QUICK)
+        fetch("file:///etc/hosts", tmp_path / "file", None)
 
 
 def test_room_on_the_disk_is_checked_before_anything_is_written(site, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
     with pytest.raises(InputError, match="0.005 GB free; expected at least 0.006 GB"):
-        fetch(f"{site.url}/file", tmp_path / "file", DIGEST, room=1.0, patience=QUICK)
+        fetch(f"{site.url}/file", tmp_path / "file", DIGEST, room=1.0)
     assert list(tmp_path.iterdir()) == []
-    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, room=0.5, patience=QUICK)
+    fetch(f"{site.url}/file", tmp_path / "file", DIGEST, room=0.5)

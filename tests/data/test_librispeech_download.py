@@ -11,12 +11,18 @@ from pathlib import Path
 import pytest
 from serving import Site, served
 
-from audioslots.data.download import Patience
+from audioslots.data import download as download_module
 from audioslots.data.librispeech import LIBRISPEECH, download
 from audioslots.errors import InputError
 from audioslots.stage import Stage
 
-QUICK = Patience(timeout_s=0.2, attempts=2, pause_s=0.001)
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TIMEOUT_S": 0.2, "ATTEMPTS": 2, "PAUSE_S": 0.001}.items():
+        monkeypatch.setattr(download_module, name, value)
+
+
 SPEECH = "LibriSpeech/test-clean/7/1/7-1-0000.flac"
 WHOLE = {SPEECH: b"speech", "LibriSpeech/SPEAKERS.TXT": b"7 | F | test-clean | 1 | A\n"}
 
@@ -54,7 +60,7 @@ class Archives:
             name.strip("/").removesuffix(".tar.gz"): hashlib.sha256(content).hexdigest()
             for name, content in self.site.files.items()
         }
-        download(self.out, list(subsets) or ["test-clean"], self.site.url, digests, QUICK)
+        download(self.out, list(subsets) or ["test-clean"], self.site.url, digests)
 
     def refused(self, match: str) -> None:
         with pytest.raises(InputError, match=match):
@@ -163,7 +169,7 @@ def test_a_damaged_archive_is_one_line(archives: Archives, archive: bytes, probl
 
 def test_an_unknown_subset_names_the_nearest_before_anything_is_asked(archives: Archives) -> None:
     with pytest.raises(InputError, match="no subset 'test-claen' in LibriSpeech; did you mean 'test-clean'"):
-        download(archives.out, ["test-claen"], archives.site.url, LIBRISPEECH, QUICK)
+        download(archives.out, ["test-claen"], archives.site.url, LIBRISPEECH)
     assert not archives.out.exists()
 
 

@@ -170,9 +170,9 @@ def test_noisy_types_need_noise(made: Path, tmp_path: Path) -> None:
     [
         ("8 kHz", "sample rate is 8000 Hz; expected 16000 Hz"),
         ("short", "has 8001 samples; expected more than 8001, to be repeated"),
-        ("empty", "cannot be decoded .*; expected a whole noise file"),
+        ("empty", "cannot be decoded .*; expected a whole audio file"),
         ("no audio", "has 0 samples; expected more than 8001"),
-        ("folder", "Is a directory; expected a readable noise file"),
+        ("folder", "Is a directory; expected a readable audio file"),
     ],
 )
 def test_damaged_noise_is_named(tmp_path: Path, damage: str, problem: str) -> None:

@@ -11,11 +11,17 @@ from pathlib import Path
 import pytest
 from serving import Site, served
 
-from audioslots.data.download import Patience
+from audioslots.data import download as download_module
 from audioslots.data.official import COMMIT, FILES, SUBSETS, fetch_metadata
 from audioslots.errors import InputError
 
-QUICK = Patience(timeout_s=0.2, attempts=2, pause_s=0.001)
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TIMEOUT_S": 0.2, "ATTEMPTS": 2, "PAUSE_S": 0.001}.items():
+        monkeypatch.setattr(download_module, name, value)
+
+
 MADE = {
     "Libri2Mix/libri2mix_test-clean.csv": b"mixture_ID\na\n",
     "LibriSpeech/test-clean.csv": b"length\n1\n",
@@ -61,7 +67,7 @@ def content(out: Path) -> dict[str, bytes]:
 
 def test_the_metadata_is_downloaded_once_and_closed_by_a_manifest(site: Site, tmp_path: Path) -> None:
     for _ in range(2):
-        paths = fetch_metadata(tmp_path / "out", BOTH, None, site.url, SUMS, QUICK)
+        paths = fetch_metadata(tmp_path / "out", BOTH, None, site.url, SUMS)
     assert [path.read_bytes() for path in paths] == list(MADE.values())
     assert content(tmp_path / "out") == MADE
     assert len(site.asked) == len(MADE)
@@ -79,9 +85,9 @@ def test_the_metadata_is_taken_from_a_clone_or_its_metadata_folder(clone: Path, 
 
 
 def test_a_file_that_was_changed_is_fetched_again(site: Site, tmp_path: Path) -> None:
-    fetch_metadata(tmp_path / "out", BOTH, None, site.url, SUMS, QUICK)
+    fetch_metadata(tmp_path / "out", BOTH, None, site.url, SUMS)
     (tmp_path / "out/metadata/LibriSpeech/test-clean.csv").write_bytes(b"other")
-    fetch_metadata(tmp_path / "out", BOTH, None, site.url, SUMS, QUICK)
+    fetch_metadata(tmp_path / "out", BOTH, None, site.url, SUMS)
     assert content(tmp_path / "out") == MADE
 
 
@@ -92,7 +98,7 @@ def test_other_content_is_refused(site: Site, clone: Path, tmp_path: Path, way: 
     site.files[f"/{name}"] = other
     (clone / "metadata" / name).write_bytes(other)
     with pytest.raises(InputError, match=f"^{name}: its checksum is .*; expected {SUMS[name]}"):
-        fetch_metadata(tmp_path / "out", BOTH, clone if way == "clone" else None, site.url, SUMS, QUICK)
+        fetch_metadata(tmp_path / "out", BOTH, clone if way == "clone" else None, site.url, SUMS)
     assert name not in content(tmp_path / "out")
     assert set(content(tmp_path / "out")) < set(MADE)
     assert not (tmp_path / "out/metadata/manifest.json").exists()

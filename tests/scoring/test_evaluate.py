@@ -174,8 +174,8 @@ def test_fewer_estimates_than_sources_are_refused(made_mixtures: Path, tmp_path:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("absent", "m-third.wav: not readable"),
-        ("truncated", "m-third.wav: not readable"),
+        ("absent", "m-third.wav: no such file"),
+        ("truncated", "m-third.wav: cannot be decoded"),
         ("shorter", "m-third.wav: 99 samples at 8000 Hz; expected the mixture's 9600 at 8000 Hz"),
         ("two channels", "expected one channel"),
     ],
@@ -199,7 +199,7 @@ def test_a_bad_wav_is_named_and_no_scores_are_left(
     ("name", "text", "message"),
     [
         ("mixture_test_mix_clean.csv", None, "no such file"),
-        ("mixture_test_mix_clean.csv", "", "not a CSV"),
+        ("mixture_test_mix_clean.csv", "", "not valid CSV"),
         ("mixture_test_mix_clean.csv", "mixture_ID,source_1_path\n", "no mixtures"),
         ("mixture_test_mix_clean.csv", "id\n1\n", "no column mixture_ID"),
         ("info_test.csv", "mixture_ID\nz-first\n", "no column speaker_1_ID"),

@@ -143,9 +143,9 @@ def test_what_is_no_audio_is_refused_and_nothing_is_written(tmp_path: Path) -> N
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), 8000, subtype="FLOAT")
     soundfile.write(tmp_path / "huge.wav", np.full(100, 1e30), 8000, subtype="FLOAT")
     (tmp_path / "folder.wav").mkdir()
-    says = dict.fromkeys(("text.wav", "text.mp3", "text.raw", "nothing.wav"), "cannot be read")
+    says = dict.fromkeys(("text.wav", "text.mp3", "text.raw", "nothing.wav"), "cannot be decoded")
     says |= {"empty.wav": "no samples", "nan.wav": "not finite", "huge.wav": "not finite"}
-    for name, reason in (says | {"absent.wav": "no such file", "folder.wav": "no such file"}).items():
+    for name, reason in (says | {"absent.wav": "no such file", "folder.wav": "Is a directory"}).items():
         with pytest.raises(InputError, match=rf"{name}: .*{reason}"):
             separate_file(tiny(), tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -41,7 +41,9 @@ def test_a_static_variant_trains_on_static_mixtures_and_is_never_validated_on_th
     static, dynamic = (Trainer(resolved(packed, mixing=kind), tmp_path, "cpu") for kind in ("static", "dynamic"))
     assert isinstance(static.mixer, StaticMixer) and not isinstance(dynamic.mixer, StaticMixer)
     expected = StaticMixer(Speech.open(packed / "train-clean"), 2, 800, seed=1, size=2).batch(3, 2)
-    torch.testing.assert_close(next(batches(static.mixer, 3, 4, range(2))), torch.from_numpy(expected), atol=0, rtol=0)
+    torch.testing.assert_close(
+        next(batches(static.mixer, range(3, 4), range(2))), torch.from_numpy(expected), atol=0, rtol=0
+    )
     assert torch.equal(static.validation, dynamic.validation)
 
 
