@@ -7,6 +7,7 @@ The defaults are the paper's scale (see ``provenance``); a benchmark's and a stu
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from audioslots.checking import Section, checked, nearest
+from audioslots.checking import Section, checked
 from audioslots.errors import InputError
 from audioslots.files import read_json
 from audioslots.losses import LOSSES, such
@@ -32,8 +33,11 @@ def kinds(part: str) -> list[str]:
 
 
 def _known(part: str, kind: str) -> str:
-    if kind not in kinds(part):
-        raise ValueError(f"no such kind; {nearest(kind, kinds(part))}")
+    known = kinds(part)
+    if kind not in known:
+        close = difflib.get_close_matches(kind, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"no such kind; {hint}expected one of {', '.join(known)}")
     return kind
 
 

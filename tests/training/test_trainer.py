@@ -224,8 +224,8 @@ def test_training_fits_one_batch(packed, tmp_path, monkeypatch, loss: str, parts
     run = Trainer(config, tmp_path, accelerator="cpu")
     sources = torch.from_numpy(run.mixer.batch(0, 2))
 
-    def fixed(mixer: Any, first: int, end: int, *_: Any) -> Iterator[Tensor]:
-        yield from [sources] * (end - first)
+    def fixed(mixer: Any, steps: range, *_: Any) -> Iterator[Tensor]:
+        yield from [sources] * len(steps)
 
     monkeypatch.setattr(trainer, "batches", fixed)
     run.validation = sources
