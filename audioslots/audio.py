@@ -16,7 +16,7 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
     """An audio file to read: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads.
 
     Raises:
-        InputError: it is absent, or cannot be decoded, be it on opening or while it is read.
+        InputError: it is absent, or it cannot be decoded, on opening or while it is read.
     """
     try:
         with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:

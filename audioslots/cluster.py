@@ -34,7 +34,7 @@ def leave_warnings_to_training() -> None:
 def minutes(first: int) -> Callable[[Any, int], int]:
     """Wall time that a rule asks for: ``first`` minutes, as much again with every attempt.
 
-    A training that ran out of time goes on from its checkpoint, so no attempt is lost.
+    A training that ran out of time resumes from its checkpoint, so no attempt is lost.
     """
     return lambda wildcards, attempt: first * attempt
 

@@ -17,4 +17,4 @@ class InputError(ValueError):
 
 
 class Interrupted(Exception):
-    """Asked to stop, with everything saved: the same command goes on. The command line exits with status 75."""
+    """Asked to stop, with everything saved: the same command resumes. The command line exits with status 75."""

@@ -6,7 +6,7 @@ Every verb that fills a folder opens a stage there. Why a folder is made again, 
                      command and host that made it; when it was begun and, where it is, finished
 .<stage>.lock        who works there now; the file stays: what counts is the lock on it, which goes with its process
 
-The same request goes on where an interrupted one stopped. Another request is refused. The same request by other code
+The same request resumes an interrupted one. Another request is refused. The same request by other code
 keeps what is there, and says so. ``fresh``, which ``audioslots --fresh`` sets, makes a folder anew in both cases.
 """
 
@@ -103,7 +103,7 @@ class Stage:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the stage; enough where all is made anew every time, as what takes seconds is.
+        """Keep other processes out of the stage. This is enough for work of seconds, which is done again every time.
 
         Processes on several machines need a file system that keeps locks (flock) for all of them.
         """
@@ -176,7 +176,7 @@ def difference(found: Any, expected: dict[str, Any]) -> str:
             return f"{key} is {theirs[key]}; expected no such key"
         if ours[key] != theirs[key]:
             return f"{key} is {theirs[key]}; expected {ours[key]}"
-    return "it lacks nothing; expected the same"
+    return "no key differs; expected the same"
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -247,7 +247,7 @@ def _naming_full(folder: Path) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         place = error.filename or folder
-        raise InputError(f"{place}: {error.strerror}; expected more room: free some, then run again") from None
+        raise InputError(f"{place}: {error.strerror}; expected more room: free some, then repeat the command") from None
 
 
 def _key(request: Any, code: Any) -> str:

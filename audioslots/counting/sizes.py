@@ -10,7 +10,7 @@ sum up to the whole:
   is charged for its weights and for what is made while it runs, forward or backward. Left out are what the allocator
   rounds up or keeps unused, and the scratch memory inside kernels.
 
-Of a whole model with slots it is said, too, how many numbers a slot holds, and how many the source's spectrogram has.
+For a model with slots the table also says how many numbers a slot holds, and how many a source's spectrogram has.
 """
 
 from __future__ import annotations

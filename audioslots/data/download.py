@@ -29,7 +29,7 @@ class Passing(Exception):
 
 
 def fetch(url: str, path: Path, digest: str | None, room: float = 0.0) -> None:
-    """Download one file; a broken download, of this process or one before, goes on where it stopped.
+    """Download one file; an interrupted download, by this process or an earlier one, is resumed.
 
     Until it is whole and verified it lies beside ``path``, as ``.<name>.part``.
 
@@ -54,7 +54,7 @@ def fetch(url: str, path: Path, digest: str | None, room: float = 0.0) -> None:
         except Passing as failure:
             failures = 0 if _size(part) > before else failures + 1
             if failures >= ATTEMPTS:
-                raise InputError(f"{url}: {failure}; expected an answer: run again to go on") from None
+                raise InputError(f"{url}: {failure}; expected an answer; repeat the command to resume") from None
             if failures:
                 time.sleep(PAUSE_S * 2 ** (failures - 1))
     if digest is not None and (found := sha256(part)) != digest:
@@ -68,13 +68,13 @@ def _size(path: Path) -> int:
 
 
 def _receive(url: str, part: Path, room: float) -> None:
-    """One connection: append to ``part`` what it lacks."""
+    """One connection: append what is missing to ``part``."""
     have = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             start, total = _span(response)
-            if start != have:  # the server begins anew, or elsewhere
+            if start != have:  # the server starts over, or elsewhere
                 part.unlink(missing_ok=True)
                 if start:
                     raise Passing(f"sent bytes from {start}")

@@ -42,7 +42,7 @@ def misi(magnitudes: Tensor, mixture: Tensor, stft: Transform, iterations: int) 
     """Multiple input spectrogram inversion (Gunawan and Sen 2010).
 
     The phases begin as the mixture's. In each iteration the estimates are made to add up to the mixture, each taking an
-    equal share of what lacks, and their phases replace the ones before.
+    equal share of the residual, and their phases replace the ones before.
 
     Args:
         magnitudes: (..., K, F, N).

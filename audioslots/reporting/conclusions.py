@@ -19,7 +19,7 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
         frame: of ``comparisons.compare``, or of ``Budgets.settled``.
         baseline: name of the variant compared with.
         titles: variant -> title.
-        spent: indexed by variant: steps and train_s (s), of which the baseline's are said.
+        spent: indexed by variant: steps and train_s (s); the sentence gives the baseline's.
     """
     if frame.empty:
         return f"Nothing was compared with {_quoted(baseline, titles)}."

@@ -42,7 +42,7 @@ for (const filters of document.querySelectorAll(".filters")) {
   apply();
 }
 
-// Listening: one <audio> a mixture; choosing another signal swaps its source and goes on at the same place.
+// Listening: one <audio> a mixture; choosing another signal swaps its source and continues at the same position.
 const players = [...document.querySelectorAll(".player")];
 for (const player of players) {
   const audio = player.querySelector("audio");

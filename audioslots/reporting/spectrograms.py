@@ -88,7 +88,7 @@ def reconstruction(folders: Mapping[str, Path], gains: Mapping[tuple[str, int], 
     """One mixture by one model: a row a source, a column a way from decoded magnitudes to a waveform, on one scale.
 
     Shown are the ``EXCERPT_S`` in the middle of the mixture, down to 70 dB below its loudest point. So what an estimate
-    lacks is dark, and not made up for by a scale of its own.
+    lacks stays dark: no panel has a scale of its own.
 
     Args:
         folders: reconstruction, a key of ``RECONSTRUCTIONS`` -> folder of the example, as of ``panel``.

@@ -56,7 +56,7 @@ class System(Protocol):
 
     @property
     def identity(self) -> str:
-        """What decides its estimates, beside code: an interrupted evaluation goes on only where it is the same."""
+        """What decides its estimates, besides code: an interrupted evaluation is resumed only where it is the same."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ def evaluate(
         mixture_scores: scores.parquet of the variant "mixture" for the same mixtures, whose input scores are reused.
         examples: number of mixtures, from the first, kept as WAV; one that would clip is scaled to a peak of one.
         shard: (n, of): score every ``of``-th mixture from the n-th on, and write no table; shards may run at the same
-            time. The same call without it scores what lacks and writes the table.
+            time. The same call without it scores the rest and writes the table.
 
     Raises:
         InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores`` is of

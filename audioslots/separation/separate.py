@@ -195,7 +195,7 @@ def loudest(energies: Tensor, count: int) -> Tensor:
 
 
 def consistent(estimates: Waveforms, mixture: Waveforms) -> Waveforms:
-    """Estimates (n, S) made to add up to the mixture (n,): each takes an equal share of what lacks (Wisdom 2019)."""
+    """Estimates (n, S) made to add up to the mixture (n,): each takes an equal share of the residual (Wisdom 2019)."""
     return estimates + (mixture - estimates.sum(axis=1))[:, None] / estimates.shape[1]
 
 

@@ -1,8 +1,8 @@
 """Putting the slots of neighbouring chunks in one order and cross-fading them.
 
-A model names its slots afresh in every chunk. *Blind* order asks only what the model itself said: where two chunks
-overlap, estimates of one source are alike; and so, over the whole recording, are its embeddings and its long-term
-spectrum. *Oracle* order asks the references, and shows what blind order costs.
+The order of a model's slots may change from chunk to chunk. *Blind* order uses the model's output alone: where two
+chunks overlap, estimates of one source are alike; and so, over the whole recording, are its embeddings and its
+long-term spectrum. *Oracle* order uses the references, and shows what blind order costs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from audioslots.separation.chunking import cut, fade
 
-SILENT = 1e-6  # a chunk with less energy than this share of the loudest so far tells nothing of its order
+SILENT = 1e-6  # a chunk with less energy than this share of the loudest so far says nothing about its order
 TINY = 1e-12
 BANDS = 64  # of equal width, in a spectrum
 FLOOR = 1e-3  # added to a spectrum, as a share of the slots' mean power, so that silence has a logarithm

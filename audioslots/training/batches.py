@@ -36,7 +36,7 @@ QUIETEST_DB = -40.0  # of the sources that grow, at the first step
 
 
 def grown(sources: Tensor, step: int, until: float) -> Tensor:
-    """Sources (B, S, T) of a step, all but the first quieter by what lacks to step ``until``, at which none is.
+    """Sources (B, S, T) of a step, all but the first attenuated, less and less until step ``until``.
 
     A curriculum: the model first learns to decode one voice, then to tell two apart. The level rises by as many dB at
     every step.

@@ -59,7 +59,7 @@ def load_state(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
             if file == previous or not previous.is_file():
                 raise InputError(f"{file}: cannot be read ({error}); expected a checkpoint, or none") from None
             aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
-            warnings.warn(f"{file}: cannot be read ({error}); going on from {previous.name}, one earlier", stacklevel=2)
+            warnings.warn(f"{file}: cannot be read ({error}); resuming from {previous.name}, one earlier", stacklevel=2)
             os.replace(file, aside)
             continue
         state = state if isinstance(state, dict) else {}

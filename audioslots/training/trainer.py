@@ -131,7 +131,7 @@ class Trainer:
             self.best = state["best"]
 
     def train(self, command: str = "") -> None:
-        """Go on from the last checkpoint to ``training.steps``; then write the model, the history and the costs.
+        """Train from the last checkpoint to ``training.steps``; then write the model, the history and the costs.
 
         Raises:
             Interrupted: on SIGTERM, SIGUSR1 or Ctrl-C, after a checkpoint.
@@ -159,9 +159,8 @@ class Trainer:
                 if last or stop or self._due():
                     self.save()
                 if stop and not last:
-                    raise Interrupted(
-                        f"{self.out}: stopped after step {progress.step} of {settings.steps}; run again to go on"
-                    )
+                    reached = f"stopped after step {progress.step} of {settings.steps}"
+                    raise Interrupted(f"{self.out}: {reached}; repeat the command to resume")
         if self.fabric.is_global_zero:
             self._finish(command)
 

@@ -173,9 +173,10 @@ def test_device_that_is_not_there_is_refused_for_training(call: Call, made_corpu
 
 def test_training_that_was_stopped_ends_with_a_status_of_its_own(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object) -> None:
-        raise Interrupted("run: stopped after step 3 of 10; run again to go on")
+        raise Interrupted("run: stopped after step 3 of 10; repeat the command to resume")
 
     monkeypatch.setattr("audioslots.training.trainer.Trainer", stopped)
     Path("config.json").write_text(json.dumps(CONFIG))
     ended = call("train", "config.json", "--out", "run")
-    assert (ended.status, ended.err) == (75, "audioslots: run: stopped after step 3 of 10; run again to go on\n")
+    message = "audioslots: run: stopped after step 3 of 10; repeat the command to resume\n"
+    assert (ended.status, ended.err) == (75, message)

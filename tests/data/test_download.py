@@ -91,7 +91,7 @@ def test_a_file_that_is_not_there_is_refused_at_once(site: Site, tmp_path: Path)
 def test_a_server_that_stays_in_trouble_is_given_up_and_what_came_is_kept(site, tmp_path, behaviour: str) -> None:
     site.behaviours = ["cut", *[behaviour] * 40]
     site.files["/file"] = CONTENT[:4]  # a stalled server of four bytes soon has nothing more to give
-    with pytest.raises(InputError, match="/file: .*; expected an answer: run again to go on"):
+    with pytest.raises(InputError, match="/file: .*; expected an answer; repeat the command to resume"):
         fetch(f"{site.url}/file", tmp_path / "file", DIGEST)
     assert (tmp_path / ".file.part").read_bytes() == CONTENT[: 3 if behaviour == "stall" else 2]
     assert len(site.asked) <= 5

@@ -155,7 +155,7 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Pa
         save_state(file, state)
     data = file.read_bytes()
     file.write_bytes(data[: int(kept * len(data))])
-    with pytest.warns(UserWarning, match=r"checkpoint\.pt: cannot be read .*; going on from checkpoint.previous.pt"):
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: cannot be read .*; resuming from checkpoint.previous.pt"):
         assert step_of(file) == 2
     assert step_of(file) == 2  # without another warning
     save_state(file, states(4)[0])

@@ -71,7 +71,7 @@ def test_a_signal_to_one_of_two_processes_stops_both_and_one_process_can_go_on(p
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)  # the pipe closes when the last of the processes has ended
     assert process.returncode == 75, output
-    assert output.count("run again to go on") == 1 and "Traceback" not in output
+    assert output.count("repeat the command to resume") == 1 and "Traceback" not in output
     stopped = torch.load(checkpoint, weights_only=True)["progress"]["step"]
     run = Trainer(resolved(packed, training), tmp_path / "run", "cpu")
     assert 5 <= run.progress.step == stopped < 4000
