@@ -116,7 +116,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_an_undisturbed_one(
 ) -> None:
     with monkeypatch.context() as disturbed:
         at_step(step, lambda: signal.raise_signal(number), disturbed)
-        with pytest.raises(Interrupted, match=f"stopped after step {step} of 6; run again"):
+        with pytest.raises(Interrupted, match=f"stopped after step {step} of 6; repeat the command"):
             train(resolved(packed), tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
     torch.rand(3)
