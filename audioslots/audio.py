@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import soundfile
 
@@ -19,12 +20,18 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         InputError: it is absent, or it cannot be decoded, on opening or while it is read.
     """
     try:
-        with open(path, "rb") as raw, soundfile.SoundFile(raw) as file:
+        with open(path, "rb") as raw, _decoded(raw) as file:
             yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected an audio file") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; expected a readable audio file") from None
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a file called .raw
-        reason = getattr(error, "error_string", error)
-        raise InputError(f"{path}: cannot be decoded ({reason}); expected a whole audio file") from None
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: cannot be decoded ({error.error_string}); expected a whole audio file") from None
+
+
+def _decoded(raw: BinaryIO) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(raw)
+    except TypeError as error:  # called .raw, which has no header
+        raise InputError(f"{raw.name}: cannot be decoded ({error}); expected a whole audio file") from None

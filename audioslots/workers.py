@@ -33,7 +33,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
     if jobs == 1:
         yield from map(work, items)
         return
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # read by the libraries when a spawned process loads them
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
@@ -41,9 +41,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
     except BrokenProcessPool:
         raise InputError(f"--jobs: one of {jobs} processes was killed; expected memory for so many") from None
     finally:
-        for name in ONE_THREAD:
-            os.environ.pop(name)
-            os.environ.update({name: before[name]} if name in before else {})
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def ahead(threads: int, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

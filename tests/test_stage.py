@@ -24,8 +24,6 @@ from audioslots import code, stage
 from audioslots.errors import InputError
 from audioslots.stage import Stage
 
-pytest.importorskip("fcntl")
-
 ROOT = Path(__file__).resolve().parents[1]
 HOLD = """
 import sys

@@ -126,11 +126,11 @@ def evaluate(
     with nullcontext(False) if step > 1 else stage.opened() as finished:  # shards may run side by side
         if finished and all((out.parent / name).exists() for name in (out.name, BESIDE[0])):
             return
-        todo = [index for index in range(first - 1, len(listed), step) if not _part(kept, index).is_file()]
+        waiting = [index for index in range(first - 1, len(listed), step) if not _part(kept, index).is_file()]
         separated: deque[tuple[int, Job, float]] = deque()
 
         def separate() -> Iterator[Job]:
-            for index in tqdm(todo, desc=f"evaluate {system.name}", unit="mixture", disable=None):
+            for index in tqdm(waiting, desc=f"evaluate {system.name}", unit="mixture", disable=None):
                 mixture, sources, rate = listed[index].read()
                 if rate != system.rate:
                     raise InputError(f"{mixtures}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")

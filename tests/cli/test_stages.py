@@ -20,8 +20,6 @@ from calling import CONFIG, Call
 from audioslots import stage
 from audioslots.stage import Stage
 
-pytest.importorskip("fcntl")
-
 
 @dataclass(frozen=True)
 class Verb:

@@ -121,7 +121,6 @@ def test_a_file_in_place_of_a_folder_is_named(render: Render, table: Path, tmp_p
 def test_of_two_renders_into_one_folder_the_second_is_refused(
     render: Render, table: Path, made_corpus: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("fcntl")
     small = read_metadata(table)
     many = pd.concat([small] * 100, ignore_index=True)
     many["mixture_ID"] = [f"{mixture}-{number}" for number, mixture in enumerate(many["mixture_ID"])]
