@@ -16,7 +16,7 @@ STUDIES := $(subst $() ,$(COMMA),$(basename $(notdir $(wildcard ablations/*.yaml
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: $(PARTS) help demo long smoke rates ablations test test-slurm lint format bench reference sizes lock clean
+.PHONY: $(PARTS) help demo long smoke rates gpu ablations test test-slurm lint format bench reference sizes lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ format: .venv/.installed ## Format the code and fix what can be fixed.
 
 bench: .venv/.installed ## Measure speed and memory of the parts.
 	@set -e; for script in perf/*.py; do $(BIN)/python "$$script"; done
+
+gpu: .venv/.installed ## Measure on a GPU all that a GPU decides (ten minutes; without a GPU it says so).
+	$(BIN)/python perf/gpu.py
 
 rates: .venv/.installed ## Try three learning rates of every variant of the ablations, and keep the best on dev speakers.
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml --config 'studies=[$(STUDIES)]' -- rates

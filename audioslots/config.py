@@ -154,7 +154,10 @@ class Training(Section):
     clip: float = hyper(5.0, "largest norm of the gradient", gt=0)
     ema: float = hyper(0.0, "share of the past in a moving average of the weights, which is kept (0: none)", ge=0, lt=1)
     keep: Literal["last", "best"] = hyper("last", "weights of model.safetensors: the last, or the best validated")
-    precision: Literal["32-true", "bf16-mixed"] = hyper("32-true", "arithmetic, in Lightning Fabric's words")
+    precision: Literal["32-true", "tf32", "bf16-mixed"] = hyper(
+        "32-true",
+        "of matrix products and convolutions: 32 bits; 32 bits rounded to 19, for a GPU's tensor cores; 16 bits",
+    )
     compile: bool = hyper(False, "compile the parts of the model by torch.compile")
     validate_every: int = hyper(2500, "steps between validations", ge=1)
     validation_mixtures: int = hyper(256, "mixtures of one chunk, drawn once from held-out speakers", ge=1)

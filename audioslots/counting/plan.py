@@ -20,6 +20,7 @@ from audioslots.reporting.table import Table
 from audioslots.reporting.tables import titled, valued
 from audioslots.reporting.words import duration, number, whole
 from audioslots.training.objective import Matched
+from audioslots.training.trainer import arithmetic
 
 ASSUMED = 10.0
 """Multiply-accumulates a second, in 10^12, that a GPU is taken to sustain where none was measured."""
@@ -141,7 +142,8 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
     model, loss = build(config).to(device), Matched(config).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
     sources = torch.randn(chunks, config.sources, config.crop, device=device)
-    half = config.training.precision != "32-true"
+    arithmetic(config.training.precision)
+    half = config.training.precision == "bf16-mixed"
     seconds = []
     for _ in range(TIMED_STEPS + 1):
         started = time.perf_counter()

@@ -57,7 +57,8 @@ class AudioSlots(nn.Module):
         if self.context:
             spectrum = self.stft(covered(unit, self.samples))
             tokens = self._shown(tokens)
-        compressed, spectra = self.output.read(self.decoder(slots, tokens), spectrum, self.exponent)
+        maps = self.decoder(slots, tokens).float()  # in mixed precision too: complex numbers have no 16 bits
+        compressed, spectra = self.output.read(maps, spectrum, self.exponent)
         waveforms = self.stft.inverse(spectra, self.samples) * level[:, None]
         return Estimates(waveforms, level, compressed, slots)
 

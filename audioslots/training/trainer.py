@@ -97,9 +97,10 @@ class Trainer:
             accelerator=accelerator,
             strategy=strategy,
             devices=devices,
-            precision=self.settings.precision,
+            precision="bf16-mixed" if self.settings.precision == "bf16-mixed" else "32-true",
             plugins=[LightningEnvironment()],
         )
+        arithmetic(self.settings.precision)
         self.fabric.seed_everything(config.seed, verbose=False)
         self.mixer = training_mixer(config, self.speech)
         self.device_mixer = DeviceMixer(self.mixer, self.fabric.device) if mix_on_device else None
@@ -325,6 +326,15 @@ def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None
             for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
                 leftover.unlink()
         Trainer(config, out, *machine).train(command)
+
+
+def arithmetic(precision: str) -> None:
+    """Let a GPU's tensor cores round what they multiply in 32 bits, or not: a setting of the whole process.
+
+    In mixed precision they may: what is left in 32 bits there is less exact than the rest anyway.
+    """
+    torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "32-true"
 
 
 def gradients(part: nn.Module) -> list[Tensor]:
