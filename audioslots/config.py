@@ -20,6 +20,7 @@ from audioslots.checking import Section, checked
 from audioslots.errors import InputError
 from audioslots.files import read_json
 from audioslots.losses import LOSSES, such
+from audioslots.optimisation import Training
 from audioslots.provenance import hyper, provenance
 from audioslots.untrained import Oracle
 
@@ -89,6 +90,11 @@ class Slots(Section):
     layers: int = hyper(2, "layers of self-attention, cross-attention and MLP (queries)", ge=1)
     tokens: int = hyper(1, "tokens that read for one slot; side by side they are its embedding", ge=1, le=64)
     iterations: int = hyper(3, "steps of slot attention, all of the same weights (attention)", ge=1, le=10)
+    carry: Literal["none", "last", "gated", "memory"] = hyper(
+        "none",
+        "where a chunk's slots start from. none: the learned queries. last: the slots of the chunk before; gated: a "
+        "state that a GRU makes of all chunks before; memory: attention over the slots of the last 64 chunks",
+    )
 
 
 class Decoder(Section):
@@ -119,68 +125,6 @@ class ConvTasNet(Section):
     hidden: int = hyper(512, "channels in a block (H)", paper=512, ge=1)
     layers: int = hyper(8, "blocks a stack, each of twice the dilation (X)", paper=8, ge=1)
     stacks: int = hyper(3, "stacks (R)", paper=3, ge=1)
-
-
-class Training(Section):
-    """Optimisation. What is trained on is a pure function of (seed, step, item)."""
-
-    loss: Literal[tuple(LOSSES)] = hyper(  # type: ignore[valid-type]
-        "squared", "; ".join(f"{name}: {loss.about}" for name, loss in LOSSES.items()), secondary="squared"
-    )
-    exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
-    order: Literal["matched", "fixed"] = hyper(
-        "matched",
-        "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k",
-        paper="matched",
-    )
-    unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
-    steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
-    batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
-    together: int = hyper(
-        1, "chunks of the same utterances that share a permutation: a slot stays with its source", ge=1
-    )
-    accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
-    mixing: Literal["dynamic", "static"] = hyper(
-        "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
-    )
-    speed: float = hyper(0.0, "speed perturbation: up to this share faster or slower", ge=0, le=0.5)
-    curriculum: float = hyper(
-        0.0, "share of the steps during which all sources but one grow from -40 dB to their level", ge=0, le=1
-    )
-    even_speakers: bool = hyper(False, "draw every speaker equally often, instead of every utterance")
-    learning_rate: float = hyper(2e-4, "of AdamW, after warm-up", secondary=2e-4, gt=0)
-    warmup: int = hyper(2500, "steps of linear warm-up; a cosine to zero follows", secondary=2500, ge=0)
-    weight_decay: float = hyper(0.0, "of AdamW", ge=0)
-    clip: float = hyper(5.0, "largest norm of the gradient", gt=0)
-    ema: float = hyper(0.0, "share of the past in a moving average of the weights, which is kept (0: none)", ge=0, lt=1)
-    keep: Literal["last", "best"] = hyper("last", "weights of model.safetensors: the last, or the best validated")
-    precision: Literal["32-true", "tf32", "bf16-mixed"] = hyper(
-        "32-true",
-        "of matrix products and convolutions: 32 bits; 32 bits rounded to 19, for a GPU's tensor cores; 16 bits",
-    )
-    compile: bool = hyper(False, "compile the parts of the model by torch.compile")
-    validate_every: int = hyper(2500, "steps between validations", ge=1)
-    validation_mixtures: int = hyper(256, "mixtures of one chunk, drawn once from held-out speakers", ge=1)
-    checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1)
-    checkpoint_minutes: float = hyper(10.0, "minutes between checkpoints, at most", gt=0)
-    skips: int = hyper(10, "steps left out for a loss or gradient that is not finite, before the run stops", ge=0)
-
-    @model_validator(mode="after")
-    def _batches_are_whole(self) -> Self:
-        if self.batch % (self.together * self.accumulate) and self.together > 1:
-            raise ValueError(
-                f"batch {self.batch} in {self.accumulate} passes parts the {self.together} chunks that are together; "
-                f"expected a multiple of {self.together * self.accumulate}"
-            )
-        if self.together > 1 and self.mixing == "static":
-            raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")
-        return self
-
-    @model_validator(mode="after")
-    def _static_is_fixed(self) -> Self:
-        if self.mixing == "static" and (self.speed or self.even_speakers):
-            raise ValueError("mixing static fixes speed and speakers; expected speed 0 and even_speakers false")
-        return self
 
 
 class Separation(Section):
@@ -230,6 +174,12 @@ class Variant(Section):
                 f"separation.reconstruction {self.separation.reconstruction} needs a spectrogram, which conv_tasnet "
                 "lacks; expected direct"
             )
+        if self.model == "conv_tasnet" and (self.training.sequence > 1 or self.training.contrast):
+            raise ValueError("training.sequence, contrast of conv_tasnet, which has no slots; expected 1 and 0")
+        if self.slots.carry != "none" and self.training.sequence == 1:
+            raise ValueError(
+                f"slots.carry {self.slots.carry} is learned from sequences; expected training.sequence above 1"
+            )
         if self.model == "conv_tasnet" and self.context_s:
             raise ValueError(f"context_s {self.context_s} of conv_tasnet, which decodes all it reads; expected 0")
         return self
@@ -258,8 +208,12 @@ class Variant(Section):
         """All that decides the result: not the title, not how recordings are stitched, no section of another model."""
         content = self.model_dump(mode="json", exclude=NOT_IDENTITY | UNUSED[self.model])
         training = {key: value for key, value in content["training"].items() if key not in OPERATION}
-        for section, later in ((content, {"context_s": 0.0}), (training, {"together": 1})):
-            for key, default in later.items():  # a key that came later: what left it at its default stays what it was
+        if training["sequence"] == 1:
+            del training["overlap"]
+        later = {"together": 1, "sequence": 1, "contrast": 0.0}
+        slots = content["slots"]
+        for section, defaults in ((content, {"context_s": 0.0}), (slots, {"carry": "none"}), (training, later)):
+            for key, default in defaults.items():  # keys that came later: what leaves them there stays what it was
                 if section.get(key) == default:
                     del section[key]
         content["training"] = training
@@ -317,6 +271,16 @@ class Resolved(Variant):
     def crop(self) -> int:
         """Samples that the model reads to decode a chunk: those of the chunk, between those of its context."""
         return self.chunk + 2 * self.context
+
+    @property
+    def hop(self) -> int:
+        """Samples from one chunk of a training sequence to the next."""
+        return max(1, round(self.chunk * (1 - self.training.overlap)))
+
+    @property
+    def heard(self) -> int:
+        """Samples of a training crop: what the model reads of a sequence of chunks."""
+        return self.crop + (self.training.sequence - 1) * self.hop
 
     @property
     def identity(self) -> str:

@@ -42,7 +42,7 @@ SMALL: dict[str, Any] = {
         "encoder": {"kind": "frames", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16, "kernel": 3},
         "slots": {"layers": 1},
         "decoder": {"kind": "unfolded", "width": 8, "layers": 1},
-        "training": {"steps": 2, "batch": 2, "warmup": 1, "validation_mixtures": 2},
+        "training": {"steps": 2, "batch": 4, "warmup": 1, "validation_mixtures": 4},
         "separation": {"longest_s": 1.0},
     },
 }
@@ -50,7 +50,7 @@ NAMES = {study: list(read_study(study).variants) for study in STUDIES}
 # Of the same few steps whatever a delta says; and of another batch than the baseline's, else the variant that has the
 # baseline's values on the axis would be left out.
 SHORT = {
-    name: {"training": {"steps": 2, "batch": 4, "warmup": 1}}
+    name: {"training": {"steps": 2, "batch": 8, "warmup": 1}}
     for study in STUDIES
     for name in NAMES[study]
     if name != read_study(study).baseline

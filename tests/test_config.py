@@ -45,9 +45,14 @@ OTHER = {
     "training.mixing": "static",
     "training.keep": "best",
     "training.precision": "bf16-mixed",
+    "training.overlap": 0.25,
+    "training.contrast": 0.1,
+    "slots.carry": "gated",
     "separation.reconstruction": "ratio",
     "separation.overlap": 0.75,
 }
+# Keys that ask for chunks in a row.
+SEQUENCE = {"slots.carry", "training.overlap", "training.contrast"}
 # The same numbers come out whatever these are.
 BOOKKEEPING = {
     *("training.validate_every", "training.validation_mixtures"),
@@ -80,6 +85,8 @@ def changed(key: str, value: Any) -> Resolved:
     if key == "model" or key.startswith("conv_tasnet."):
         waveforms = resolved(model="conv_tasnet", training={"loss": "si_sdr"}).model_dump()
         return checked(Resolved, merge(waveforms, delta(key, OTHER.get(key, 2 * value))), "config.json")
+    if key in SEQUENCE:
+        return resolved(**merge({"training": {"sequence": 2}}, delta(key, OTHER.get(key, value))))
     if isinstance(value, bool):
         return resolved(**delta(key, not value))
     return resolved(**delta(key, OTHER[key] if key in OTHER else 2 * value or 0.1))
@@ -122,7 +129,7 @@ def test_provenance_word_changes_with_the_value_of_every_key_but_ours() -> None:
         ({"trainnig": {}}, "trainnig", "'training'"),
         ({"training": {"learning_rat": 1}}, "training.learning_rat", "'learning_rate'"),
         ({"encoder": {"widht": 16}}, "encoder.widht", "'width'"),
-        ({"slots": {"zzzzz": 2}}, "slots.zzzzz", "['count', 'iterations', 'kind', 'layers', 'tokens']"),
+        ({"slots": {"zzzzz": 2}}, "slots.zzzzz", "['carry', 'count', 'iterations', 'kind', 'layers', 'tokens']"),
     ],
 )
 def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
@@ -210,7 +217,8 @@ def test_file_that_is_no_json_object_is_one_line(tmp_path: Path, content: str) -
 
 @pytest.mark.parametrize("key", [key for key in LEAVES if key not in BOOKKEEPING and not key.startswith("separation")])
 def test_identity_follows_every_hyper_parameter_of_training(key: str) -> None:
-    assert changed(key, LEAVES[key]).identity != resolved().identity
+    before = resolved(training={"sequence": 2}) if key in SEQUENCE else resolved()
+    assert changed(key, LEAVES[key]).identity != before.identity
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"rate": 16000}, {"data_identity": "abd"}, {"held_out_speakers": 4}])

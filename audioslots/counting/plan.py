@@ -20,7 +20,8 @@ from audioslots.reporting.table import Table
 from audioslots.reporting.tables import titled, valued
 from audioslots.reporting.words import duration, number, whole
 from audioslots.training.objective import Matched
-from audioslots.training.trainer import arithmetic
+from audioslots.training.system import arithmetic
+from audioslots.training.validation import sequences
 
 ASSUMED = 10.0
 """Multiply-accumulates a second, in 10^12, that a GPU is taken to sustain where none was measured."""
@@ -148,7 +149,7 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
     for _ in range(TIMED_STEPS + 1):
         started = time.perf_counter()
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
-            value = loss(model(sources.sum(dim=1)), covered(sources, config.chunk))
+            value = loss(model(sources.sum(dim=1), *sequences(config)), covered(sources, config.chunk))
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

@@ -37,6 +37,7 @@ from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
 from audioslots.training.objective import Matched
 from audioslots.training.system import multiply_accumulates
+from audioslots.training.validation import sequences
 
 REST = "Spectrogram, output, loss"
 SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -143,7 +144,7 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
         live.follow(model.get_submodule(path), title)
     with live:
         sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.sources, config.crop)
-        value = loss(model(sources.sum(dim=1)), covered(sources, config.chunk))
+        value = loss(model(sources.sum(dim=1), *sequences(config)), covered(sources, config.chunk))
         optimiser.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.training.clip)

@@ -92,6 +92,20 @@ class Speech:
         chosen = self.index[self.index["speaker_id"].isin(speakers)].reset_index(drop=True)
         return Speech(self.samples, chosen, self.rate, self.subset)
 
+    def at_least(self, samples: int) -> Speech:
+        """The utterances of so many samples or more.
+
+        Raises:
+            InputError: there are none.
+        """
+        chosen = self.index[self.index["length"] >= samples].reset_index(drop=True)
+        if chosen.empty:
+            raise InputError(
+                f"training.sequence: a crop needs {samples} samples; the longest utterance of {self.subset} has "
+                f"{self.index['length'].max()}; expected a crop no longer"
+            )
+        return Speech(self.samples, chosen, self.rate, self.subset)
+
     def hold_out(self, count: int, seed: int = 0) -> tuple[Speech, Speech]:
         """Split by speaker: the ``count`` speakers of ``held_out`` apart, the same for every run.
 

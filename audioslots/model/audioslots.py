@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from audioslots import config
+from audioslots.model.carry import CARRIES
 from audioslots.model.estimates import Estimates, covered, level_of
 from audioslots.model.outputs import OUTPUTS, compress
 from audioslots.model.parts import Shape, part
 from audioslots.model.spectrogram import STFT
 
 TINY = 1e-8
+VOICE = 64  # numbers that say whose a slot is, where they are trained to
 
 
 class AudioSlots(nn.Module):
@@ -35,13 +38,20 @@ class AudioSlots(nn.Module):
         read = self.stft.frames(samples + 2 * context)
         self.encoder = part("encoders", variant.encoder.kind)(variant.encoder, bins, read)
         self.slots = part("slots", variant.slots.kind)(variant.slots, variant.encoder)
+        self.carry = CARRIES[variant.slots.carry](variant.encoder.width) if variant.slots.carry != "none" else None
+        self.voice = nn.Linear(variant.slot_width, VOICE) if variant.training.contrast else None
         height, length = self.encoder.grid
         self.shown = round(length * frames / read)  # of the tokens' columns: those of the chunk, for the decoder
         shape = Shape(bins, frames, self.output.channels, (height, self.shown))
         self.decoder = part("decoders", variant.decoder.kind)(variant, shape)
 
-    def forward(self, mixture: Tensor) -> Estimates:
+    def forward(self, mixture: Tensor, sequence: int = 1, state: Tensor | None = None) -> Estimates:
         """Mixtures (B, C + T + C) -> estimates of K sources each, of the T samples in the middle.
+
+        Args:
+            mixture: chunks with their context.
+            sequence: of so many, side by side, the slots are carried from one to the next.
+            state: of an earlier call, to carry on from.
 
         Raises:
             ValueError: the mixtures are no chunk with its context.
@@ -53,14 +63,25 @@ class AudioSlots(nn.Module):
         unit = mixture / level
         spectrum = self.stft(unit)  # (B, F, N)
         tokens = self.encoder(standardise(compress(spectrum.abs(), self.exponent)))
-        slots = self.slots(tokens)
+        slots, state = self._read(tokens, sequence, state)
         if self.context:
             spectrum = self.stft(covered(unit, self.samples))
             tokens = self._shown(tokens)
-        maps = self.decoder(slots, tokens).float()  # in mixed precision too: complex numbers have no 16 bits
+        maps = self.decoder(slots, tokens).to(unit.dtype)  # in mixed precision too: complex numbers have no 16 bits
         compressed, spectra = self.output.read(maps, spectrum, self.exponent)
         waveforms = self.stft.inverse(spectra, self.samples) * level[:, None]
-        return Estimates(waveforms, level, compressed, slots)
+        voices = None if self.voice is None else self.voice(slots)
+        return Estimates(waveforms, level, compressed, slots, voices, state)
+
+    def _read(self, tokens: Tensor, sequence: int, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Slots (B, K, M W) of tokens (B, C, W), and the state after the last of each sequence."""
+        if self.carry is None:
+            return self.slots.readers.joined(self.slots(tokens)), None
+        read = []
+        for chunk in tokens.unflatten(0, (-1, sequence)).unbind(dim=1):
+            read.append(self.slots(chunk, None if state is None else self.carry(state)))
+            state = self.carry.next(read[-1], state)
+        return self.slots.readers.joined(torch.stack(read, dim=1).flatten(0, 1)), state
 
     def _shown(self, tokens: Tensor) -> Tensor:
         """Of all tokens, those of the chunk, which some decoders look at."""

@@ -19,12 +19,16 @@ class Estimates(NamedTuple):
         compressed: (B, K, F, N) magnitudes of the waveforms divided by ``level``, to the power of the model's exponent;
             None of a model without a spectrogram.
         slots: (B, K, W) source embeddings; None of a model without.
+        voices: (B, K, V) whose the slots are, made of them; None of a model that is not trained to say it.
+        state: what the slots of the next chunks are to be carried on from; None of a model that does not.
     """
 
     waveforms: Tensor
     level: Tensor
     compressed: Tensor | None = None
     slots: Tensor | None = None
+    voices: Tensor | None = None
+    state: Tensor | None = None
 
 
 def bottleneck(model: nn.Module, samples: int) -> dict[str, int]:

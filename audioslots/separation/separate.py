@@ -174,18 +174,20 @@ class Separator:
         hop = hop_of(chunk, settings.overlap)
         device = next(self.model.parameters()).device
         count = max(1, int(BATCH_S.get(device.type, BATCH_S["other"]) * self.rate / chunk))
-        context = self.config.context
+        context, state = self.config.context, None
         for batch in batches(surrounded(blocks, context), chunk + 2 * context, hop, count):
             with torch.inference_mode():
-                found, waveforms = self._reconstructed(batch.to(device), chunk)
-            yield hop, waveforms.cpu(), None if found.slots is None else found.slots.cpu()
+                found, waveforms = self._reconstructed(batch.to(device), chunk, state)
+            state, embeddings = found.state, found.slots if found.voices is None else found.voices
+            yield hop, waveforms.cpu(), None if embeddings is None else embeddings.cpu()
 
-    def _reconstructed(self, crops: Tensor, chunk: int) -> tuple[Estimates, Tensor]:
-        """What the model says of crops, and its waveforms (B, K, chunk) by the config's reconstruction."""
-        found = self.model(crops)
+    def _reconstructed(self, crops: Tensor, chunk: int, state: Tensor | None) -> tuple[Estimates, Tensor]:
+        """What the model says of crops in a row, and its waveforms (B, K, chunk) by the config's reconstruction."""
         if isinstance(self.model, AudioSlots):
             model, how = self.model, self.config.separation
+            found = model(crops, len(crops), state)
             return found, reconstruct(found, covered(crops, chunk), model.stft, model.exponent, how)
+        found = self.model(crops)
         return found, found.waveforms
 
 

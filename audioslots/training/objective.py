@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioslots.config import Variant
@@ -12,6 +13,7 @@ from audioslots.model.outputs import compress
 from audioslots.model.spectrogram import STFT
 from audioslots.training.matching import match, unmatched
 
+TEMPERATURE = 0.1  # of the contrastive loss
 OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
 
 
@@ -21,12 +23,32 @@ def occupancy(waveforms: Tensor, mixture: Tensor) -> Tensor:
     return (energy > OCCUPIED * mixture.square().sum(dim=-1, keepdim=True)).sum(dim=-1).float()
 
 
+def contrast(voices: Tensor) -> Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020, equation 2) of a batch's voices.
+
+    Args:
+        voices: (B, C, S, V) of S sources in each of C chunks; a source is one speaker in all its chunks, and is taken
+            to be another than all others of the batch.
+
+    Returns:
+        () mean over all of them, nats.
+    """
+    chunks = voices.shape[1]
+    unit = F.normalize(voices.transpose(1, 2).flatten(0, 2), dim=-1)  # (B S C, V)
+    alone = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    likeness = (unit @ unit.T / TEMPERATURE).masked_fill(alone, -torch.inf).log_softmax(dim=-1)
+    owner = torch.arange(len(unit), device=unit.device) // chunks
+    same = (owner[:, None] == owner) & ~alone
+    return -likeness.masked_fill(~same, 0.0).sum() / same.sum()
+
+
 class Matched(nn.Module):
     """Mean cost of the slots, each matched to a source or to silence so that the sum over all slots is least (PIT).
 
     Args:
         variant: kind of loss, exponent of its magnitudes, ``order`` and ``unmatched``; the spectrogram.
-        together: chunks that lie side by side in a batch and are matched as one, by the mean of their costs.
+        together: chunks that lie side by side in a batch and are matched as one, by the mean of their costs; what
+            ``training.contrast`` compares them by is added.
     """
 
     def __init__(self, variant: Variant, together: int = 1) -> None:
@@ -63,7 +85,12 @@ class Matched(nn.Module):
         else:  # a source that takes a slot saves that slot's cost of silence
             matched = match(costs - silence[:, None])
         total = costs.gather(2, matched[..., None]).sum() + (silence * unmatched(matched, slots)).sum()
-        return total / (batch * (slots if silent else count))
+        cost = total / (batch * (slots if silent else count))
+        if self.settings.contrast and self.together > 1 and estimates.voices is not None:
+            voices = estimates.voices.unflatten(0, (-1, self.together))  # (B, C, K, V)
+            chosen = matched[:, None, :, None].expand(-1, self.together, -1, voices.shape[-1])
+            cost = cost + self.settings.contrast * contrast(voices.gather(2, chosen))
+        return cost
 
     def compared(self, estimates: Estimates, sources: Tensor) -> tuple[Tensor, Tensor]:
         """What the loss compares, of slots (B, K, ...) and of sources (B, S, ...), at unit level of the mixture."""

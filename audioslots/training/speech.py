@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from audioslots.config import Resolved
@@ -14,6 +15,8 @@ from audioslots.errors import InputError
 def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     """Open the training and the held-out speech, and make sure that they share no speaker.
 
+    Of both, sequences of chunks leave out utterances that are shorter than a crop.
+
     Raises:
         InputError: a folder is missing or of another rate, or speakers are shared.
     """
@@ -25,6 +28,9 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
         if packed.rate != config.rate:
             raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")
+    if config.training.sequence > 1:  # its crops are longer than the shortest utterances
+        speech = speech.at_least(math.ceil(config.heard * (1 + config.training.speed)))
+        held_out = held_out.at_least(config.heard)
     if shared := set(held_out.speakers) & set(speech.speakers):
         raise InputError(
             f"{config.train}: speaker {min(shared)} is in the validation set too; expected speakers of its own"
@@ -36,7 +42,8 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
     """What draws the training mixtures."""
     settings = config.training
     if settings.mixing == "static":
-        return StaticMixer(speech, config.sources, config.crop, config.seed, size=settings.batch)
+        size = settings.batch // settings.sequence
+        return StaticMixer(speech, config.sources, config.heard, config.seed, size=size)
     return Mixer(
-        speech, config.sources, config.crop, config.seed, settings.speed, settings.even_speakers, settings.together
+        speech, config.sources, config.heard, config.seed, settings.speed, settings.even_speakers, settings.together
     )

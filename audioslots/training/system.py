@@ -1,4 +1,4 @@
-"""What a run cost and on what: the content of ``system.json``."""
+"""What a run is computed on and by which arithmetic, and what it cost: the content of ``system.json``."""
 
 from __future__ import annotations
 
@@ -57,6 +57,15 @@ def multiply_accumulates(model: nn.Module, samples: int) -> dict[str, int]:
     flops = {path: sum(operators.values()) for path, operators in counter.get_flop_counts().items()}
     inside = f"{type(model).__name__}."
     return {"": flops["Global"] // 2} | {path.removeprefix(inside): flop // 2 for path, flop in flops.items()}
+
+
+def arithmetic(precision: str) -> None:
+    """Let a GPU's tensor cores round what they multiply in 32 bits, or not: a setting of the whole process.
+
+    In mixed precision they may: what is left in 32 bits there is less exact than the rest anyway.
+    """
+    torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "32-true"
 
 
 def peak_memory(device: torch.device) -> int:

@@ -29,14 +29,14 @@ from audioslots.model.estimates import covered
 from audioslots.model.parts import modules
 from audioslots.model.weights import build, save_model
 from audioslots.stage import Stage
-from audioslots.training.batches import ahead, batches, grown
+from audioslots.training.batches import ahead, batches, grown, sequenced
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
 from audioslots.training.objective import Matched
 from audioslots.training.processes import following, is_first, stop_asked
 from audioslots.training.speech import open_speech, training_mixer
-from audioslots.training.system import describe, peak_memory
-from audioslots.training.validation import validated
+from audioslots.training.system import arithmetic, describe, peak_memory
+from audioslots.training.validation import sequences, validated
 
 VALIDATION_SEED = 2**32  # beyond any run's seed: all runs are validated on the same mixtures
 MAKES = (
@@ -82,10 +82,11 @@ class Trainer:
             raise InputError(
                 f"--devices: {devices} cannot share training.batch {self.settings.batch}; expected a divisor of it"
             )
-        if self.settings.batch // devices % self.settings.together:
+        joined = self.settings.together * self.settings.sequence
+        if self.settings.batch // devices % joined:
             raise InputError(
-                f"--devices: {devices} would part the {self.settings.together} chunks of training.together; expected "
-                f"a divisor of {self.settings.batch // self.settings.together}"
+                f"--devices: {devices} would part the {joined} chunks of training.together or sequence; expected a "
+                f"divisor of {self.settings.batch // joined}"
             )
         if accelerator != "cpu" and devices > max(1, torch.cuda.device_count()):
             raise InputError(
@@ -104,10 +105,11 @@ class Trainer:
         self.fabric.seed_everything(config.seed, verbose=False)
         self.mixer = training_mixer(config, self.speech)
         self.device_mixer = DeviceMixer(self.mixer, self.fabric.device) if mix_on_device else None
-        validation = Mixer(held_out, config.sources, config.crop, VALIDATION_SEED)
-        self.validation = torch.from_numpy(validation.batch(0, self.settings.validation_mixtures))
+        validation = Mixer(held_out, config.sources, config.heard, VALIDATION_SEED)
+        mixtures = max(1, self.settings.validation_mixtures // self.settings.sequence)
+        self.validation = self._sequenced(torch.from_numpy(validation.batch(0, mixtures)))
         model = build(config)
-        self.loss = Matched(config, self.settings.together).to(self.fabric.device)
+        self.loss = Matched(config, joined).to(self.fabric.device)
         self.validation_loss = Matched(config).to(self.fabric.device)
         decay = self.settings.weight_decay  # the rate is set at every step
         optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=decay, fused=True)
@@ -167,7 +169,7 @@ class Trainer:
 
     def _batches(self) -> Iterator[Tensor]:
         """This process' share of each batch that is left to train on; the time spent waiting for it is noted."""
-        share = self.settings.batch // self.fabric.world_size
+        share = self.settings.batch // self.settings.sequence // self.fabric.world_size
         items = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         pinned = self.fabric.device.type == "cuda"
         steps = range(self.progress.step, self.settings.steps)
@@ -185,18 +187,18 @@ class Trainer:
             yield sources
 
     def _step(self, sources: Tensor) -> float:
-        """One optimiser step on sources (B, S, T); returns its learning rate."""
+        """One optimiser step on sources (B, S, L); returns its learning rate."""
         progress, settings, rank = self.progress, self.settings, self.fabric.global_rank
         torch.manual_seed((self.config.seed << 31) + (progress.step << 8) + rank)  # of what the model may draw
         learning_rate = rate_at(progress.step, settings.learning_rate, settings.warmup, settings.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        sources = grown(sources, progress.step, settings.curriculum * settings.steps)
+        sources = grown(self._sequenced(sources), progress.step, settings.curriculum * settings.steps)
         self.optimiser.zero_grad()
         loss = sources.new_zeros(())
         for number, piece in enumerate(pieces := sources.chunk(settings.accumulate), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
-                estimates = self.model(piece.sum(dim=1))
+                estimates = self.model(piece.sum(dim=1), *sequences(self.config))
                 part = self.loss(estimates, covered(piece, self.config.chunk)) * (len(piece) / len(sources))
                 self.fabric.backward(part)
             loss += part.detach()
@@ -215,6 +217,10 @@ class Trainer:
             self._skip(found["loss"], found["norm"])
         progress.step += 1
         return learning_rate
+
+    def _sequenced(self, sources: Tensor) -> Tensor:
+        """Crops (B, S, L) as the chunks that the model reads, those of a sequence side by side."""
+        return sequenced(sources, self.config.crop, self.config.hop)
 
     def _skip(self, loss: float, norm: float) -> None:
         """Leave a step out, and write down which batch it was."""
@@ -326,15 +332,6 @@ def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None
             for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
                 leftover.unlink()
         Trainer(config, out, *machine).train(command)
-
-
-def arithmetic(precision: str) -> None:
-    """Let a GPU's tensor cores round what they multiply in 32 bits, or not: a setting of the whole process.
-
-    In mixed precision they may: what is left in 32 bits there is less exact than the rest anyway.
-    """
-    torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
-    torch.backends.cudnn.allow_tf32 = precision != "32-true"
 
 
 def gradients(part: nn.Module) -> list[Tensor]:

@@ -19,7 +19,7 @@ where it has a spectrogram; the occupied slots."""
 
 def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Variant) -> dict[str, Tensor]:
     """The columns of ``VALIDATED`` on sources (B, S, T), each a mean over the batch: ()."""
-    estimates = model(sources.sum(dim=1))
+    estimates = model(sources.sum(dim=1), *sequences(variant))
     sources = covered(sources, estimates.waveforms.shape[-1])
     mixture = sources.sum(dim=1)
     ratio = None
@@ -33,6 +33,11 @@ def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Variant
         occupancy(estimates.waveforms, mixture).mean(),
     )
     return {key: value for key, value in zip(VALIDATED, values, strict=True) if value is not None}
+
+
+def sequences(variant: Variant) -> tuple[int, ...]:
+    """What the model is told beside a batch: how many chunks are a sequence; nothing of a model without slots."""
+    return () if variant.model == "conv_tasnet" else (variant.training.sequence,)
 
 
 def improvement(waveforms: Tensor, sources: Tensor) -> Tensor:

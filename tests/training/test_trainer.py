@@ -192,7 +192,8 @@ def test_the_model_hears_the_sum_of_the_sources_and_nothing_else(packed: Path, t
     run.model.module.register_forward_pre_hook(lambda module, inputs: heard.append(inputs))
     sources = torch.from_numpy(run.mixer.batch(0, 2))
     run._step(sources)
-    ((mixture,),) = heard
+    ((mixture, sequence),) = heard
+    assert sequence == 1
     assert torch.equal(mixture, sources.sum(dim=1))
 
 

@@ -34,9 +34,9 @@ class Slots(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, encoder.mlp), nn.GELU(), nn.Linear(encoder.mlp, width))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, C, W) -> slots (B, K, M W)."""
-        slots = self.readers(self.queries, len(tokens))
+    def forward(self, tokens: Tensor, start: Tensor | None = None) -> Tensor:
+        """Tokens (B, C, W), and what reads them instead of the queries (B, K M, W) -> what was read (B, K M, W)."""
+        slots = self.readers(self.queries, len(tokens)) if start is None else start
         tokens = self.tokens_norm(tokens)
         keys, values = self.key(tokens), self.value(tokens)
         for _ in range(self.iterations):
@@ -45,4 +45,4 @@ class Slots(nn.Module):
             updates = shares / shares.sum(dim=2, keepdim=True) @ values  # (B, K, W)
             slots = self.gru(updates.flatten(0, 1), slots.flatten(0, 1)).unflatten(0, slots.shape[:2])
             slots = slots + self.mlp(self.mlp_norm(slots))
-        return self.readers.joined(self.norm(slots))
+        return self.norm(slots)

@@ -22,9 +22,9 @@ class Slots(nn.Module):
         )
         self.norm = nn.LayerNorm(encoder.width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, C, W) -> slots (B, K, M W)."""
-        slots = self.readers(self.queries, len(tokens))
+    def forward(self, tokens: Tensor, start: Tensor | None = None) -> Tensor:
+        """Tokens (B, C, W), and what reads them instead of the queries (B, K M, W) -> what was read (B, K M, W)."""
+        slots = self.readers(self.queries, len(tokens)) if start is None else start
         for layer in self.layers:
             slots = layer(slots, tokens)
-        return self.readers.joined(self.norm(slots))
+        return self.norm(slots)

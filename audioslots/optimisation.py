@@ -1,0 +1,93 @@
+"""The section ``training`` of a variant: every hyper-parameter of optimisation, with its meaning and its range."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from audioslots.checking import Section
+from audioslots.losses import LOSSES
+from audioslots.provenance import hyper
+
+
+class Training(Section):
+    """Optimisation. What is trained on is a pure function of (seed, step, item)."""
+
+    loss: Literal[tuple(LOSSES)] = hyper(  # type: ignore[valid-type]
+        "squared", "; ".join(f"{name}: {loss.about}" for name, loss in LOSSES.items()), secondary="squared"
+    )
+    exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
+    order: Literal["matched", "fixed"] = hyper(
+        "matched",
+        "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k",
+        paper="matched",
+    )
+    unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
+    steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
+    batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
+    together: int = hyper(
+        1, "chunks of the same utterances that share a permutation: a slot stays with its source", ge=1
+    )
+    sequence: int = hyper(
+        1,
+        "overlapping chunks in a row, of one crop, that share a permutation; slots.carry goes from one to the next",
+        ge=1,
+    )
+    overlap: float = hyper(0.5, "of chunks in a row: share of a chunk that its successor sees too", ge=0, le=0.9)
+    contrast: float = hyper(
+        0.0,
+        "weight of a contrastive loss on voices, made of slots: one source's alike in all its chunks, others' apart",
+        ge=0,
+    )
+    accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
+    mixing: Literal["dynamic", "static"] = hyper(
+        "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
+    )
+    speed: float = hyper(0.0, "speed perturbation: up to this share faster or slower", ge=0, le=0.5)
+    curriculum: float = hyper(
+        0.0, "share of the steps during which all sources but one grow from -40 dB to their level", ge=0, le=1
+    )
+    even_speakers: bool = hyper(False, "draw every speaker equally often, instead of every utterance")
+    learning_rate: float = hyper(2e-4, "of AdamW, after warm-up", secondary=2e-4, gt=0)
+    warmup: int = hyper(2500, "steps of linear warm-up; a cosine to zero follows", secondary=2500, ge=0)
+    weight_decay: float = hyper(0.0, "of AdamW", ge=0)
+    clip: float = hyper(5.0, "largest norm of the gradient", gt=0)
+    ema: float = hyper(0.0, "share of the past in a moving average of the weights, which is kept (0: none)", ge=0, lt=1)
+    keep: Literal["last", "best"] = hyper("last", "weights of model.safetensors: the last, or the best validated")
+    precision: Literal["32-true", "tf32", "bf16-mixed"] = hyper(
+        "32-true",
+        "of matrix products and convolutions: 32 bits; 32 bits rounded to 19, for a GPU's tensor cores; 16 bits",
+    )
+    compile: bool = hyper(False, "compile the parts of the model by torch.compile")
+    validate_every: int = hyper(2500, "steps between validations", ge=1)
+    validation_mixtures: int = hyper(256, "mixtures of one chunk, drawn once from held-out speakers", ge=1)
+    checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1)
+    checkpoint_minutes: float = hyper(10.0, "minutes between checkpoints, at most", gt=0)
+    skips: int = hyper(10, "steps left out for a loss or gradient that is not finite, before the run stops", ge=0)
+
+    @model_validator(mode="after")
+    def _batches_are_whole(self) -> Self:
+        if self.batch % (self.together * self.accumulate) and self.together > 1:
+            raise ValueError(
+                f"batch {self.batch} in {self.accumulate} passes parts the {self.together} chunks that are together; "
+                f"expected a multiple of {self.together * self.accumulate}"
+            )
+        if self.sequence > 1 and self.batch % (self.sequence * self.accumulate):
+            raise ValueError(
+                f"batch {self.batch} is no whole number of sequences of {self.sequence} in {self.accumulate} passes; "
+                f"expected a multiple of {self.sequence * self.accumulate}"
+            )
+        if self.sequence > 1 and self.together > 1:
+            raise ValueError("sequence and together both join chunks; expected one of them to be 1")
+        if self.contrast and self.sequence * self.together == 1:
+            raise ValueError("contrast needs chunks of one source; expected sequence or together above 1")
+        if self.together > 1 and self.mixing == "static":
+            raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")
+        return self
+
+    @model_validator(mode="after")
+    def _static_is_fixed(self) -> Self:
+        if self.mixing == "static" and (self.speed or self.even_speakers):
+            raise ValueError("mixing static fixes speed and speakers; expected speed 0 and even_speakers false")
+        return self
