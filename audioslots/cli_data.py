@@ -99,6 +99,28 @@ def mixtures_draw(
     print(*(f"{key}: {value}" for key, value in facts.items()), sep="\n")
 
 
+@mixtures.command("converse")
+def mixtures_converse(
+    corpus: Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")],
+    out: Annotated[Path, typer.Argument(help="Metadata CSV to write.")],
+    count: Annotated[int, typer.Option(min=1)],
+    shortest: Annotated[float, typer.Option(help="Seconds.")] = 30.0,
+    longest: Annotated[float, typer.Option(help="Seconds.")] = 120.0,
+    sources: Annotated[int, typer.Option(min=2)] = 2,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    held_out: Annotated[
+        int, typer.Option(min=0, help="Draw from so many speakers alone, those that training holds out; 0: all.")
+    ] = 0,
+) -> None:
+    """Draw conversations: long mixtures with turns, pauses and overlaps, to be rendered in mode max."""
+    from audioslots.data.conversations import converse
+    from audioslots.data.metadata import write_metadata
+
+    table = converse(corpus.parent, corpus.name, sources, count, (shortest, longest), seed, held_out)
+    write_metadata(table, out)
+    print(f"{out}: {len(table)} conversations, overlaps {table['overlap'].min():.0%} to {table['overlap'].max():.0%}")
+
+
 @mixtures.command("select")
 def mixtures_select(
     metadata: Path, out: Path, librispeech: Annotated[Path, typer.Option(help="Folder of LibriSpeech's subsets.")]

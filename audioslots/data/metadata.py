@@ -2,7 +2,8 @@
 
 A metadata table has one row a mixture and LibriMix's columns: ``mixture_ID``, then ``source_<i>_path`` (relative to
 the corpus root) and ``source_<i>_gain`` (a factor on the samples) for each source, then optionally ``noise_path`` and
-``noise_gain``. Reference: JorisCos/LibriMix at b898ca3, ``scripts/create_librimix_metadata.py``.
+``noise_gain``. In a conversation (``data/conversations.py``) a source has a list of paths, gains and starts, parted by
+";". Reference: JorisCos/LibriMix at b898ca3, ``scripts/create_librimix_metadata.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +27,7 @@ from audioslots.errors import InputError
 from audioslots.files import parsed, written_aside
 
 CLIPPED_PEAK = 0.999 * MAX_AMPLITUDE  # from here on a sum counts as held at that peak, gains being rounded
+SEPARATOR = ";"  # of the turns of a source
 MAX_ID_BYTES = 200  # file systems allow names of 255, of which some go to endings
 FRUITLESS_PASSES = 20  # passes over a subset without a new mixture before giving up
 
@@ -67,15 +70,42 @@ def read_metadata(csv: Path) -> pd.DataFrame:
             raise InputError(f"{where} {mixture} is also in row {first_row[mixture]}; expected each ID once")
     for name in names:
         layout = "a file" if name == "noise" else "subset/speaker/chapter/utterance"
-        for row, text in enumerate(table[f"{name}_path"], start=1):
-            path = PurePosixPath(text)
-            if path.is_absolute() or ".." in path.parts or "\\" in text or len(path.parts) <= layout.count("/"):
-                problem = f"{name}_path is {text!r}; expected {layout} inside the folder given"
-                raise InputError(f"{csv}: row {row}: {problem}")
-        table[f"{name}_gain"] = [
-            _gain(text, f"{csv}: row {row}: {name}_gain") for row, text in enumerate(table[f"{name}_gain"], start=1)
-        ]
+        turns = f"{name}_start" in table.columns
+        for row, texts in enumerate(table[f"{name}_path"], start=1):
+            for text in texts.split(SEPARATOR) if turns else [texts]:
+                path = PurePosixPath(text)
+                if path.is_absolute() or ".." in path.parts or "\\" in text or len(path.parts) <= layout.count("/"):
+                    problem = f"{name}_path is {text!r}; expected {layout} inside the folder given"
+                    raise InputError(f"{csv}: row {row}: {problem}")
+        if turns:
+            _check_turns(table, name, csv)
+        else:
+            table[f"{name}_gain"] = [
+                _gain(text, f"{csv}: row {row}: {name}_gain") for row, text in enumerate(table[f"{name}_gain"], start=1)
+            ]
     return table
+
+
+def _check_turns(table: pd.DataFrame, name: str, csv: Path) -> None:
+    """Check that a source has as many starts and gains as paths, and that they are numbers."""
+    for row, record in enumerate(table.to_dict("records"), start=1):
+        where = f"{csv}: row {row}: {name}"
+        paths, starts, gains = (str(record[f"{name}_{part}"]).split(SEPARATOR) for part in ("path", "start", "gain"))
+        if not len(paths) == len(starts) == len(gains):
+            raise InputError(f"{where}: {len(paths)} paths, {len(starts)} starts, {len(gains)} gains; expected as many")
+        for start in starts:
+            if not start.isdecimal():
+                raise InputError(f"{where}_start has {start!r}; expected whole numbers of samples, 0 or more")
+        for factor in gains:
+            _gain(factor, f"{where}_gain")
+
+
+def turns_of(record: Mapping[Any, Any], name: str) -> list[tuple[str, int, float]]:
+    """Path, start (samples at 16 kHz) and gain of each turn of a source in a row of a checked table."""
+    if f"{name}_start" not in record:
+        return [(str(record[f"{name}_path"]), 0, float(record[f"{name}_gain"]))]
+    parts = (str(record[f"{name}_{part}"]).split(SEPARATOR) for part in ("path", "start", "gain"))
+    return [(path, int(start), float(factor)) for path, start, factor in zip(*parts, strict=True)]
 
 
 def _gain(text: str, where: str) -> float:
@@ -97,7 +127,10 @@ def write_metadata(frame: pd.DataFrame, path: Path) -> None:
 def select(metadata: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Rows whose every source file is on disk under ``root``, for a corpus that is only partly there."""
     paths = [f"source_{i}_path" for i in range(1, source_count(metadata) + 1)]
-    present = {path: (Path(root) / path).is_file() for path in pd.unique(metadata[paths].to_numpy().ravel())}
+    present = {
+        text: all((Path(root) / path).is_file() for path in text.split(SEPARATOR))
+        for text in pd.unique(metadata[paths].to_numpy().ravel())
+    }
     return metadata[metadata[paths].map(present.__getitem__).all(axis=1)].reset_index(drop=True)
 
 
@@ -179,7 +212,7 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int, of_held_o
 
 
 @cache
-def _measured(path: Path) -> tuple[int, float, float]:
+def measured(path: Path) -> tuple[int, float, float]:
     """Length in samples, integrated loudness in LUFS and largest absolute sample of an utterance."""
     samples = read_speech(path)
     loudness = float(pyloudnorm.Meter(RATE).integrated_loudness(samples))
@@ -190,7 +223,7 @@ def _measured(path: Path) -> tuple[int, float, float]:
 
 def _mixture_peak(root: Path, paths: list[str], gains: list[float]) -> float:
     """Largest absolute sample of the sum of the padded sources; an upper bound of it where below ``CLIPPED_PEAK``."""
-    bound = sum(gain * _measured(root / path)[2] for path, gain in zip(paths, gains, strict=True))
+    bound = sum(gain * measured(root / path)[2] for path, gain in zip(paths, gains, strict=True))
     if bound < CLIPPED_PEAK:
         return bound
     scaled = [gain * read_speech(root / path) for path, gain in zip(paths, gains, strict=True)]
@@ -203,7 +236,7 @@ def _mixture_peak(root: Path, paths: list[str], gains: list[float]) -> float:
 def _gains(root: Path, paths: list[str], rng: np.random.Generator) -> list[float]:
     gains = []
     for path in paths:
-        _, loudness, peak = _measured(root / path)
+        _, loudness, peak = measured(root / path)
         gains.append(float(gain(rng.uniform(*LOUDNESS_LUFS), loudness, peak)))
     peak = _mixture_peak(root, paths, gains)
     weight = MAX_AMPLITUDE / peak if peak > MAX_AMPLITUDE else 1.0
@@ -225,10 +258,10 @@ def statistics(metadata: pd.DataFrame, root: Path) -> dict[str, object]:
     people = info(metadata, root)
     paths = metadata[[f"source_{i}_path" for i in numbers]]
     gains = metadata[[f"source_{i}_gain" for i in numbers]]
-    frames = {path: _measured(root / path)[0] for path in pd.unique(paths.to_numpy().ravel())}
+    frames = {path: measured(root / path)[0] for path in pd.unique(paths.to_numpy().ravel())}
     lengths = paths.map(frames.__getitem__)
     loudness = [
-        _measured(root / path)[1] + 20 * math.log10(gain)
+        measured(root / path)[1] + 20 * math.log10(gain)
         for path, gain in zip(paths.to_numpy().ravel(), gains.to_numpy().ravel(), strict=True)
     ]
     clipped = sum(

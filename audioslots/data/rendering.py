@@ -23,7 +23,7 @@ from audioslots.audio import opened
 from audioslots.data.corpus import read_speech
 from audioslots.data.folder import MANIFEST, RECORD, Result, close, pcm_md5, recording, verify
 from audioslots.data.librimix import RATE
-from audioslots.data.metadata import info, read_metadata, source_count
+from audioslots.data.metadata import SEPARATOR, info, read_metadata, source_count, turns_of
 from audioslots.data.noise import read_noise
 from audioslots.errors import InputError
 from audioslots.files import sha256, written_aside
@@ -37,10 +37,10 @@ TYPES = ("mix_clean", "mix_both", "mix_single")  # the speech; the speech and no
 
 @dataclass(frozen=True)
 class Row:
-    """One mixture to render: its ID, and the file and gain of each source, and of the noise where it has one."""
+    """One mixture to render: its ID, the turns of each source (file, first sample at 16 kHz, gain), and its noise."""
 
     mixture_id: str
-    sources: tuple[tuple[Path, float], ...]
+    sources: tuple[tuple[tuple[Path, int, float], ...], ...]
     noise: tuple[Path, float] | None
 
 
@@ -154,7 +154,8 @@ def _tables(
 def _split(metadata: pd.DataFrame, csv: Path) -> str:
     """LibriMix's name of the split: the one subset that all sources come from, without "-clean"."""
     paths = metadata[[f"source_{i}_path" for i in range(1, source_count(metadata) + 1)]]
-    subsets = sorted(set(paths.map(lambda path: PurePosixPath(path).parts[0]).to_numpy().ravel()))
+    first = paths.map(lambda text: {PurePosixPath(path).parts[0] for path in text.split(SEPARATOR)})
+    subsets = sorted(set().union(*first.to_numpy().ravel()))
     if len(subsets) > 1:
         raise InputError(f"{csv}: sources of several subsets ({', '.join(subsets)}); expected one subset a table")
     return subsets[0].replace("-clean", "")
@@ -169,13 +170,14 @@ def _rows(metadata: pd.DataFrame, csv: Path, librispeech: Path, wham: Path | Non
         parts.append(("noise", wham))
     rows = []
     for number, record in enumerate(metadata.to_dict("records"), start=1):
-        files = [(root / str(record[f"{part}_path"]), float(record[f"{part}_gain"])) for part, root in parts]
-        for (path, _), (part, _) in zip(files, parts, strict=True):
-            if not path.is_file():
-                kind = "noise" if part == "noise" else "speech"
-                raise InputError(f"{csv}: row {number}: {path} does not exist; expected a {kind} file")
-        noise = None if wham is None else files.pop()
-        rows.append(Row(str(record["mixture_ID"]), tuple(files), noise))
+        said = [tuple((root / path, at, factor) for path, at, factor in turns_of(record, part)) for part, root in parts]
+        for turns, (part, _) in zip(said, parts, strict=True):
+            for path, _, _ in turns:
+                if not path.is_file():
+                    kind = "noise" if part == "noise" else "speech"
+                    raise InputError(f"{csv}: row {number}: {path} does not exist; expected a {kind} file")
+        noise = None if wham is None else said.pop()[0]
+        rows.append(Row(str(record["mixture_ID"]), tuple(said), None if noise is None else (noise[0], noise[2])))
     return rows
 
 
@@ -207,17 +209,14 @@ def _signals(row: Row, rate: int, mode: str) -> list[np.ndarray]:
     In ``min`` mode the tail of a longer utterance is not even decoded: the samples kept depend on no more than the
     filter's reach beyond them.
     """
-    lengths = []
-    for path, _ in row.sources:
-        with opened(path) as file:
-            lengths.append(int(file.frames))
+    lengths = [max(at + _frames(path) for path, at, _ in turns) for turns in row.sources]
     needed = max(lengths)
     if mode == "min":
         down = RATE // rate
         reach = FILTER_REACH * down if down > 1 else 0
         needed = min(needed, math.ceil(min(lengths) / down) * down + reach)
     # A plain float keeps the product in float32, where a float64 scalar would widen it.
-    signals = [read_speech(path, needed) * gain for path, gain in row.sources]
+    signals = [_said(turns, length, needed) for turns, length in zip(row.sources, lengths, strict=True)]
     if row.noise is not None:
         path, gain = row.noise
         signals.append(read_noise(path, max(lengths), needed) * gain)
@@ -225,6 +224,23 @@ def _signals(row: Row, rate: int, mode: str) -> list[np.ndarray]:
     if mode == "min":
         return [samples[: min(map(len, resampled))] for samples in resampled]
     return [np.pad(samples, (0, max(map(len, resampled)) - len(samples))) for samples in resampled]
+
+
+def _said(turns: tuple[tuple[Path, int, float], ...], length: int, needed: int) -> np.ndarray:
+    """A source at 16 kHz: its one utterance, or its turns with silence between them; ``needed`` samples at most."""
+    if len(turns) == 1 and turns[0][1] == 0:
+        return read_speech(turns[0][0], needed) * turns[0][2]
+    source = np.zeros(length, np.float32)
+    for path, at, factor in turns:
+        speech = read_speech(path) * factor
+        source[at : at + len(speech)] += speech
+    return source[:needed]
+
+
+def _frames(path: Path) -> int:
+    """Length of an utterance in samples, by its header."""
+    with opened(path) as file:
+        return int(file.frames)
 
 
 def _write(path: Path, samples: np.ndarray, rate: int) -> str:
