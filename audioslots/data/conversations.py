@@ -20,7 +20,8 @@ from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, MIN_UTTERANCE
 from audioslots.data.metadata import SEPARATOR, measured
 from audioslots.errors import InputError
 
-PAUSE_S = (0.1, 1.0)  # between two turns; of a speaker's own turns at least, of any where nothing overlaps
+PAUSE_S = (0.1, 1.0)  # before a turn, where nothing overlaps
+FRUITLESS_TURNS = 20  # utterances that are too long for what is left, before a conversation ends
 
 
 def converse(
@@ -34,11 +35,12 @@ def converse(
 ) -> pd.DataFrame:
     """Draw ``count`` conversations.
 
-    The speakers of a conversation are different, and take turns of one utterance each, of at least 3 s. A turn begins
-    before the last one ends, by a share of the shorter of both that is drawn once a conversation, uniform in 0 to 1;
-    the pause after it is drawn for each turn and is the shorter, the more they overlap. No speaker overlaps itself. The
-    conversation ends where the next turn would pass its length, which is uniform in ``seconds``. Every speaker's
-    loudness is drawn as in LibriMix, and is that of each of its turns.
+    A conversation has different speakers, and two numbers drawn for it: its overlap, uniform in 0 to 1, and its length,
+    uniform in ``seconds``. A turn is one utterance of at least 3 s, of the speaker who has been silent for longest, and
+    begins where it brings the conversation nearest to its overlap; no speaker overlaps itself. A pause is uniform in
+    0.1 to 1 s, times what the overlap leaves of 1. The conversation ends with the first turn that reaches its length;
+    one that would pass the longest of ``seconds`` is left out. Every speaker's loudness is drawn as in LibriMix, and is
+    that of each of its turns.
 
     Args:
         root: corpus in LibriSpeech's layout.
@@ -50,9 +52,9 @@ def converse(
         of_held_out: draw from so many speakers alone, those that ``held_out`` of training; 0: from all.
 
     Raises:
-        InputError: an argument out of range, or too few speakers.
+        InputError: an argument out of range, too few speakers, or utterances too long for ``seconds``.
     """
-    if sources < 2 or count < 1 or not 0 < seconds[0] <= seconds[1]:
+    if sources < 2 or count < 1 or not 0 < seconds[0] <= seconds[1] < np.inf:
         raise InputError(
             f"converse: {sources} sources, {count} conversations of {seconds[0]:g} to {seconds[1]:g} s; expected 2 "
             "sources or more, 1 conversation or more, and lengths above 0 in order"
@@ -68,7 +70,10 @@ def converse(
     random, rows = np.random.default_rng(seed), []
     for number in tqdm(range(1, count + 1), desc=f"converse {subset}", unit="conversation", disable=None):
         speakers = [str(speaker) for speaker in random.choice(sorted(said), sources, replace=False)]
-        turns = _turns([_endless(said[speaker], random) for speaker in speakers], random.uniform(*seconds), random)
+        turns = _turns([_endless(said[speaker], random) for speaker in speakers], seconds, random)
+        if not all(turns) or max(map(_end, turns)) < seconds[0] * RATE:
+            problem = f"utterances of {' and '.join(speakers)} do not fit {seconds[0]:g} to {seconds[1]:g} s"
+            raise InputError(f"{Path(root) / subset}: {problem}; expected lengths further apart")
         row: dict[str, object] = {"mixture_ID": f"conversation-{number:04d}_{'_'.join(speakers)}"}
         for i, (own, gains) in enumerate(zip(turns, _gains(Path(root), turns, random), strict=True), start=1):
             row[f"source_{i}_path"] = SEPARATOR.join(path for path, _, _ in own)
@@ -89,36 +94,51 @@ def _endless(rows: pd.DataFrame, random: np.random.Generator) -> Iterator[tuple[
             yield str(rows["path"].iloc[place]), int(rows["frames"].iloc[place])
 
 
-def _turns(said: list[Iterator[tuple[str, int]]], seconds: float, random: np.random.Generator) -> list[list[Turn]]:
-    """The turns of each speaker, the speakers one after the other."""
+def _turns(
+    said: list[Iterator[tuple[str, int]]], seconds: tuple[float, float], random: np.random.Generator
+) -> list[list[Turn]]:
+    """The turns of each speaker, in their order."""
     turns: list[list[Turn]] = [[] for _ in said]
-    share, last, place = float(random.uniform()), None, 0
-    while True:
-        own = turns[place % len(said)]
-        path, length = next(said[place % len(said)])
-        pauses = [round(pause * RATE) for pause in random.uniform(*PAUSE_S, size=2)]
-        start = 0
-        if last is not None:
-            start = last[1] + last[2] - round(share * min(length, last[2])) + round((1 - share) * pauses[0])
-        if own:
-            start = max(start, own[-1][1] + own[-1][2] + pauses[1])
-        if all(turns) and start + length > seconds * RATE:
-            return turns
-        last = (path, max(0, start), length)
-        own.append(last)
-        place += 1
+    share, target, fruitless = random.uniform(), random.uniform(*seconds) * RATE, 0
+    while fruitless < FRUITLESS_TURNS and not (all(turns) and max(map(_end, turns)) >= target):
+        ends = list(map(_end, turns))
+        place = ends.index(min(ends))
+        path, length = next(said[place])
+        pause = round((1 - share) * random.uniform(*PAUSE_S) * RATE)
+        earliest = ends[place] + pause if turns[place] else 0
+        shared, spoken = _spoken(turns)
+        wanted = (share * (spoken + length) - shared) / (1 + share)  # of this turn's samples, to be shared
+        if wanted <= 0:
+            start = max(ends) + pause
+        else:
+            start = earliest if wanted >= length else max(earliest, max(ends) - round(wanted))
+        if start + length > seconds[1] * RATE:
+            fruitless += 1
+        else:
+            turns[place].append((path, start, length))
+            fruitless = 0
+    return turns
 
 
-def overlap(turns: list[list[Turn]]) -> float:
-    """Share of the time with any speech in which more than one source speaks."""
-    edges = sorted(
-        edge for own in turns for _, start, length in own for edge in ((start, 1), (start + length, -1)) if length
-    )
-    active = spoken = shared = before = 0
+def _end(own: list[Turn]) -> int:
+    """The sample after a speaker's last turn; 0 before its first."""
+    return own[-1][1] + own[-1][2] if own else 0
+
+
+def _spoken(turns: list[list[Turn]]) -> tuple[int, int]:
+    """Samples in which more than one source speaks, and in which any does."""
+    edges = sorted(edge for own in turns for _, start, length in own for edge in ((start, 1), (start + length, -1)))
+    active = shared = spoken = before = 0
     for at, change in edges:
         spoken += (at - before) * (active > 0)
         shared += (at - before) * (active > 1)
         active, before = active + change, at
+    return shared, spoken
+
+
+def overlap(turns: list[list[Turn]]) -> float:
+    """Share of the time with any speech in which more than one source speaks."""
+    shared, spoken = _spoken(turns)
     return shared / spoken if spoken else 0.0
 
 
