@@ -71,6 +71,8 @@ class Benchmark(Section):
             raise ValueError("librispeech is not given; expected the folder of LibriSpeech's subsets")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat; expected each once")
+        if self.mode == "min" and any(one.length_s for one in self.mixture_sets.values()):
+            raise ValueError("mode min cuts the end of conversations; expected max")
         if self.dev is not None:
             self._check_dev(self.dev)
         return self
@@ -117,7 +119,7 @@ class Benchmark(Section):
 
     def folder_of(self, subset: str) -> str:
         """Folder of a set's metadata and mixtures: another for every other set, beside the corpus, which stays."""
-        content = self.mixture_sets[subset].model_dump(mode="json") | {"held_out": self.held_out(subset)}
+        content = self.mixture_sets[subset].content | {"held_out": self.held_out(subset)}
         return f"{self.data}/{subset}-{_hashed(content | {'librimix': self.librimix})[:8]}"
 
     def metadata(self, subset: str) -> str:
@@ -322,8 +324,6 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
     """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
     same = twins(known)
-    source = "synthesized speech" if corpus.kind == "synthesized" else "LibriSpeech"
-    drawn = f"{test.count} drawn" if test.rows == "drawn" else "official"
     studies = []
     for name in benchmark.studies:
         study, (found, title) = read_study(name), members(benchmark, name)
@@ -344,7 +344,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         "budgets": budgets,
         "seeds": benchmark.seeds,
         "studies": studies,
-        "test_description": f"{source}, {drawn} Libri{benchmark.sources}Mix mixtures of {test.subset}, "
+        "test_description": f"{corpus.described}, {test.described(benchmark.sources)}, "
         f"{benchmark.rate // 1000} kHz, {benchmark.mode}, clean",
-        "train_description": f"{source}, {corpus.train}",
+        "train_description": f"{corpus.described}, {corpus.train}",
     }

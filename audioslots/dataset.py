@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,11 @@ class Corpus(Section):
     validation: str | None = Field(None, description="subset to validate on; without one, speakers are held out")
     held_out_speakers: int = Field(0, ge=0, description="speakers held out of training for validation")
 
+    @property
+    def described(self) -> str:
+        """What it is, in words."""
+        return "synthesized speech" if self.kind == "synthesized" else "LibriSpeech"
+
     @model_validator(mode="after")
     def _validates(self) -> Self:
         if (self.validation is None) == (self.held_out_speakers == 0):
@@ -30,9 +35,32 @@ class Corpus(Section):
 
 
 class MixtureSet(Section):
-    """A rendered set of mixtures: official rows, or rows drawn by LibriMix's rules."""
+    """A rendered set of mixtures: official rows, rows drawn by LibriMix's rules, or conversations."""
 
     subset: str = Field(description="subset of the corpus, such as test-clean")
-    rows: Literal["drawn", "official"] = "drawn"
-    count: int = Field(100, ge=1, description="drawn: number of mixtures")
-    seed: int = Field(0, ge=0, description="drawn: seed")
+    rows: Literal["drawn", "official", "conversations"] = "drawn"
+    count: int = Field(100, ge=1, description="drawn, conversations: number of mixtures")
+    seed: int = Field(0, ge=0, description="drawn, conversations: seed")
+    length_s: tuple[float, float] | None = Field(None, description="conversations: the shortest and the longest, s")
+
+    @model_validator(mode="after")
+    def _of_a_length(self) -> Self:
+        if self.rows != "conversations":
+            if self.length_s:
+                raise ValueError(f"rows {self.rows} have no length_s; expected it of conversations alone")
+        elif not self.length_s or not 0 < self.length_s[0] <= self.length_s[1]:
+            raise ValueError("conversations are of no length_s; expected the shortest and the longest, as in [30, 120]")
+        return self
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The keys that it has, as JSON."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def described(self, sources: int) -> str:
+        """What the set holds, in words; ``sources`` a mixture."""
+        if self.length_s:
+            shortest, longest = self.length_s
+            return f"{self.count} conversations of {sources} speakers of {self.subset}, {shortest:g} to {longest:g} s"
+        drawn = f"{self.count} drawn" if self.rows == "drawn" else "official"
+        return f"{drawn} Libri{sources}Mix mixtures of {self.subset}"

@@ -16,6 +16,7 @@ MADE: dict[str, Any] = {
     "test": {"subset": "test-clean"},
     "studies": ["first"],
 }
+LONG = {"subset": "test-clean", "rows": "conversations", "count": 3, "length_s": [30, 120]}
 HELD_OUT = {"kind": "synthesized", "held_out_speakers": 4}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from made_benchmark import HELD_OUT, MADE, made
+from made_benchmark import HELD_OUT, LONG, MADE, made
 
 from audioslots.baselines.oracles import baseline
 from audioslots.benchmark import (
@@ -246,6 +246,20 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
             {"dev": {"subset": "dev-clean"}, "test": {"subset": "dev-clean"}},
             "dev.subset dev-clean is the test's too; expected another",
         ),
+        ({"test": LONG}, "mode min cuts the end of conversations; expected max"),
+        (
+            {"test": {"subset": "test-clean", "length_s": [30, 120]}},
+            "test: rows drawn have no length_s; expected it of",
+        ),
+        (
+            {"test": LONG | {"length_s": None}, "mode": "max"},
+            "test: conversations are of no length_s; expected the short",
+        ),
+        (
+            {"test": LONG | {"length_s": [9, 3]}, "mode": "max"},
+            "test: conversations are of no length_s; expected the s",
+        ),
+        ({"test": LONG | {"length_s": [9]}, "mode": "max"}, "test.length_s.1: "),
         ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given"),
         ({"sources": 3}, "slots.count 2 is fewer than the sources"),
         (

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_benchmark import HELD_OUT, MADE, made
+from made_benchmark import HELD_OUT, LONG, MADE, made
 
-from audioslots.benchmark import resolve, variants
+from audioslots.benchmark import resolve, summary, variants
 from audioslots.errors import InputError
 
 
@@ -45,6 +45,14 @@ def test_another_test_or_dev_set_trains_nothing_anew_and_another_corpus_does() -
         assert identity(**same) == identity()
     for other in ({"corpus": HELD_OUT}, {"corpus": MADE["corpus"] | {"hours": 2}}, {"rate": 16000}):
         assert identity(**other) != identity()
+
+
+def test_conversations_of_other_lengths_are_another_test_set_and_drawn_ones_lie_where_they_did() -> None:
+    long, longer = (made("output", mode="max", test=LONG | {"length_s": [30, end]}) for end in (120, 121))
+    assert long.mixtures("test-clean") != longer.mixtures("test-clean")
+    expected = "synthesized speech, 3 conversations of 2 speakers of test-clean, 30 to 120 s, 8 kHz, max, clean"
+    assert summary(long)["test_description"] == expected
+    assert made("output").test.content == {"subset": "test-clean", "rows": "drawn", "count": 100, "seed": 0}
 
 
 def test_mixtures_of_the_training_subset_are_of_held_out_speakers_alone() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from running import REPORT, ROOT, planned, snakemake, write_config
+from made_benchmark import LONG
+from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 from snakemake.cli import get_argument_parser
 
 from audioslots.benchmark import read_benchmark, twins, untrained, variants
@@ -170,6 +171,25 @@ def test_official_rows_are_selected_and_no_speech_is_synthesized(made_corpus: Pa
     jobs = planned(run.stdout)
     assert jobs["select"] == jobs["pack"] == jobs["render_test_clean"] == 1
     assert not {"synthesize", "draw"} & jobs.keys()
+
+
+@pytest.mark.parametrize("kind", ["synthesized", "librispeech"])
+def test_conversations_are_drawn_and_rendered_whole(kind: str, made_corpus: Path, tmp_path: Path) -> None:
+    own = {
+        "corpus": TINY["corpus"] | {"kind": kind},
+        "librispeech": None if kind == "synthesized" else str(made_corpus),
+    }
+    path = write_config(tmp_path / "long.yaml", **own, mode="max", test=LONG, dev=LONG | {"subset": "dev-clean"})
+    run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(path), "--", "all", "dev")
+    jobs = planned(run.stdout)
+    assert (jobs["converse"], jobs["render_test_clean"], jobs["render_dev_clean"]) == (2, 1, 1), run.stdout[-REPORT:]
+    assert "draw" not in jobs and ("synthesize" in jobs) == (kind == "synthesized")
+    calls = re.findall(r"audioslots --wait --fresh (mixtures converse .*) > ", run.stdout)
+    assert len(calls) == 2 and all("--count 3 --shortest 30.0 --longest 120.0 --seed 0" in call for call in calls)
+    for call in calls:
+        verb: Any = typer.main.get_command(app).commands["mixtures"].commands["converse"]  # type: ignore[attr-defined]
+        verb.make_context(verb.name, shlex.split(call)[2:])
+    assert re.search(rf"mixtures render {read_benchmark(path).metadata('test-clean')} .* --mode max ", run.stdout)
 
 
 def test_workflow_is_planned_from_any_folder_without_a_config_file(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
-# Test and dev mixtures: rows drawn by LibriMix's rules, or its official rows; rendered to the bit, where they are read.
+# Test and dev mixtures: rows drawn by LibriMix's rules, its official rows, or conversations; rendered to the bit, where
+# they are read.
 SET = f"{benchmark.data}/{{subset}}-{{set}}"
 METADATA = f"{SET}/libri{benchmark.sources}mix_{{subset}}.csv"
+CONVERSATIONS = [key for key, one in benchmark.mixture_sets.items() if one.rows == "conversations"]
 
 
 rule draw:
@@ -11,7 +13,7 @@ rule draw:
     log:
         f"{SET}/draw.log",
     wildcard_constraints:
-        subset="|".join(set(benchmark.mixture_sets) - set(OFFICIAL)) or "none",
+        subset="|".join(set(benchmark.mixture_sets) - set(OFFICIAL) - set(CONVERSATIONS)) or "none",
     localrule: True
     params:
         corpus=f"{benchmark.corpus_root}/{{subset}}",
@@ -22,6 +24,29 @@ rule draw:
     shell:
         "audioslots --wait --fresh mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
         " --seed {params.seed} --held-out {params.held_out} > {log} 2>&1"
+
+
+rule converse:
+    input:
+        CORPUS,
+    output:
+        METADATA,
+    log:
+        f"{SET}/converse.log",
+    wildcard_constraints:
+        subset="|".join(CONVERSATIONS) or "none",
+    localrule: True
+    params:
+        corpus=f"{benchmark.corpus_root}/{{subset}}",
+        sources=benchmark.sources,
+        mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
+        seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
+        held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
+        length_s=lambda wildcards: benchmark.mixture_sets[wildcards.subset].length_s,
+    shell:
+        "audioslots --wait --fresh mixtures converse {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
+        " --shortest {params.length_s[0]} --longest {params.length_s[1]} --seed {params.seed} --held-out {params.held_out}"
+        " > {log} 2>&1"
 
 
 rule select:
