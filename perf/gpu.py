@@ -143,11 +143,13 @@ def speed(sizes: Sizes, device: str, root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def librispeech(packed: Path, delta: dict[str, Any]) -> Resolved:
+def librispeech(packed: Path, sizes: Sizes, delta: dict[str, Any]) -> Resolved:
     """The variant of config/librispeech.yaml, at the rate of the speech."""
     speech = Speech.open(packed)
     variant = merge(yaml.safe_load((ROOT / "config" / "librispeech.yaml").read_text())["variant"], {"training": delta})
     held_out = max(2, min(24, len(speech.speakers) // 3))
+    if sizes.toy:
+        variant = merge(variant, {"training": {"batch": 4, "validation_mixtures": 4}})
     variant = merge(variant, {"separation": {"reconstruction": "ratio"}, "held_out_speakers": held_out})
     return resolved(packed, speech.rate, variant)
 
@@ -159,7 +161,7 @@ def compared(sizes: Sizes, device: str, packed: Path, root: Path) -> list[dict[s
     for precision in PRECISIONS:
         steps = sizes.compared
         config = librispeech(
-            packed, {"steps": steps, "precision": precision, "validate_every": steps, "curriculum": 0.0}
+            packed, sizes, {"steps": steps, "precision": precision, "validate_every": steps, "curriculum": 0.0}
         )
         Trainer(config, root / precision, device).train()
         table = pd.read_csv(root / precision / "history.csv")
@@ -178,8 +180,8 @@ def compared(sizes: Sizes, device: str, packed: Path, root: Path) -> list[dict[s
 
 def trained(sizes: Sizes, device: str, packed: Path, out: Path) -> dict[str, Any]:
     """A short training in bfloat16, and the SI-SDR improvement, dB, of mixtures of speakers that it has not heard."""
-    every = max(1, sizes.steps // 10)
-    config = librispeech(packed, {"steps": sizes.steps, "precision": "bf16-mixed", "validate_every": every})
+    every = max(1, sizes.steps // 4)
+    config = librispeech(packed, sizes, {"steps": sizes.steps, "precision": "bf16-mixed", "validate_every": every})
     Trainer(config, out, device).train()
     system = read_json(out / "system.json")
     separator = Separator.load(out, device)
