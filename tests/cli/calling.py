@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from audioslots import stage
 from audioslots.cli import main
 
 CONFIG: dict[str, Any] = {
@@ -47,6 +48,8 @@ class Call:
 
     def __call__(self, *arguments: object) -> Ended:
         self.monkeypatch.setattr(sys, "argv", ["audioslots", *map(str, arguments)])
+        for option in ("patient", "fresh"):  # --wait and --fresh are of this call alone
+            self.monkeypatch.setattr(stage, option, False)
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
