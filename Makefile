@@ -56,7 +56,7 @@ format: .venv/.installed ## Format the code and fix what can be fixed.
 bench: .venv/.installed ## Measure speed and memory of the parts.
 	@set -e; for script in perf/*.py; do $(BIN)/python "$$script"; done
 
-gpu: .venv/.installed ## Measure on a GPU all that a GPU decides (ten minutes; without a GPU it says so).
+gpu: .venv/.installed ## Measure on a GPU all that a GPU decides; without a GPU it says so.
 	$(BIN)/python perf/gpu.py
 
 rates: .venv/.installed ## Try three learning rates of every variant of the ablations, and keep the best on dev speakers.

@@ -13,6 +13,10 @@ corpus = typer.Typer(help="Speech in LibriSpeech's layout.", no_args_is_help=Tru
 mixtures = typer.Typer(help="LibriMix: metadata and rendered mixtures.", no_args_is_help=True)
 
 Jobs = Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")]
+Subset = Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")]
+HeldOut = Annotated[
+    int, typer.Option(min=0, help="Draw from so many speakers alone, those that training holds out; 0: all.")
+]
 
 
 @corpus.command("synthesize")
@@ -77,14 +81,12 @@ def mixtures_fetch(
 
 @mixtures.command("draw")
 def mixtures_draw(
-    corpus: Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")],
+    corpus: Subset,
     out: Annotated[Path, typer.Argument(help="Metadata CSV to write; statistics are written beside it.")],
     count: Annotated[int, typer.Option(min=1)],
     sources: Annotated[int, typer.Option(min=2)] = 2,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    held_out: Annotated[
-        int, typer.Option(min=0, help="Draw from so many speakers alone, those that training holds out; 0: all.")
-    ] = 0,
+    held_out: HeldOut = 0,
 ) -> None:
     """Draw mixtures by LibriMix's rules."""
     from audioslots.data.metadata import draw, statistics, write_metadata
@@ -101,16 +103,14 @@ def mixtures_draw(
 
 @mixtures.command("converse")
 def mixtures_converse(
-    corpus: Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")],
+    corpus: Subset,
     out: Annotated[Path, typer.Argument(help="Metadata CSV to write.")],
     count: Annotated[int, typer.Option(min=1)],
     shortest: Annotated[float, typer.Option(help="Seconds.")] = 30.0,
     longest: Annotated[float, typer.Option(help="Seconds.")] = 120.0,
     sources: Annotated[int, typer.Option(min=2)] = 2,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    held_out: Annotated[
-        int, typer.Option(min=0, help="Draw from so many speakers alone, those that training holds out; 0: all.")
-    ] = 0,
+    held_out: HeldOut = 0,
 ) -> None:
     """Draw conversations: long mixtures with turns, pauses and overlaps, to be rendered in mode max."""
     from audioslots.data.conversations import converse

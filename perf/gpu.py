@@ -1,4 +1,4 @@
-"""All that a GPU decides, in ten minutes, in one folder: `make gpu`. With `--device cpu` it runs at a toy size.
+"""All that a GPU decides, in one folder: `make gpu`. With `--device cpu` it runs at a toy size.
 
 The paper's size by the trainer itself, in 32, 19 and 16 bits, compiled, and with speech mixed on the device; the losses
 of 200 steps in each precision side by side; a short training of config/librispeech.yaml's variant, with what it

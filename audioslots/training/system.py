@@ -64,8 +64,7 @@ def arithmetic(precision: str) -> None:
 
     In mixed precision they may: what is left in 32 bits there is less exact than the rest anyway.
     """
-    torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
-    torch.backends.cudnn.allow_tf32 = precision != "32-true"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "32-true"
 
 
 def peak_memory(device: torch.device) -> int:
