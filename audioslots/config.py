@@ -283,6 +283,16 @@ class Resolved(Variant):
         return self.crop + (self.training.sequence - 1) * self.hop
 
     @property
+    def delay(self) -> int:
+        """Algorithmic delay in samples of separation chunk by chunk: the longest wait for what an output depends on.
+
+        The first sample of a chunk waits for its last one and for the context after that. Conv-TasNet normalises over
+        all that it reads: a recording's length, at most ``separation.longest_s``.
+        """
+        whole = round(self.separation.longest_s * self.rate)
+        return whole if self.model == "conv_tasnet" else self.chunk + self.context
+
+    @property
     def identity(self) -> str:
         """Hash of ``content``: where the data lie, titles and names do not count."""
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,13 +12,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+import torch
 
 from audioslots.benchmark import read_benchmark, resolve
 from audioslots.model.weights import build, save_model
+from audioslots.separation.separate import Separator
 
 RATE = 8000
 BENCHMARK = Path(__file__).resolve().parent.parent / "config" / "mini-ablations.yaml"
@@ -48,6 +51,22 @@ def separated(recording: Path, model: Path, out: Path) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
+def live(model: Path, seconds: int = 60) -> str:
+    """What separation costs as it comes, a chunk at a time, beside several at once; on one core, by its time."""
+    separator = Separator.load(model)
+    mixture = torch.from_numpy(0.1 * np.random.default_rng(0).standard_normal(seconds * RATE, np.float32))
+    factors = []
+    for at_once in (1, None):
+        started = time.process_time()
+        for _ in separator.stream(mixture.split(80), at_once):
+            pass
+        factors.append((time.process_time() - started) / seconds)
+    delay = 1000 * separator.config.delay / separator.rate
+    return (
+        f"algorithmic delay {delay:.0f} ms, real-time factor {factors[0]:.3f}; several chunks at once {factors[1]:.3f}"
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -55,6 +74,7 @@ def main() -> None:
     parser.add_argument("--peer-minutes", type=float, nargs="*", default=[1], help="of those for Conv-TasNet")
     given = parser.parse_args()
     benchmark = read_benchmark(BENCHMARK)
+    torch.set_num_threads(1)
     print("Separation of long recordings, 8 kHz, one core, from file to files (processor time, start-up taken off)")
     with tempfile.TemporaryDirectory() as folder:
         place, factors = Path(folder), {}
@@ -72,6 +92,7 @@ def main() -> None:
                     f"{memory:6.0f} MiB",
                     flush=True,
                 )
+        print(f"  {MODELS['audioslots']}, a chunk at a time: {live(place / 'audioslots.safetensors')}")
     if len(factors) == len(MODELS):
         print(f"  Conv-TasNet takes {factors['conv-tasnet'] / factors['audioslots']:.1f} times as long")
     print(f"  at most {AIM_MIB} MiB, and the same real-time factor at every length, is aimed at")

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from audioslots.data.corpus import held_out, read_speech, utterances
+from audioslots.data.corpus import SEPARATOR, held_out, read_speech, utterances
 from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, MIN_UTTERANCE_S, RATE, gain
-from audioslots.data.metadata import SEPARATOR, measured
+from audioslots.data.metadata import measured
 from audioslots.errors import InputError
 
 PAUSE_S = (0.1, 1.0)  # before a turn, where nothing overlaps

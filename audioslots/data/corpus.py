@@ -18,6 +18,7 @@ from audioslots.errors import InputError
 from audioslots.files import parsed
 
 LAYOUT = "<subset>/<speaker>/<chapter>/*.flac"
+SEPARATOR = ";"  # of the turns of a source, in the table of a conversation
 
 
 def read_speech(path: Path, frames: int | None = None) -> np.ndarray:
@@ -157,7 +158,9 @@ def _expected(metadata: Path) -> dict[str, int | None]:
         raise InputError(
             f"{metadata}: has no column source_1_path, and no origin_path and length; expected a LibriMix metadata CSV"
         )
-    return dict.fromkeys(path for column in columns for path in table[column].dropna())
+    cells = [text for column in columns for text in table[column].dropna()]
+    turns = any(name.endswith("_start") for name in map(str, table))  # of a conversation
+    return dict.fromkeys(path for text in cells for path in (text.split(SEPARATOR) if turns else [text]))
 
 
 def check(root: Path, against: Path | None = None) -> list[str]:
@@ -165,8 +168,8 @@ def check(root: Path, against: Path | None = None) -> list[str]:
 
     Args:
         root: the corpus' root folder.
-        against: a metadata CSV of LibriMix: of mixtures, whose sources must be there, or of LibriSpeech
-            (``metadata/LibriSpeech/<subset>.csv``), whose utterances must be there and as long as it says.
+        against: a metadata CSV of LibriMix: of mixtures, or conversations, whose sources must be there, or of
+            LibriSpeech (``metadata/LibriSpeech/<subset>.csv``), whose utterances must be there and as long as it says.
 
     Returns:
         One line a problem, sorted: files that are missing, empty, truncated (shorter than their header says), not

@@ -21,13 +21,12 @@ import pandas as pd
 import pyloudnorm
 from tqdm import tqdm
 
-from audioslots.data.corpus import held_out, read_speech, speaker_sex, utterances
+from audioslots.data.corpus import SEPARATOR, held_out, read_speech, speaker_sex, utterances
 from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, MIN_UTTERANCE_S, RATE, gain, groups
 from audioslots.errors import InputError
 from audioslots.files import parsed, written_aside
 
 CLIPPED_PEAK = 0.999 * MAX_AMPLITUDE  # from here on a sum counts as held at that peak, gains being rounded
-SEPARATOR = ";"  # of the turns of a source
 MAX_ID_BYTES = 200  # file systems allow names of 255, of which some go to endings
 FRUITLESS_PASSES = 20  # passes over a subset without a new mixture before giving up
 

@@ -20,10 +20,10 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from audioslots.audio import opened
-from audioslots.data.corpus import read_speech
+from audioslots.data.corpus import SEPARATOR, read_speech
 from audioslots.data.folder import MANIFEST, RECORD, Result, close, pcm_md5, recording, verify
 from audioslots.data.librimix import RATE
-from audioslots.data.metadata import SEPARATOR, info, read_metadata, source_count, turns_of
+from audioslots.data.metadata import info, read_metadata, source_count, turns_of
 from audioslots.data.noise import read_noise
 from audioslots.errors import InputError
 from audioslots.files import sha256, written_aside

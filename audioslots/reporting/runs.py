@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import read_json
 from audioslots.scoring.evaluate import read_scores
@@ -150,11 +151,24 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
         "peak_memory_bytes": ("peak_memory_bytes", "max"),
         "occupied_slots": ("occupied_slots", "mean"),
     }
-    same = ("parameters", "macs_per_second", "slots", "numbers_a_slot", "numbers_a_source")
+    same = ("parameters", "macs_per_second", "delay_ms", "slots", "numbers_a_slot", "numbers_a_source")
     data = ("train_subset", "train_hours", "train_speakers")
     spent |= {key: (key, "first") for key in (*same, *data, "device", "threads")}
-    records = [run.system | run.evaluation | {"variant": run.variant, "seed": run.seed} for run in runs if run.trained]
+    records = [
+        run.system | run.evaluation | {"variant": run.variant, "seed": run.seed, "delay_ms": _delay_ms(run)}
+        for run in runs
+        if run.trained
+    ]
     needed = list(dict.fromkeys(["variant", *(source for source, _ in spent.values())]))
     frame = pd.DataFrame(records).reindex(columns=needed)
     means = frame.groupby("variant", sort=False).agg(**spent).reset_index()
     return means.assign(step_s=means["step_s"] / means["steps"])
+
+
+def _delay_ms(run: Run) -> float:
+    """Algorithmic delay, ms; NaN where the config is of a version that cannot be read any more."""
+    try:
+        config = Resolved.of(run.config, str(run.folder))
+    except InputError:
+        return float("nan")
+    return 1000 * config.delay / config.rate

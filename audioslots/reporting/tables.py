@@ -11,7 +11,7 @@ import pandas as pd
 
 from audioslots.reporting.table import TIE, Column, Table
 from audioslots.reporting.words import EMPTY, counted, duration, estimate, number, p_value, scaled, text, whole
-from audioslots.scoring.metrics import REPORTED
+from audioslots.scoring.metrics import LATER, REPORTED
 
 BOTTLENECK = (
     "Numbers a slot : a source: how many numbers a slot holds, to how many a source's spectrogram of one chunk has "
@@ -82,7 +82,7 @@ def results(
     columns = [
         titled(),
         stitched(),
-        *(ranged(metric.title, key, key) for key, metric in REPORTED.items()),
+        *(ranged(metric.title, key, key) for key, metric in REPORTED.items() if _measured(data, key)),
         valued("Below its ceiling (dB)", "below_ceiling_db", number),
         valued("n", "n", whole),
         valued("Seeds", "seeds", whole),
@@ -111,9 +111,9 @@ def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     """What each trained variant costs.
 
     Args:
-        runs: one row a trained variant: variant, seeds, parameters, macs_per_second, real_time_factor, train_s, steps,
-            train_subset, train_hours, train_speakers, peak_memory_bytes, slots, numbers_a_slot, numbers_a_source,
-            occupied_slots, device, threads.
+        runs: one row a trained variant: variant, seeds, parameters, macs_per_second, real_time_factor, delay_ms,
+            train_s, steps, train_subset, train_hours, train_speakers, peak_memory_bytes, slots, numbers_a_slot,
+            numbers_a_source, occupied_slots, device, threads.
         titles: variant -> title.
     """
     data = runs.copy()
@@ -123,6 +123,7 @@ def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
         valued("Parameters", "parameters", scaled),
         valued("MACs a second of audio", "macs_per_second", scaled),
         valued("Real-time factor", "real_time_factor", lambda value: number(value, 4)),
+        valued("Delay (ms)", "delay_ms", whole),
         valued("Training time", "train_s", duration),
         valued("Steps", "steps", whole),
         valued("Train split", "train_subset", text, numeric=False),
@@ -135,8 +136,9 @@ def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     ]
     caption = (
         "Costs: means over seeds; of peak memory the largest. MACs: multiply-accumulates. Real-time factor: seconds to "
-        "separate one second of audio. Training time is of one seed. Occupied slots: with more energy than −20 dB of "
-        f"the mixture's, in a chunk of the validation. {BOTTLENECK}"
+        "separate one second of audio, several chunks at once. Delay: the algorithmic delay of separation chunk by "
+        "chunk, the longest wait for what an output depends on. Training time is of one seed. Occupied slots: with "
+        f"more energy than −20 dB of the mixture's, in a chunk of the validation. {BOTTLENECK}"
     )
     return Table("costs", caption, data, columns)
 
@@ -257,6 +259,11 @@ def interval_in_words(frame: pd.DataFrame) -> str:
     return f"Intervals: Student's t, with a variance that allows for correlation of scores {levels}."
 
 
+def _measured(data: pd.DataFrame, key: str) -> bool:
+    """Whether a metric has a column: one that earlier scores lack has none where no row has a value."""
+    return key not in LATER or bool(data[key].notna().any())
+
+
 def missing_in_words(data: pd.DataFrame) -> str:
     """Which means of the main table leave values out, and how many; empty where none does."""
     parts = [
@@ -264,7 +271,7 @@ def missing_in_words(data: pd.DataFrame) -> str:
         f"{whole(row['n'] * row['seeds'])}"
         for _, row in data.iterrows()
         for key, metric in REPORTED.items()
-        if row[f"{key}_missing"]
+        if _measured(data, key) and row[f"{key}_missing"]
     ]
     return f" Missing, and left out of the mean: {'; '.join(parts)}." if parts else ""
 

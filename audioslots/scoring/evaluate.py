@@ -19,7 +19,7 @@ from tqdm import tqdm
 from audioslots.code import commit
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json, written_aside
-from audioslots.scoring.metrics import columns, score, score_mixture
+from audioslots.scoring.metrics import LATER, columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, listing, read_mixtures
 from audioslots.stage import Stage
 from audioslots.workers import in_order
@@ -211,10 +211,10 @@ def _described(system: System, benchmark: str, item: TestMixture, job: Job, sour
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read a scores.parquet.
+    """Read a scores.parquet; columns that its version did not have yet are missing in every row.
 
     Raises:
-        InputError: the file is absent, unreadable, or lacks a column.
+        InputError: the file is absent, unreadable, or lacks another column.
     """
     try:
         table = pd.read_parquet(path)
@@ -222,8 +222,11 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file; expected a scores.parquet") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
         raise InputError(f"{path}: not readable ({error}); expected scores in Parquet") from None
-    if missing := [column for column in COLUMNS if column not in table]:
+    if missing := [column for column in COLUMNS if column not in table and column not in LATER]:
         raise InputError(f"{path}: no column {missing[0]}; expected the columns {', '.join(COLUMNS)}")
+    for column in LATER:
+        if column not in table:
+            table.insert(list(COLUMNS).index(column), column, float("nan"))
     return table
 
 

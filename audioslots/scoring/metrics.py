@@ -10,9 +10,10 @@ import io
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ from scipy.linalg import solve_toeplitz
 from scipy.optimize import linear_sum_assignment
 
 from audioslots.errors import InputError
-
-Signal = NDArray[np.float64]
+from audioslots.scoring.own_output import own_output
+from audioslots.scoring.signals import Signal, Undefined, at_peak_one, centred, problem_of
 
 FILTER_TAPS = 512
 """Length of the distortion filter that BSS Eval's SDR allows, in samples."""
@@ -45,10 +46,6 @@ DECISIVE_DB = 1000.0
 """Stands for an infinite SI-SDR in the choice of a permutation; beyond what float64 signals can reach."""
 
 
-class Undefined(ValueError):
-    """A metric has no value for these signals; the message says why."""
-
-
 def si_sdr(estimate: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     """Scale-invariant signal-to-distortion ratio in dB, of signals whose means are removed first.
 
@@ -63,7 +60,7 @@ def si_sdr(estimate: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
         [...] in dB: inf where the estimate is a scaled copy, -inf where it is orthogonal to the reference, NaN where
         either is constant or not finite.
     """
-    estimate, reference = _centred(estimate), _centred(reference)
+    estimate, reference = centred(estimate), centred(reference)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = (estimate * reference).sum(-1, keepdims=True) / np.square(reference).sum(-1, keepdims=True)
         target = scale * reference
@@ -85,7 +82,7 @@ def sdr(estimate: ArrayLike, reference: ArrayLike) -> float:
     Raises:
         Undefined: the shifted copies of the reference are linearly dependent (a pure tone, for example).
     """
-    estimate, reference = _at_peak_one(estimate), _at_peak_one(reference)
+    estimate, reference = at_peak_one(estimate), at_peak_one(reference)
     padded = len(reference) + FILTER_TAPS - 1
     size = fft.next_fast_len(padded, real=True)
     reference_spectrum, estimate_spectrum = fft.rfft(reference, size), fft.rfft(estimate, size)
@@ -164,13 +161,16 @@ class Metric:
         digits: after the decimal point.
         gain: column of its improvement over the mixture, which tables then show; empty of a metric without one.
         of_mixture: whether its value of the mixture is kept, as ``input_<metric>``.
+        among: whether it is a function of all estimates [estimates, samples], the sources' own first in their order, of
+            all sources [sources, samples] and of the sample rate in Hz, which returns a value a source.
     """
 
-    function: Callable[[Signal, Signal, int], float]
+    function: Callable[[Signal, Signal, int], Any]
     title: str
     digits: int = 2
     gain: str = ""
     of_mixture: bool = True
+    among: bool = False
 
 
 METRICS = {
@@ -179,8 +179,11 @@ METRICS = {
     "pesq": Metric(pesq, "PESQ"),
     "stoi": Metric(stoi, "STOI", digits=3),
     "estoi": Metric(partial(stoi, extended=True), "ESTOI", digits=3),
+    "own_output": Metric(own_output, "In own output (share)", digits=3, of_mixture=False, among=True),
 }
 """Column of the scores -> the metric; every table and column derives from it."""
+LATER = ("own_output",)
+"""Columns that scores of earlier versions lack: they are missing there, without a reason."""
 REPORTED = {metric.gain or name: metric for name, metric in METRICS.items()}
 """Column that tables show -> the metric."""
 
@@ -253,14 +256,17 @@ def score(
         mixture_scores = score_mixture(sources, mixture, rate)
     same_length = estimates.shape[-1] == sources.shape[-1]
     order = permutation(estimates, sources) if same_length else tuple(range(len(sources)))
+    ordered = estimates[[*order, *(index for index in range(len(estimates)) if index not in order)]]
+    among = {name: metric.function(ordered, sources, rate) for name, metric in METRICS.items() if metric.among}
     rows = []
-    for index, source, inputs in zip(order, sources, mixture_scores, strict=True):
-        scores = _measure(estimates[index], source, rate, "estimate")
+    for place, (source, inputs) in enumerate(zip(sources, mixture_scores, strict=True)):
+        given = {name: float(values[place]) for name, values in among.items()}
+        scores = _measure(ordered[place], source, rate, "estimate", given=given)
         row = {**inputs, **scores}
         for name, metric in METRICS.items():
             if metric.gain:
                 row[metric.gain] = row[name] - row[f"input_{name}"]
-            if not metric.of_mixture:
+            if not metric.of_mixture and not metric.among:
                 del row[f"input_{name}"]
         row["permutation"] = ",".join(map(str, order))
         row["failure"] = "; ".join(filter(None, (scores["failure"], inputs["failure"])))
@@ -268,18 +274,30 @@ def score(
     return rows
 
 
-def _measure(estimate: Signal, source: Signal, rate: int, role: str, prefix: str = "") -> dict[str, Any]:
-    """All metrics of one pair, and why some are missing; ``role`` names the estimate in the reasons."""
-    problem = _problem(source, "source") or _problem(estimate, role)
+def _measure(
+    estimate: Signal,
+    source: Signal,
+    rate: int,
+    role: str,
+    prefix: str = "",
+    given: Mapping[str, float] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """All metrics of one pair, and why some are missing; ``role`` names the estimate in the reasons.
+
+    What is a metric among all signals is ``given``, or left out.
+    """
+    problem = problem_of(source, "source") or problem_of(estimate, role)
     if not problem and estimate.shape != source.shape:
         problem = f"{role} has {len(estimate)} samples and not {len(source)}"
     values: dict[str, Any] = {}
     failures = []
     for name, metric in METRICS.items():
+        if metric.among and name not in given:
+            continue
         value, reason = np.nan, problem
         if not problem:
             try:
-                value = metric.function(estimate, source, rate)
+                value = given[name] if metric.among else metric.function(estimate, source, rate)
                 reason = "" if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
             except Undefined as error:
                 reason = str(error)
@@ -287,31 +305,6 @@ def _measure(estimate: Signal, source: Signal, rate: int, role: str, prefix: str
         if reason:
             failures.append(f"{prefix}{name}: {reason}")
     return values | {"failure": "; ".join(failures)}
-
-
-def _problem(signal: Signal, role: str) -> str:
-    """Why no metric at all is defined for a signal, or an empty string."""
-    problems = {
-        "is empty": signal.size == 0,
-        "has NaN samples": np.isnan(signal).any(),
-        "has infinite samples": np.isinf(signal).any(),
-        "is silent": not signal.any(),
-        "is constant": signal.size > 0 and (signal == signal[0]).all(),
-    }
-    return next((f"{role} {words}" for words, found in problems.items() if found), "")
-
-
-def _centred(signal: ArrayLike) -> Signal:
-    """[..., samples] with zero mean, at a peak of one so that no square over- or underflows."""
-    signal = _at_peak_one(signal)
-    return signal - signal.mean(-1, keepdims=True)
-
-
-def _at_peak_one(signal: ArrayLike) -> Signal:
-    """[..., samples] divided by its peak; silence becomes NaN."""
-    signal = np.asarray(signal, np.float64)
-    with np.errstate(invalid="ignore"):
-        return signal / np.abs(signal).max(-1, keepdims=True)
 
 
 def _pesq_in_child(estimate: Signal, reference: Signal, rate: int) -> float:

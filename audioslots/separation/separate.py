@@ -114,8 +114,13 @@ class Separator:
         estimates = resample(blind.numpy().T, self.rate, rate, len(mixture))
         return (consistent(estimates, mixture) if mixture_consistency else estimates).T
 
-    def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Separate one recording of any length as it comes: blocks (n,) at the model's rate.
+    def stream(self, blocks: Iterable[Tensor], at_once: int | None = None) -> Iterator[Tensor]:
+        """Separate one recording of any length as it comes.
+
+        Args:
+            blocks: (n,) each, at the model's rate.
+            at_once: chunks that go through the model together. 1: every sample is there as soon as the samples that it
+                depends on, ``config.delay``, and one more are; None: some seconds of them, which takes less time.
 
         Yields:
             (K, n) estimates of all slots in blind order; together as long as the recording. Memory is that of a batch
@@ -130,7 +135,7 @@ class Separator:
                 yield block
 
         stitcher: Stitcher | None = None
-        for hop, chunks, slots in self._separated(listened()):
+        for hop, chunks, slots in self._separated(listened(), at_once):
             stitcher = stitcher or Stitcher(hop, settings.embedding_weight, settings.spectrum_weight)
             piece = stitcher.add(chunks, slots)[:, : heard - said]  # the last chunk may reach beyond the end
             said += piece.shape[-1]
@@ -166,14 +171,16 @@ class Separator:
         assert oracle is not None
         return {"blind": blind.numpy(), "oracle": oracle.numpy()}
 
-    def _separated(self, blocks: Iterable[Tensor]) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    def _separated(
+        self, blocks: Iterable[Tensor], at_once: int | None = None
+    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
         """Hop, chunks' estimates (B, K, chunk) and embeddings (B, K, W) of a recording, batch by batch."""
         settings, chunk = self.config.separation, self.config.chunk
         if self.config.model == "conv_tasnet":  # it takes any length: all of a recording, or the longest that is set
             blocks, chunk = _measured(iter(blocks), round(settings.longest_s * self.rate))
         hop = hop_of(chunk, settings.overlap)
         device = next(self.model.parameters()).device
-        count = max(1, int(BATCH_S.get(device.type, BATCH_S["other"]) * self.rate / chunk))
+        count = at_once or max(1, int(BATCH_S.get(device.type, BATCH_S["other"]) * self.rate / chunk))
         context, state = self.config.context, None
         for batch in batches(surrounded(blocks, context), chunk + 2 * context, hop, count):
             with torch.inference_mode():

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from audioslots.data.conversations import converse, overlap
-from audioslots.data.corpus import read_speech
+from audioslots.data.corpus import check, read_speech
 from audioslots.data.librimix import MAX_AMPLITUDE, RATE
 from audioslots.data.metadata import read_metadata, turns_of, write_metadata
 from audioslots.data.rendering import render
@@ -47,6 +47,14 @@ def test_a_seed_is_a_table(made_corpus: Path, table: pd.DataFrame) -> None:
     other = converse(made_corpus, "test-clean", 2, COUNT, SECONDS, seed=1)
     assert not table["source_1_path"].equals(other["source_1_path"])
     assert table["mixture_ID"].is_unique
+
+
+def test_a_corpus_is_checked_against_every_turn(made_corpus: Path, table: pd.DataFrame, tmp_path: Path) -> None:
+    write_metadata(table, path := tmp_path / "long.csv")
+    assert check(made_corpus, against=path) == []
+    absent = "test-clean/7/7/7-7-0000.flac"
+    path.write_text(path.read_text().replace(table["source_1_path"][0].split(";")[1], absent))
+    assert check(made_corpus, against=path) == [f"{made_corpus / absent}: missing; expected by {path}"]
 
 
 def test_speakers_are_two_take_turns_and_do_not_overlap_themselves(made_corpus: Path, table: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ HOSTILE = (
 
 
 def trained(*variants: str) -> pd.DataFrame:
-    columns = "seeds parameters macs_per_second real_time_factor train_s steps slots occupied_slots".split()
+    columns = "seeds parameters macs_per_second real_time_factor delay_ms train_s steps slots occupied_slots".split()
     columns += "train_hours train_speakers numbers_a_slot numbers_a_source".split()
     frame = pd.DataFrame({"variant": variants})
     for column in columns:
@@ -72,7 +72,7 @@ def test_the_baselines_of_the_studies_come_before_what_is_compared_with_them():
 def test_the_best_is_chosen_among_the_rows_a_user_would_get():
     table = main("a", "b")
     bold = [[cell.text for cell in row if cell.bold] for row in table.cells()]
-    assert [len(row) for row in bold] == [0, 5, 0, 0, 0], "neither the oracle nor rows stitched with the references"
+    assert [len(row) for row in bold] == [0, 6, 0, 0, 0], "neither the oracle nor rows stitched with the references"
 
 
 def test_the_caption_says_what_the_numbers_stand_on():
@@ -117,7 +117,7 @@ def test_hostile_names_stay_text_in_markdown(name):
     lines = main(name).markdown().splitlines()
     rows = lines[2:]
     assert len(lines) == 2 + 2 + 3
-    assert {len(row.replace(r"\|", "").split("|")) for row in rows} == {13}
+    assert {len(row.replace(r"\|", "").split("|")) for row in rows} == {14}
     assert "<script" not in "".join(rows) and "](" not in "".join(rows).replace(r"\](", "")
 
 
@@ -127,7 +127,7 @@ def test_hostile_names_stay_text_in_latex(name):
     rows = text[text.index("\\midrule") : text.index("\\bottomrule")].splitlines()[1:]
     assert len(rows) == 3
     for row in rows:
-        assert row.replace(r"\&", "").count("&") == 10
+        assert row.replace(r"\&", "").count("&") == 11
         assert not set(row.replace(r"\textbackslash{}", "").replace("$-$", "")) & set("<>^~")
         assert r"\input" not in row
 
@@ -194,7 +194,7 @@ def test_a_comparison_of_nothing_is_a_table_without_rows():
 
 def test_costs_leave_unknown_values_empty():
     row = [cell.text for cell in tables.costs(trained("a"), {"a": "A"}).cells()[0]]
-    assert row == ["A", *["–"] * 3, "1 h 02 min", "–", "train-clean", "2.5", "–", "–", "–", "3", "cpu, 2 threads"]
+    assert row == ["A", *["–"] * 4, "1 h 02 min", "–", "train-clean", "2.5", "–", "–", "–", "3", "cpu, 2 threads"]
     told = trained("a").assign(slots=4, occupied_slots=2.04)
     assert "2.0 of 4" in [cell.text for cell in tables.costs(told, {"a": "A"}).cells()[0]]
     told = told.assign(numbers_a_slot=[128], numbers_a_source=[4369])
@@ -219,3 +219,11 @@ def test_costs_leave_unknown_values_empty():
 )
 def test_numbers_read_well(shown, expected):
     assert shown == expected
+
+
+def test_a_metric_that_earlier_scores_lack_has_a_column_where_there_is_a_value():
+    title = "In own output (share)"
+    assert title in [column.heading for column in main("a").columns]
+    earlier = main("a", edit=lambda frame: frame.assign(own_output=np.nan))
+    assert title not in [column.heading for column in earlier.columns]
+    assert "In own output" not in earlier.caption

@@ -191,6 +191,38 @@ def test_a_stream_is_separated_as_it_comes_and_no_more_of_it_is_kept_than_a_batc
             break
 
 
+@pytest.mark.parametrize("context_s", [0.0, 0.05])
+def test_a_sample_is_there_after_the_algorithmic_delay_and_does_not_depend_on_what_follows(context_s: float) -> None:
+    config = tiny().config.model_copy(update={"context_s": context_s})
+    torch.manual_seed(0)
+    separator = Separator(build(config).eval(), config)
+    assert config.delay == config.chunk + config.context
+    mixture, heard, said = 0.1 * torch.randn(4000), 0, 0
+
+    def live() -> Iterator[Tensor]:
+        nonlocal heard
+        for block in mixture.split(10):
+            assert said > heard - config.delay - 10  # so far all that was due has been said
+            heard += len(block)
+            yield block
+
+    pieces = []
+    for piece in separator.stream(live(), at_once=1):
+        said += piece.shape[-1]
+        pieces.append(piece)
+    whole = torch.cat(pieces, dim=-1)
+    torch.testing.assert_close(whole, torch.cat(list(separator.stream([mixture])), dim=-1), atol=1e-6, rtol=0)
+    changed = torch.cat([mixture[:2000], torch.randn(2000)])
+    other = torch.cat(list(separator.stream([changed], at_once=1)), dim=-1)
+    assert torch.equal(other[:, : 2000 - config.delay], whole[:, : 2000 - config.delay])
+    assert not torch.equal(other[:, :2000], whole[:, :2000])
+
+
+def test_conv_tasnet_waits_for_all_that_it_normalises_over() -> None:
+    config = Resolved.model_validate(tiny().config.model_dump() | {"model": "conv_tasnet", "training": {"loss": "snr"}})
+    assert config.delay == 30 * config.rate
+
+
 @pytest.mark.parametrize(("rate", "channels"), [(8000, None), (44_100, 2), (6000, 1), (192_000, None)])
 def test_a_waveform_of_any_rate_is_separated_by_three_lines(tmp_path: Path, rate: int, channels: int | None) -> None:
     save_model(tmp_path / "model.safetensors", tiny().model, tiny().config)

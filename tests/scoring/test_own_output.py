@@ -1,0 +1,96 @@
+"""The share of time that a source keeps to its output, of signals whose swaps are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from audioslots.scoring.evaluate import COLUMNS, read_scores
+from audioslots.scoring.metrics import LATER, score
+from audioslots.scoring.own_output import WINDOW_S, own_output
+from tests.reporting.made_results import scores as made_scores
+
+RATE = 8000
+Signals = NDArray[np.float64]
+
+
+def conversation(turns: str = "abab", seconds: float = 2.0) -> Signals:
+    """Two sources [2, samples] of noise; of each turn "a" or "b" speaks, of "x" both, of "-" nobody."""
+    rng = np.random.default_rng(0)
+    samples = round(seconds * RATE)
+    sources = rng.standard_normal((2, len(turns) * samples))
+    for place, turn in enumerate(turns):
+        part = slice(place * samples, (place + 1) * samples)
+        sources[0, part] *= turn in "ax"
+        sources[1, part] *= turn in "bx"
+    return sources
+
+
+def test_true_sources_are_in_their_own_output_whatever_their_overlap_and_level() -> None:
+    for turns in ("abab", "xxxx", "a-xb"):
+        sources = conversation(turns)
+        for level in (1.0, 1e-3, 1e30, -1.0):
+            assert own_output([sources[0], level * sources[1]], sources, RATE).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("turns", ["xxxx", "abab", "xaxb"])
+def test_a_swap_counts_for_as_long_as_it_lasts(turns: str) -> None:
+    sources = conversation(turns)
+    swapped = sources.copy()
+    quarter = sources.shape[-1] // 4
+    swapped[:, 3 * quarter :] = sources[::-1, 3 * quarter :]
+    windows = np.repeat([1.0, 1.0, 1.0, 0.0], round(quarter / RATE / WINDOW_S))
+    for found, source in zip(own_output(swapped, sources, RATE), sources, strict=True):
+        active = source.reshape(len(windows), -1).any(-1)
+        assert found == pytest.approx((windows * active).sum() / active.sum())
+
+
+def test_outputs_that_hold_the_same_share_a_window() -> None:
+    sources = conversation("xxxx")
+    mixture = sources.sum(0)
+    assert own_output([mixture, mixture], sources, RATE).mean() == 0.5
+
+
+def test_leakage_alone_is_no_swap() -> None:
+    sources = conversation("abxb")
+    leaky = sources + 0.4 * sources[::-1]
+    assert own_output(leaky, sources, RATE).tolist() == [1.0, 1.0]
+
+
+def test_a_source_that_moves_to_a_third_output_is_not_in_its_own() -> None:
+    sources = conversation("xxxx")
+    outputs = np.vstack([sources, np.zeros_like(sources[:1])])
+    half = sources.shape[-1] // 2
+    outputs[2, half:], outputs[0, half:] = sources[0, half:], 0.0
+    assert own_output(outputs, sources, RATE).tolist() == [0.5, 1.0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_cannot_be_measured_is_missing_and_hurts_nothing_else() -> None:
+    sources = conversation("xx")
+    silent = np.stack([np.zeros_like(sources[0]), sources[1]])
+    found = own_output(sources, silent, RATE)
+    assert np.isnan(found[0]) and found[1] == 1.0
+    broken = np.vstack([sources, np.full_like(sources[:1], np.nan)])
+    assert own_output(broken, sources, RATE).tolist() == [1.0, 1.0]
+    assert own_output(silent, sources, RATE).tolist() == [0.0, 1.0]
+    assert np.isnan(own_output(sources[:, :-1], sources, RATE)).all()
+    assert own_output(sources[:, :100], sources[:, :100], RATE).tolist() == [1.0, 1.0]  # shorter than a window
+
+
+def test_the_permutation_of_a_mixture_decides_which_output_is_a_source_s_own() -> None:
+    sources = conversation("xaxb")
+    rows = score(sources[::-1], sources, sources.sum(0) + 1e-3, RATE)
+    assert [row["own_output"] for row in rows] == [1.0, 1.0]
+    assert rows[0]["permutation"] == "1,0"
+
+
+def test_scores_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    scores = made_scores("audioslots", 5.0)
+    assert list(LATER) == ["own_output"] and "own_output" in COLUMNS
+    scores.drop(columns="own_output").to_parquet(tmp_path / "scores.parquet", index=False)
+    read = read_scores(tmp_path / "scores.parquet")
+    assert list(read.columns) == list(COLUMNS) and read["own_output"].isna().all()
