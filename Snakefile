@@ -32,6 +32,7 @@ except InputError as error:
 RESULTS = f"results/{benchmark.name}"
 RUNS = expand(f"{RESULTS}/runs/{{variant}}/seed{{seed}}", variant=VARIANTS, seed=benchmark.seeds)
 BASELINES = expand(f"{RESULTS}/runs/{{variant}}/seed0", variant=untrained(benchmark, VARIANTS))
+GPU = int(benchmark.device != "cpu")  # that a job asks for
 TEST = benchmark.mixtures(benchmark.test.subset)
 
 

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from audioslots import stage
 from audioslots.cli_data import Jobs, corpus, mixtures
 from audioslots.errors import InputError, Interrupted
+from audioslots.gpus import take
 
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus, name="corpus")
@@ -68,7 +69,7 @@ def train_variant(
     from audioslots.training.trainer import train
 
     resolved = Resolved.read(config)
-    _torch_device(device)
+    _torch_device(device, devices)
     command = shlex.join(["audioslots", *sys.argv[1:]])
     train(resolved, out, device, devices, strategy, workers, tensorboard, mix_on_device, command=command)
 
@@ -260,7 +261,9 @@ def plan_benchmark(
     print(made.table.plain(), made.total, sep="\n\n")
 
 
-def _torch_device(device: str) -> str:
+def _torch_device(device: str, count: int = 1) -> str:
+    if device in ("auto", "cuda"):
+        take(count)
     import torch
 
     if device == "auto":

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "counting": FOUNDATION | {"model", "training", "reporting"},
     "errors": set(),
     "cluster": set(),
+    "gpus": set(),
     "code": set(),
     "stage": {"code", "errors", "files"},
     "workers": {"errors"},

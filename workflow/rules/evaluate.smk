@@ -70,7 +70,7 @@ rule evaluate:
         part="|".join(MIXTURES),
         variant="|".join(VARIANTS),
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=16000,
         runtime=minutes(240),
     params:

@@ -53,7 +53,7 @@ rule train:
         variant="|".join(name for name in VARIANTS if name not in TWINS),
     priority: 1
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=32000,
         runtime=minutes(2880),
     params:
