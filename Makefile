@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both set up .venv by themselves.
 PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-LIBRISPEECH ?= data/LibriSpeech
+LIBRISPEECH ?=
 
 # Modules are compiled when first used, not at installation: torch alone has thousands. So let Python keep them.
 unexport PYTHONDONTWRITEBYTECODE
@@ -70,7 +70,7 @@ $(PARTS): .venv/.installed
 	@$(BIN)/audioslots reference results/$@ --command "make $@"
 	@$(call PLACE,results/$@)
 
-reference: .venv/.installed ## Make results/reference again, from LIBRISPEECH=<folder with real speech>.
+reference: .venv/.installed ## Make the reference on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
 	@$(SNAKEMAKE) --configfile config/librispeech.yaml --config librispeech="$(LIBRISPEECH)"
 	@$(BIN)/audioslots reference results/librispeech --command "make reference LIBRISPEECH=<folder of LibriSpeech's subsets>"
 	@$(call PLACE,results/librispeech)

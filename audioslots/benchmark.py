@@ -23,12 +23,13 @@ from pydantic import Field, model_validator
 from audioslots.budgets import Rates, at_budgets, at_rate, chosen, name_at, of_steps, shares
 from audioslots.checking import Section, checked, nearest, read_yaml
 from audioslots.config import Name, Resolved, Variant
-from audioslots.dataset import SYNTHESIS, Corpus, MixtureSet
+from audioslots.dataset import SUBSETS, SYNTHESIS, Corpus, MixtureSet
 from audioslots.errors import InputError
 from audioslots.study import ABLATIONS, deltas, merge, read_study
 from audioslots.untrained import BASELINES, is_untrained, parse
 
 CONFIG = ABLATIONS.parent / "config"
+DOWNLOADED = Path("data")  # where LibriSpeech and LibriMix's metadata are put that were not given, for all benchmarks
 
 
 class Scale(Section):
@@ -57,8 +58,12 @@ class Benchmark(Section):
     variant: dict[str, Any] = Field(default_factory=dict, description="scale: a delta below every study's")
     overrides: dict[Name, dict[str, Any]] = Field(default_factory=dict, description="a delta above a variant's own")
     without: list[Name] = Field(default_factory=list, description="variants of its studies that are left out")
-    librispeech: str | None = Field(None, description="LibriSpeech on disk: the folder that holds its subsets")
-    librimix: str | None = Field(None, description="LibriMix's metadata: a clone, a folder, or one CSV file")
+    librispeech: str | None = Field(
+        None, description="LibriSpeech on disk: the folder that holds its subsets; not given, they are downloaded"
+    )
+    librimix: str | None = Field(
+        None, description="LibriMix's metadata: a clone, a folder, or one CSV file; not given nor near, downloaded"
+    )
     device: str = Field("auto", description="Lightning Fabric's accelerator")
     budgets: int = Field(
         1, ge=1, le=6, description="trainings of every variant, each with half the steps of the next, the last with all"
@@ -67,8 +72,11 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _corpus_given(self) -> Self:
-        if self.corpus.kind == "librispeech" and not self.librispeech:
-            raise ValueError("librispeech is not given; expected the folder of LibriSpeech's subsets")
+        if self.downloads and (unknown := [subset for subset in self.subsets if subset not in SUBSETS]):
+            raise ValueError(
+                f"librispeech is not given, and {unknown[0]} is no subset to download; expected the folder of the "
+                f"subsets, or subsets of {', '.join(SUBSETS)}"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat; expected each once")
         if self.mode == "min" and any(one.length_s for one in self.mixture_sets.values()):
@@ -88,6 +96,17 @@ class Benchmark(Section):
             raise ValueError(f"dev.subset {dev.subset} is the test's too; expected another")
 
     @property
+    def downloads(self) -> bool:
+        """Whether speech is downloaded."""
+        return self.corpus.kind == "librispeech" and not self.librispeech
+
+    @property
+    def subsets(self) -> list[str]:
+        """Subsets of the corpus that are trained on, validated on, or made mixtures of."""
+        of_corpus = [self.corpus.train, self.corpus.validation]
+        return list(dict.fromkeys(subset for subset in (*of_corpus, *self.mixture_sets) if subset))
+
+    @property
     def data(self) -> str:
         """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
         parts = self.model_dump(mode="json", include={"corpus", "librispeech"})
@@ -96,7 +115,7 @@ class Benchmark(Section):
     @property
     def corpus_root(self) -> str:
         """Folder of the corpus' subsets."""
-        return self.librispeech or f"{self.data}/corpus"
+        return self.librispeech or str(DOWNLOADED / "LibriSpeech" if self.downloads else f"{self.data}/corpus")
 
     @property
     def data_identity(self) -> str:
@@ -138,8 +157,10 @@ class Benchmark(Section):
     def official(self, subset: str) -> Path:
         """LibriMix's own CSV for a subset: ``librimix`` itself, or in it, or in a clone near LibriSpeech.
 
+        Where that is not given and none is near, the place that it is downloaded to.
+
         Raises:
-            InputError: it is not there.
+            InputError: it is not where it was said to be.
         """
         name = f"libri{self.sources}mix_{subset}.csv"
         inside = Path("metadata") / f"Libri{self.sources}Mix" / name
@@ -150,6 +171,8 @@ class Benchmark(Section):
         for candidate in [p for home in homes for p in (home, home / name, home / inside)]:
             if candidate.is_file():
                 return candidate
+        if not self.librimix:
+            return DOWNLOADED / "LibriMix" / inside
         raise InputError(
             f"librimix: no {name} in {' or '.join(map(str, homes))}; expected a clone of JorisCos/LibriMix, "
             "its metadata folder or the file (--config librimix=PATH)"

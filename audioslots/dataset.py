@@ -8,11 +8,16 @@ from pydantic import Field, model_validator
 
 from audioslots.checking import Section
 
+SUBSETS = {
+    **{"dev-clean": 337926286, "dev-other": 314305928, "test-clean": 346663984, "test-other": 328757843},
+    **{"train-clean-100": 6387309499, "train-clean-360": 23049477885, "train-other-500": 30593501606},
+}
+"""Subset of LibriSpeech -> bytes of its archive at openslr.org; its speech takes as many once more."""
 SYNTHESIS = 2  # version of synthesized speech, part of what its data are made from: raised where a sample changes
 
 
 class Corpus(Section):
-    """Speech in LibriSpeech's layout: synthesized, or LibriSpeech on disk."""
+    """Speech in LibriSpeech's layout: synthesized, or LibriSpeech, on disk or downloaded."""
 
     kind: Literal["synthesized", "librispeech"]
     speakers: int = Field(120, ge=12, description="synthesized: speakers of all subsets together")

@@ -260,7 +260,7 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
             "test: conversations are of no length_s; expected the s",
         ),
         ({"test": LONG | {"length_s": [9]}, "mode": "max"}, "test.length_s.1: "),
-        ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given"),
+        ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given, and train-clean is no"),
         ({"sources": 3}, "slots.count 2 is fewer than the sources"),
         (
             {"variant": {"training": {"loss": "si_sdr"}}},

@@ -76,3 +76,20 @@ def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path:
         assert made("output", **speech, librimix=str(home)).official("test-clean") == found
     with pytest.raises(InputError, match=rf"librimix: no {name} in .*absent; expected a clone"):
         made("output", **speech, librimix=str(tmp_path / "absent")).official("test-clean")
+
+
+def test_what_is_not_given_is_downloaded_to_one_place_for_all_benchmarks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpus = {"kind": "librispeech", "train": "train-clean-360", "validation": "dev-clean"}
+    nothing = made("output", corpus=corpus)
+    assert nothing.downloads and nothing.corpus_root == "data/LibriSpeech"
+    assert nothing.subsets == ["train-clean-360", "dev-clean", "test-clean"]
+    rows = Path("data/LibriMix/metadata/Libri2Mix/libri2mix_test-clean.csv")
+    assert nothing.official("test-clean") == rows
+    (tmp_path / "speech" / "LibriSpeech").mkdir(parents=True)
+    given = made("output", corpus=corpus, librispeech="speech/LibriSpeech")
+    assert not given.downloads and given.corpus_root == "speech/LibriSpeech"
+    assert given.official("test-clean") == rows  # none is near
+    assert not made("output").downloads

@@ -204,7 +204,10 @@ def test_workflow_is_planned_from_any_folder_without_a_config_file(tmp_path: Pat
         ({"rtae": 8000}, "rtae: unknown key; did you mean 'rate'?"),
         ({"variant": {"trainnig": {"steps": 3}}}, "trainnig: unknown key; did you mean 'training'?"),
         ({"studies": ["outptu"]}, "no study 'outptu'; did you mean 'output'?"),
-        ({"corpus": {"kind": "librispeech", "validation": "dev-clean"}}, "librispeech is not given"),
+        (
+            {"corpus": {"kind": "librispeech", "validation": "dev-clean"}},
+            "librispeech is not given, and train-clean is",
+        ),
         (
             {"test": {"subset": "test-clean", "rows": "official"}, "librimix": "absent"},
             "librimix: no libri2mix_test-clean.csv in absent",

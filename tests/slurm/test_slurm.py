@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from cluster import PLACE, Cluster
+from downloads import BENCHMARK, serving
 from running import ROOT, environment
 from running import clone as copied
 
@@ -50,13 +51,18 @@ class Snakemake:
     """`snakemake --profile slurm` in a clone, working in a folder of its own."""
 
     def __init__(
-        self, clone: Path, folder: Path, *arguments: str, program: Sequence[str] = ("-m", "snakemake")
+        self,
+        clone: Path,
+        folder: Path,
+        *arguments: str,
+        program: Sequence[str] = ("-m", "snakemake"),
+        known: Mapping[str, str] | None = None,
     ) -> None:
         self.log = folder / f"snakemake{len(list(folder.glob('snakemake*.log')))}.log"
         self.process = subprocess.Popen(
             [sys.executable, *program, "--profile", "slurm", "--directory", str(folder), *arguments],
             cwd=clone,
-            env=environment(clone),
+            env=environment(clone) | (known or {}),
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -207,6 +213,24 @@ def test_the_literal_command_takes_site_settings_from_the_environment(
     shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
     for setting in ("Partition=urgent", "TimeLimit=01:30:00", "gres:gpu:toy:1"):
         assert setting in shown, shown
+
+
+def test_what_is_not_given_is_downloaded_by_the_login_node(clone: Path, made_corpus: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text()) | BENCHMARK | {"seeds": [0]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with serving(made_corpus, tmp_path / "site") as (site, known):
+        paths = os.pathsep.join([known["PYTHONPATH"], str(clone)])
+        site.behaviours[:] = ["cut", "cut", "cut"]
+        given = ["--configfile", str(tmp_path / "config.yaml"), *FEW]
+        run = Snakemake(clone, tmp_path, *given, program=WATCHFUL, known=known | {"PYTHONPATH": paths})
+        try:
+            run.good()
+        finally:
+            run.kill()
+    assert len(site.asked) == 7, "three archives and a table, three of them in two parts"
+    assert "Smoke" in (tmp_path / "results/smoke/index.html").read_text(encoding="utf-8")
+    asked = subprocess.run(["scontrol", "show", "jobs", "-o"], capture_output=True, text=True, check=True).stdout
+    assert "rule_download" not in asked and "rule_fetch" not in asked
 
 
 again = pytest.mark.parametrize("repeat", range(REPEATS))

@@ -1,10 +1,20 @@
-# Speech in LibriSpeech's layout: synthesized here, or on disk already (`audioslots corpus download` gets LibriSpeech).
-CORPUS = [] if benchmark.librispeech else f"{benchmark.corpus_root}/manifest.json"
+# Speech in LibriSpeech's layout: on disk already, downloaded, or synthesized here.
+from audioslots.dataset import SUBSETS
+
+
+def speech(wildcards):
+    """What says that the speech of a subset is there."""
+    if benchmark.librispeech:
+        return []
+    return f"{benchmark.corpus_root}/{wildcards.subset}.done" if benchmark.downloads else CORPUS
+
+
+CORPUS = f"{benchmark.data}/corpus/manifest.json"
 
 
 rule synthesize:
     output:
-        f"{benchmark.data}/corpus/manifest.json",
+        CORPUS,
     log:
         f"{benchmark.data}/logs/synthesize.log",
     threads: 2
@@ -19,3 +29,33 @@ rule synthesize:
     shell:
         "audioslots --wait --fresh corpus synthesize {params.folder} --speakers {params.speakers} --hours {params.hours}"
         " --seed {params.seed} --jobs {threads} 2> {log}"
+
+
+# Once for all benchmarks, by the machine that Snakemake runs on: where the network is. A download that broke off goes on.
+rule download:
+    output:
+        touch("data/LibriSpeech/{subset}.done"),
+    log:
+        "data/LibriSpeech/{subset}.log",
+    wildcard_constraints:
+        subset="|".join(SUBSETS),
+    localrule: True
+    params:
+        out=subpath(output[0], parent=True),
+        gigabytes=lambda wildcards: f"{SUBSETS[wildcards.subset] / 1e9:.1f}",
+    message:
+        "download {wildcards.subset} of LibriSpeech into data/LibriSpeech: {params.gigabytes} GB, and as much while it is extracted"
+    shell:
+        "audioslots --wait corpus download {params.out} --subset {wildcards.subset} > {log} 2>&1"
+
+
+rule fetch:
+    output:
+        "data/LibriMix/metadata/Libri{sources}Mix/libri{sources}mix_{subset}.csv",
+    log:
+        "data/LibriMix/logs/fetch-libri{sources}mix-{subset}.log",
+    localrule: True
+    params:
+        out=subpath(output[0], ancestor=3),
+    shell:
+        "audioslots --wait mixtures fetch {params.out} --subset {wildcards.subset} > {log} 2>&1"

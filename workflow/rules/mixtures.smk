@@ -7,7 +7,7 @@ CONVERSATIONS = [key for key, one in benchmark.mixture_sets.items() if one.rows 
 
 rule draw:
     input:
-        CORPUS,
+        speech,
     output:
         METADATA,
     log:
@@ -28,7 +28,7 @@ rule draw:
 
 rule converse:
     input:
-        CORPUS,
+        speech,
     output:
         METADATA,
     log:
@@ -51,7 +51,8 @@ rule converse:
 
 rule select:
     input:
-        lambda wildcards: str(OFFICIAL[wildcards.subset]),
+        speech,
+        rows=lambda wildcards: str(OFFICIAL[wildcards.subset]),
     output:
         METADATA,
     log:
@@ -62,7 +63,7 @@ rule select:
     params:
         corpus=benchmark.corpus_root,
     shell:
-        "audioslots --wait --fresh mixtures select {input:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
+        "audioslots --wait --fresh mixtures select {input.rows:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
 
 
 for part in benchmark.mixture_sets:

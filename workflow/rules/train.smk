@@ -4,7 +4,7 @@ PACKED = [benchmark.packed(subset) for subset in (benchmark.corpus.train, benchm
 
 rule pack:
     input:
-        CORPUS,
+        speech,
     output:
         f"{benchmark.packed('{subset}')}/manifest.json",
     log:
