@@ -240,7 +240,11 @@ def count_sizes(
 @app.command("plan")
 def plan_benchmark(
     benchmark: Annotated[Path, typer.Argument(help="Its YAML file, such as config/libri2mix.yaml.")],
-    rate: Annotated[float | None, typer.Option(min=1e-6, help="10^12 multiply-accumulates a second of a GPU.")] = None,
+    card: Annotated[Literal["a100", "h100", "h200", "rtx4090"], typer.Option(help="GPU that is assumed.")] = "h100",
+    efficiency: Annotated[
+        float | None, typer.Option(min=0.01, max=1.0, help="Share of its data sheet's rate; 0.3 by default.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(min=1e-6, help="10^12 multiply-accumulates a second, instead.")] = None,
     measure: Annotated[
         int, typer.Option(min=0, help="Measure that on --device, in training steps of so many chunks.")
     ] = 0,
@@ -249,16 +253,22 @@ def plan_benchmark(
     page: Annotated[Path | None, typer.Option(help="Page of the documentation whose estimate is replaced.")] = None,
 ) -> None:
     """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
+    from audioslots.counting.cards import EFFICIENCY
     from audioslots.counting.plan import plan, sustained
     from audioslots.reporting.reference import put
 
     if measure:
         rate = sustained(benchmark, measure, _torch_device(device))
         print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
-    made = plan(benchmark, rate, study)
+    made = plan(benchmark, rate, study, card, efficiency or EFFICIENCY)
+    prices = [] if rate else [made.prices]
     if page is not None:
-        put(page, f"the plan of {benchmark.as_posix()}", made.total)
-    print(made.table.plain(), made.total, sep="\n\n")
+        put(
+            page,
+            f"the plan of {benchmark.as_posix()}",
+            "\n\n".join([made.total, *(p.markdown().strip() for p in prices)]),
+        )
+    print(made.table.plain(), *(p.plain() for p in prices), made.total, sep="\n\n")
 
 
 def _torch_device(device: str, count: int = 1) -> str:

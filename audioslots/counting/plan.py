@@ -11,20 +11,20 @@ from typing import Any
 import pandas as pd
 import torch
 
-from audioslots.benchmark import Benchmark, read_for_counting, resolve, twins, untrained, variants
+from audioslots.benchmark import Benchmark, members, read_for_counting, resolve, twins, untrained, variants
 from audioslots.config import Resolved
+from audioslots.counting.cards import CARDS, EFFICIENCY
 from audioslots.counting.sizes import count
 from audioslots.model.estimates import covered
 from audioslots.model.weights import build
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import titled, valued
-from audioslots.reporting.words import duration, number, whole
+from audioslots.reporting.words import counted, duration, number, whole
+from audioslots.study import read_study
 from audioslots.training.objective import Matched
 from audioslots.training.system import arithmetic
 from audioslots.training.validation import sequences
 
-ASSUMED = 10.0
-"""Multiply-accumulates a second, in 10^12, that a GPU is taken to sustain where none was measured."""
 TIMED_STEPS = 5
 BACKWARD = 2  # times the forward pass: gradients of what goes in, and of the weights
 HOURS = {
@@ -38,19 +38,35 @@ PCM = 2  # bytes a sample
 
 @dataclass(frozen=True)
 class Plan:
-    """The table of a benchmark's variants, and what the whole comes to."""
+    """What a benchmark asks for.
+
+    Attributes:
+        table: a row a variant.
+        total: what the whole comes to, in words.
+        prices: GPU hours of a row, of each study and of the whole, on cards by name.
+    """
 
     table: Table
     total: str
+    prices: Table
 
 
-def plan(benchmark: Path, rate: float | None = None, studies: list[str] | None = None) -> Plan:
+def plan(
+    benchmark: Path,
+    rate: float | None = None,
+    studies: list[str] | None = None,
+    card: str = "h100",
+    efficiency: float = EFFICIENCY,
+) -> Plan:
     """Count what a benchmark asks for; nothing is read but its files.
 
     Args:
         benchmark: its YAML file; the speech it names need not be there.
-        rate: multiply-accumulates a second, in 10^12, that the GPUs sustain; ``sustained`` measures it.
+        rate: multiply-accumulates a second, in 10^12, that the GPUs sustain, as ``sustained`` measures it; instead of
+            what is assumed of ``card``.
         studies: instead of the benchmark's own.
+        card: of ``CARDS``, whose hours the table and the total give.
+        efficiency: share of the cards' data sheets that is assumed.
 
     Raises:
         InputError: the benchmark cannot be read.
@@ -58,22 +74,22 @@ def plan(benchmark: Path, rate: float | None = None, studies: list[str] | None =
     read = read_for_counting(benchmark, studies)
     known = variants(read)
     same = twins(known)
-    rows = [
-        _row(resolve(read, name, read.seeds[0], known=known), name not in same, len(read.seeds), read, rate)
-        for name in known
-    ]
-    data = pd.DataFrame(rows)
+    configs = {name: resolve(read, name, read.seeds[0], known=known) for name in known}
+    data = pd.DataFrame([_row(config, name not in same, read) for name, config in configs.items()], index=list(known))
+    rates = pd.Series({n: rate or CARDS[card].rate(c.training.precision, efficiency) for n, c in configs.items()})
+    data["gpu_hours_a_run"] = data["operations"] / (rates * 1e12) / 3600
     data["gpu_hours"] = data["gpu_hours_a_run"] * data["runs"]
     trained = int((data["steps"] > 0).sum()) * len(read.seeds)
     evaluated = len(data) * len(read.seeds) + len(untrained(read, known))
     packed = 1 + (read.corpus.validation is not None)
     prepared = 1 + packed + (read.corpus.kind == "synthesized")  # test mixtures rendered, speech packed, synthesized
-    largest = max(rows, key=lambda row: row["peak_memory_bytes"])
-    basis = f"{rate:.3g}" if rate else f"an assumed {ASSUMED:g}"
+    largest = max(data.to_dict("records"), key=lambda row: row["peak_memory_bytes"])
+    on_card = f"on an {CARDS[card].title} at an assumed {100 * efficiency:.0f} % of its data sheet"
+    basis = f"at {rate:.3g}·10¹² multiply-accumulates a second" if rate else on_card
     gigabytes = number((data["disk_bytes"].sum() + _data_bytes(read)) / 1e9, 1)
     total = (
         f"{read.title}: {trained} trainings, {evaluated} evaluations, {prepared} jobs for the data and 1 for the "
-        f"report; {number(data['gpu_hours'].sum(), 1)} GPU hours at {basis}·10¹² multiply-accumulates a second; "
+        f"report; {number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; "
         f"{gigabytes} GB of disk beside the corpus. A training step of “{largest['title']}” takes the most memory, "
         f"{number(largest['peak_memory_bytes'] / 2**30, 1)} GiB."
     )
@@ -88,24 +104,44 @@ def plan(benchmark: Path, rate: float | None = None, studies: list[str] | None =
         valued("Runs", "runs", str),
         valued("GPU hours", "gpu_hours", lambda value: number(value, 1)),
     ]
-    return Plan(Table("plan", caption, data, columns), total)
+    return Plan(Table("plan", caption, data, columns), total, _prices(read, configs, data, efficiency))
 
 
-def _row(config: Resolved, is_trained: bool, runs: int, benchmark: Benchmark, rate: float | None) -> dict[str, Any]:
-    """What one variant takes."""
-    counted, settings = count(config).sum(), config.training
+def _row(config: Resolved, is_trained: bool, benchmark: Benchmark) -> dict[str, Any]:
+    """What one variant takes; ``operations`` are the multiply-accumulates of a run."""
+    sums, settings, runs = count(config).sum(), config.training, len(benchmark.seeds)
     heard_s = settings.steps * settings.batch * config.chunk_s if is_trained else 0
     test_s = _test_mixtures(benchmark) * MIXTURE_S / (1 - config.separation.overlap)
-    operations = counted["macs_per_second"] * ((1 + BACKWARD) * heard_s + test_s)
     copies = 2 * (4 + bool(settings.ema)) + 2  # two checkpoints of weights, moments and best weights; the models
     return {
         "title": config.title,
         "steps": settings.steps if is_trained else 0,
-        "peak_memory_bytes": counted["peak_memory_bytes"],
-        "gpu_hours_a_run": operations / ((rate or ASSUMED) * 1e12) / 3600,
+        "peak_memory_bytes": sums["peak_memory_bytes"],
+        "operations": sums["macs_per_second"] * ((1 + BACKWARD) * heard_s + test_s),
         "runs": runs,
-        "disk_bytes": runs * 4 * counted["parameters"] * copies,
+        "disk_bytes": runs * 4 * sums["parameters"] * copies,
     }
+
+
+def _prices(read: Benchmark, configs: dict[str, Resolved], data: pd.DataFrame, efficiency: float) -> Table:
+    """GPU hours by card: of the baseline's row, of each study by itself, and of the whole."""
+    operations = data["operations"] * data["runs"]
+    hours = pd.DataFrame(index=data.index)
+    for key, card in CARDS.items():
+        rates = pd.Series({name: card.rate(one.training.precision, efficiency) for name, one in configs.items()})
+        hours[key] = operations / (rates * 1e12) / 3600
+    first = next(iter(configs))
+    parts = {f"One row, “{configs[first].title}”": [first]}
+    parts |= {f"Study: {read_study(name).title}": list(members(read, name)[0]) for name in read.studies}
+    parts["All of it"] = list(configs)
+    priced = pd.DataFrame([{"part": part, **hours.loc[names].sum()} for part, names in parts.items()])
+    columns = [valued("GPU hours", "part", str, numeric=False)]
+    columns += [valued(one.title, key, lambda value: number(value, 1)) for key, one in CARDS.items()]
+    caption = (
+        f"Of {counted(len(read.seeds), 'seed')}. Assumed: {100 * efficiency:.0f} % of what the data sheets promise for "
+        "dense matrix products in the precision of the training. A study is priced by itself; its baseline is shared."
+    )
+    return Table("prices", caption, priced, columns)
 
 
 def _test_mixtures(benchmark: Benchmark) -> int:

@@ -9,7 +9,8 @@ import yaml
 
 from audioslots.benchmark import read_for_counting, resolve, variants
 from audioslots.cli import main
-from audioslots.counting.plan import ASSUMED, plan, sustained
+from audioslots.counting.cards import CARDS, EFFICIENCY
+from audioslots.counting.plan import plan, sustained
 from audioslots.counting.sizes import count
 from audioslots.errors import InputError
 from audioslots.reporting.reference import BEGIN, END
@@ -27,7 +28,9 @@ def test_the_papers_scale_is_what_the_documentation_says_and_fits_the_cards(monk
     made = plan(Path(PAPER))
     page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     shown = page.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
-    assert shown.strip() == made.total, "docs/cluster.md is behind: make sizes"
+    assert shown.strip() == f"{made.total}\n\n{made.prices.markdown().strip()}", "docs/cluster.md is behind: make sizes"
+    prices = made.prices.data.set_index("part")
+    assert prices.loc["All of it", "h100"] <= 350 and prices["h100"].iloc[0] <= 15
     data = made.table.data
     assert len(data) > 30 and data["peak_memory_bytes"].max() < SLACK * CARD_GIB * 2**30
 
@@ -55,9 +58,23 @@ def test_hours_are_three_passes_over_all_chunks_and_the_test_set() -> None:
     test_s = 6 * 5.4 / (1 - config.separation.overlap)
     for rate in (None, 2.0):
         row = plan(SMOKE, rate).table.data.iloc[0]
-        expected = operations * (3 * trained_s + test_s) / ((rate or ASSUMED) * 1e12) / 3600
+        assumed = EFFICIENCY * CARDS["h100"].tflops["32-true"] / 2
+        expected = operations * (3 * trained_s + test_s) / ((rate or assumed) * 1e12) / 3600
         assert row["gpu_hours_a_run"] == pytest.approx(expected)
         assert row["gpu_hours"] == pytest.approx(2 * expected) and row["runs"] == 2
+
+
+def test_every_card_has_its_own_price_and_a_study_that_of_its_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    made = plan(SMOKE, card="a100", efficiency=0.5)
+    prices = made.prices.data.set_index("part")
+    assert prices.loc["All of it", "a100"] == pytest.approx(made.table.data["gpu_hours"].sum())
+    assert "on an A100 at an assumed 50 % of its data sheet" in made.total
+    assert (
+        prices.index[0] == "One row, “AudioSlots, ratio masks”" and prices.iloc[0, 0] < prices.loc["All of it"].iloc[0]
+    )
+    assert prices.loc["Study: AudioSlots"].tolist() == prices.loc["All of it"].tolist()  # the only study
+    ratio = CARDS["h100"].tflops["32-true"] / CARDS["a100"].tflops["32-true"]
+    assert prices.loc["All of it", "a100"] / prices.loc["All of it", "h100"] == pytest.approx(ratio)
 
 
 def test_jobs_are_those_of_a_dry_run() -> None:
