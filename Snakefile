@@ -4,9 +4,10 @@ import json
 import os
 import sys
 
-from audioslots.benchmark import read_benchmark, resolve, resolve_rate, summary, twins, untrained, variants
+from audioslots.benchmark import read_benchmark, resolve, resolve_rate, twins, untrained, variants
 from audioslots.cluster import leave_warnings_to_training, minutes
 from audioslots.errors import InputError
+from audioslots.summary import summary
 
 leave_warnings_to_training()
 
@@ -32,8 +33,6 @@ except InputError as error:
 RESULTS = f"results/{benchmark.name}"
 RUNS = expand(f"{RESULTS}/runs/{{variant}}/seed{{seed}}", variant=VARIANTS, seed=benchmark.seeds)
 BASELINES = expand(f"{RESULTS}/runs/{{variant}}/seed0", variant=untrained(benchmark, VARIANTS))
-GPU = int(benchmark.device != "cpu")  # that a job asks for
-TEST = benchmark.mixtures(benchmark.test.subset)
 
 
 include: "workflow/rules/corpus.smk"

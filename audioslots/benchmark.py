@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from audioslots.budgets import Rates, at_budgets, at_rate, chosen, name_at, of_steps, shares
+from audioslots.budgets import Rates, at_budgets, at_rate, chosen, of_steps
 from audioslots.checking import Section, checked, nearest, read_yaml
 from audioslots.config import Name, Resolved, Variant
 from audioslots.dataset import SUBSETS, SYNTHESIS, Corpus, MixtureSet
@@ -341,33 +341,3 @@ def read_for_counting(path: Path, studies: list[str] | None = None) -> Benchmark
     if isinstance(document, dict):
         document = {"librispeech": "LibriSpeech", **document, **({"studies": studies} if studies else {})}
     return read_benchmark(document, str(path))
-
-
-def summary(benchmark: Benchmark) -> dict[str, Any]:
-    """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
-    corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
-    same = twins(known)
-    studies = []
-    for name in benchmark.studies:
-        study, (found, title) = read_study(name), members(benchmark, name)
-        about = {"name": name, "title": study.title, "question": study.question, "baseline": study.baseline}
-        studies.append(about | {"baseline_title": title, "variants": list(found)})
-    budgets = {}
-    for name, one in known.items():
-        other = same.get(name, name)
-        named = {f"{share:g}": name_at(other, share) for share in shares(benchmark.budgets)}
-        if named and set(named.values()) <= set(known) and one.separation == known[other].separation:
-            budgets[name] = named
-    return {
-        "name": benchmark.name,
-        "title": benchmark.title,
-        "rate": benchmark.rate,
-        "variants": [*untrained(benchmark, known), *known],
-        "models": same,
-        "budgets": budgets,
-        "seeds": benchmark.seeds,
-        "studies": studies,
-        "test_description": f"{corpus.described}, {test.described(benchmark.sources)}, "
-        f"{benchmark.rate // 1000} kHz, {benchmark.mode}, clean",
-        "train_description": f"{corpus.described}, {corpus.train}",
-    }

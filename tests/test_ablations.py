@@ -181,7 +181,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import torch
-from audioslots.benchmark import read_benchmark, resolve, summary
+from audioslots.benchmark import read_benchmark, resolve
+from audioslots.summary import summary
 from audioslots.config import kinds
 from audioslots.separation.separate import Separator
 from audioslots.training.trainer import Trainer

@@ -12,17 +12,11 @@ import yaml
 from made_benchmark import HELD_OUT, LONG, MADE, made
 
 from audioslots.baselines.oracles import baseline
-from audioslots.benchmark import (
-    members,
-    read_benchmark,
-    resolve,
-    summary,
-    twins,
-    variants,
-)
+from audioslots.benchmark import members, read_benchmark, resolve, twins, variants
 from audioslots.data.speakers import draw_speakers
 from audioslots.errors import InputError
 from audioslots.study import read_study
+from audioslots.summary import summary
 from audioslots.untrained import BASELINES
 
 ROOT = Path(__file__).resolve().parents[1]

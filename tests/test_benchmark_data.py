@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from made_benchmark import HELD_OUT, LONG, MADE, made
 
-from audioslots.benchmark import resolve, summary, variants
+from audioslots.benchmark import resolve, variants
 from audioslots.errors import InputError
+from audioslots.summary import summary
 
 
 def test_data_lie_elsewhere_for_every_other_content_and_for_no_other_reason() -> None:

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from running import REPORT, TINY, planned, snakemake, write_config
 
-from audioslots.benchmark import read_benchmark, resolve, resolve_rate, summary, twins, variants
+from audioslots.benchmark import read_benchmark, resolve, resolve_rate, twins, variants
 from audioslots.budgets import name_at, shares
 from audioslots.errors import InputError
 from audioslots.files import write_json
 from audioslots.reporting.rates import choose
+from audioslots.summary import summary
 
 RATES: dict[str, Any] = {"factors": [0.5, 1, 2], "share": 0.5, "seed": 0, "chosen": "made-rates.csv"}
 

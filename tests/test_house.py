@@ -28,7 +28,7 @@ LARGEST_DELTA = 25  # lines
 # What the modules of each part may import beside their own part. The modules that lie directly in the package
 # (errors, files, config, benchmark) are the foundation; the command line stands above everything.
 FOUNDATION = {"errors", "files", "code", "stage", "untrained", "checking", "losses", "config"} | {
-    *("audio", "workers", "dataset", "study", "budgets", "benchmark"),
+    *("audio", "workers", "dataset", "study", "budgets", "benchmark", "summary"),
 }
 MAY_IMPORT = {
     "data": FOUNDATION,
@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "dataset": {"checking"},
     "study": {"errors", "checking", "config"},
     "budgets": {"errors", "checking", "config"},
+    "summary": {"study", "budgets", "benchmark"},
     "benchmark": {"errors", "files", "untrained", "checking", "config", "dataset", "study", "budgets"},
 }
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from audioslots.benchmark import read_for_counting, resolve, summary, variants
+from audioslots.benchmark import read_for_counting, resolve, variants
 from audioslots.config import Resolved
 from audioslots.files import read_json, write_json
 from audioslots.stage import flat
+from audioslots.summary import summary
 
 NAME = "made_of.json"
 ABSENT = "nothing"

@@ -46,7 +46,7 @@ rule evaluate_oracle:
         mem_mb=8000,
         runtime=minutes(240),
     params:
-        mixtures=TEST,
+        mixtures=MIXTURES["runs"],
         benchmark=benchmark.name,
         examples=benchmark.examples,
     shell:

@@ -1,5 +1,6 @@
 # Packed speech, and one training a variant and seed.
 PACKED = [benchmark.packed(subset) for subset in (benchmark.corpus.train, benchmark.corpus.validation) if subset]
+GPU = int(benchmark.device != "cpu")  # that a job asks for
 
 
 rule pack:

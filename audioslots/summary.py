@@ -1,0 +1,39 @@
+"""A benchmark in short, for its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audioslots.benchmark import Benchmark, members, twins, untrained, variants
+from audioslots.budgets import name_at, shares
+from audioslots.study import read_study
+
+
+def summary(benchmark: Benchmark) -> dict[str, Any]:
+    """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
+    corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
+    same = twins(known)
+    studies = []
+    for name in benchmark.studies:
+        study, (found, title) = read_study(name), members(benchmark, name)
+        about = {"name": name, "title": study.title, "question": study.question, "baseline": study.baseline}
+        studies.append(about | {"baseline_title": title, "variants": list(found)})
+    budgets = {}
+    for name, one in known.items():
+        other = same.get(name, name)
+        named = {f"{share:g}": name_at(other, share) for share in shares(benchmark.budgets)}
+        if named and set(named.values()) <= set(known) and one.separation == known[other].separation:
+            budgets[name] = named
+    return {
+        "name": benchmark.name,
+        "title": benchmark.title,
+        "rate": benchmark.rate,
+        "variants": [*untrained(benchmark, known), *known],
+        "models": same,
+        "budgets": budgets,
+        "seeds": benchmark.seeds,
+        "studies": studies,
+        "test_description": f"{corpus.described}, {test.described(benchmark.sources)}, "
+        f"{benchmark.rate // 1000} kHz, {benchmark.mode}, clean",
+        "train_description": f"{corpus.described}, {corpus.train}",
+    }
