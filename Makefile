@@ -71,7 +71,7 @@ $(PARTS): .venv/.installed
 	@$(call PLACE,results/$@)
 
 reference: .venv/.installed ## Make the reference on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
-	@$(SNAKEMAKE) --configfile config/librispeech.yaml --config librispeech="$(LIBRISPEECH)"
+	@$(SNAKEMAKE) --configfile config/librispeech.yaml $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
 	@$(BIN)/audioslots reference results/librispeech --command "make reference LIBRISPEECH=<folder of LibriSpeech's subsets>"
 	@$(call PLACE,results/librispeech)
 
