@@ -72,7 +72,7 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _corpus_given(self) -> Self:
-        if self.downloads and (unknown := [subset for subset in self.subsets if subset not in SUBSETS]):
+        if unknown := [subset for subset, size in self.archives.items() if not size]:
             raise ValueError(
                 f"librispeech is not given, and {unknown[0]} is no subset to download; expected the folder of the "
                 f"subsets, or subsets of {', '.join(SUBSETS)}"
@@ -96,9 +96,15 @@ class Benchmark(Section):
             raise ValueError(f"dev.subset {dev.subset} is the test's too; expected another")
 
     @property
-    def downloads(self) -> bool:
-        """Whether speech is downloaded."""
-        return self.corpus.kind == "librispeech" and not self.librispeech
+    def archives(self) -> dict[str, float]:
+        """Subset -> GB of its archive, where speech is downloaded; empty where it was given, or is synthesized."""
+        downloaded = self.corpus.kind == "librispeech" and not self.librispeech
+        return {subset: SUBSETS.get(subset, 0) / 1e9 for subset in self.subsets if downloaded}
+
+    def speech(self, subset: str) -> list[str]:
+        """Files that say that the speech of a subset is there; none where it was given."""
+        here = f"{self.corpus_root}/" + (f"{subset}.done" if self.archives else "manifest.json")
+        return [] if self.librispeech else [here]
 
     @property
     def subsets(self) -> list[str]:
@@ -115,7 +121,7 @@ class Benchmark(Section):
     @property
     def corpus_root(self) -> str:
         """Folder of the corpus' subsets."""
-        return self.librispeech or str(DOWNLOADED / "LibriSpeech" if self.downloads else f"{self.data}/corpus")
+        return self.librispeech or str(DOWNLOADED / "LibriSpeech" if self.archives else f"{self.data}/corpus")
 
     @property
     def data_identity(self) -> str:

@@ -85,12 +85,15 @@ def test_what_is_not_given_is_downloaded_to_one_place_for_all_benchmarks(
     monkeypatch.chdir(tmp_path)
     corpus = {"kind": "librispeech", "train": "train-clean-360", "validation": "dev-clean"}
     nothing = made("output", corpus=corpus)
-    assert nothing.downloads and nothing.corpus_root == "data/LibriSpeech"
+    assert [f"{size:.1f}" for size in nothing.archives.values()] == ["23.0", "0.3", "0.3"]
+    assert nothing.corpus_root == "data/LibriSpeech"
+    assert nothing.speech("dev-clean") == ["data/LibriSpeech/dev-clean.done"]
     assert nothing.subsets == ["train-clean-360", "dev-clean", "test-clean"]
     rows = Path("data/LibriMix/metadata/Libri2Mix/libri2mix_test-clean.csv")
     assert nothing.official("test-clean") == rows
     (tmp_path / "speech" / "LibriSpeech").mkdir(parents=True)
     given = made("output", corpus=corpus, librispeech="speech/LibriSpeech")
-    assert not given.downloads and given.corpus_root == "speech/LibriSpeech"
+    assert (given.archives, given.speech("dev-clean"), given.corpus_root) == ({}, [], "speech/LibriSpeech")
     assert given.official("test-clean") == rows  # none is near
-    assert not made("output").downloads
+    made_here = made("output")
+    assert (made_here.archives, made_here.speech("dev-clean")) == ({}, [f"{made_here.corpus_root}/manifest.json"])

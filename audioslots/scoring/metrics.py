@@ -179,7 +179,7 @@ METRICS = {
     "pesq": Metric(pesq, "PESQ"),
     "stoi": Metric(stoi, "STOI", digits=3),
     "estoi": Metric(partial(stoi, extended=True), "ESTOI", digits=3),
-    "own_output": Metric(own_output, "In own output (share)", digits=3, of_mixture=False, among=True),
+    "own_output": Metric(own_output, "Own output", of_mixture=False, among=True),
 }
 """Column of the scores -> the metric; every table and column derives from it."""
 LATER = ("own_output",)

@@ -222,8 +222,8 @@ def test_numbers_read_well(shown, expected):
 
 
 def test_a_metric_that_earlier_scores_lack_has_a_column_where_there_is_a_value():
-    title = "In own output (share)"
+    title = "Own output"
     assert title in [column.heading for column in main("a").columns]
     earlier = main("a", edit=lambda frame: frame.assign(own_output=np.nan))
     assert title not in [column.heading for column in earlier.columns]
-    assert "In own output" not in earlier.caption
+    assert title not in earlier.caption

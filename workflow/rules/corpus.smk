@@ -1,20 +1,7 @@
 # Speech in LibriSpeech's layout: on disk already, downloaded, or synthesized here.
-from audioslots.dataset import SUBSETS
-
-
-def speech(wildcards):
-    """What says that the speech of a subset is there."""
-    if benchmark.librispeech:
-        return []
-    return f"{benchmark.corpus_root}/{wildcards.subset}.done" if benchmark.downloads else CORPUS
-
-
-CORPUS = f"{benchmark.data}/corpus/manifest.json"
-
-
 rule synthesize:
     output:
-        CORPUS,
+        f"{benchmark.data}/corpus/manifest.json",
     log:
         f"{benchmark.data}/logs/synthesize.log",
     threads: 2
@@ -38,11 +25,11 @@ rule download:
     log:
         "data/LibriSpeech/{subset}.log",
     wildcard_constraints:
-        subset="|".join(SUBSETS),
+        subset="|".join(benchmark.archives) or "none",
     localrule: True
     params:
         out=subpath(output[0], parent=True),
-        gigabytes=lambda wildcards: f"{SUBSETS[wildcards.subset] / 1e9:.1f}",
+        gigabytes=lambda wildcards: f"{benchmark.archives[wildcards.subset]:.1f}",
     message:
         "download {wildcards.subset} of LibriSpeech into data/LibriSpeech: {params.gigabytes} GB, and as much while it is extracted"
     shell:

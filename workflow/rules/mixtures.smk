@@ -7,7 +7,7 @@ CONVERSATIONS = [key for key, one in benchmark.mixture_sets.items() if one.rows 
 
 rule draw:
     input:
-        speech,
+        lambda wildcards: benchmark.speech(wildcards.subset),
     output:
         METADATA,
     log:
@@ -28,7 +28,7 @@ rule draw:
 
 rule converse:
     input:
-        speech,
+        lambda wildcards: benchmark.speech(wildcards.subset),
     output:
         METADATA,
     log:
@@ -51,7 +51,7 @@ rule converse:
 
 rule select:
     input:
-        speech,
+        lambda wildcards: benchmark.speech(wildcards.subset),
         rows=lambda wildcards: str(OFFICIAL[wildcards.subset]),
     output:
         METADATA,

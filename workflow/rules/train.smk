@@ -5,7 +5,7 @@ GPU = int(benchmark.device != "cpu")  # that a job asks for
 
 rule pack:
     input:
-        speech,
+        lambda wildcards: benchmark.speech(wildcards.subset),
     output:
         f"{benchmark.packed('{subset}')}/manifest.json",
     log:
