@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from audioslots import stage
 from audioslots.cli_data import Jobs, corpus, mixtures
+from audioslots.counting.cards import CARDS, EFFICIENCY
 from audioslots.errors import InputError, Interrupted
 from audioslots.gpus import take
 
@@ -240,10 +241,8 @@ def count_sizes(
 @app.command("plan")
 def plan_benchmark(
     benchmark: Annotated[Path, typer.Argument(help="Its YAML file, such as config/libri2mix.yaml.")],
-    card: Annotated[Literal["a100", "h100", "h200", "rtx4090"], typer.Option(help="GPU that is assumed.")] = "h100",
-    efficiency: Annotated[
-        float | None, typer.Option(min=0.01, max=1.0, help="Share of its data sheet's rate; 0.3 by default.")
-    ] = None,
+    card: Annotated[Literal[tuple(CARDS)], typer.Option(help="GPU that is assumed.")] = "h100",  # type: ignore[valid-type]
+    efficiency: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of its data sheet's rate.")] = EFFICIENCY,
     rate: Annotated[float | None, typer.Option(min=1e-6, help="10^12 multiply-accumulates a second, instead.")] = None,
     measure: Annotated[
         int, typer.Option(min=0, help="Measure that on --device, in training steps of so many chunks.")
@@ -253,14 +252,13 @@ def plan_benchmark(
     page: Annotated[Path | None, typer.Option(help="Page of the documentation whose estimate is replaced.")] = None,
 ) -> None:
     """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
-    from audioslots.counting.cards import EFFICIENCY
     from audioslots.counting.plan import plan, sustained
     from audioslots.reporting.reference import put
 
     if measure:
         rate = sustained(benchmark, measure, _torch_device(device))
         print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
-    made = plan(benchmark, rate, study, card, efficiency or EFFICIENCY)
+    made = plan(benchmark, rate, study, card, efficiency)
     prices = [] if rate else [made.prices]
     if page is not None:
         put(

@@ -24,7 +24,12 @@ from audioslots.model.weights import build, save_model
 from audioslots.separation.separate import Separator
 
 RATE = 8000
-BENCHMARK = Path(__file__).resolve().parent.parent / "config" / "mini-ablations.yaml"
+BENCHMARK = {
+    "base": "mini-ablations.yaml",
+    "name": "separation",
+    "studies": ["audioslots", "conv-tasnet"],
+    "without": [],
+}
 MODELS = {"audioslots": "AudioSlots, mini", "conv-tasnet": "Conv-TasNet, published size"}
 AIM_MIB = 1024
 

@@ -76,8 +76,11 @@ def plan(
     same = twins(known)
     configs = {name: resolve(read, name, read.seeds[0], known=known) for name in known}
     data = pd.DataFrame([_row(config, name not in same, read) for name, config in configs.items()], index=list(known))
-    rates = pd.Series({n: rate or CARDS[card].rate(c.training.precision, efficiency) for n, c in configs.items()})
-    data["gpu_hours_a_run"] = data["operations"] / (rates * 1e12) / 3600
+    hours = pd.DataFrame(index=data.index)  # of a run, by card
+    for key, one in CARDS.items():
+        rates = [one.rate(config.training.precision, efficiency) for config in configs.values()]
+        hours[key] = _gpu_hours(data["operations"], pd.Series(rates, data.index))
+    data["gpu_hours_a_run"] = _gpu_hours(data["operations"], rate) if rate else hours[card]
     data["gpu_hours"] = data["gpu_hours_a_run"] * data["runs"]
     trained = int((data["steps"] > 0).sum()) * len(read.seeds)
     evaluated = len(data) * len(read.seeds) + len(untrained(read, known))
@@ -104,7 +107,12 @@ def plan(
         valued("Runs", "runs", str),
         valued("GPU hours", "gpu_hours", lambda value: number(value, 1)),
     ]
-    return Plan(Table("plan", caption, data, columns), total, _prices(read, configs, data, efficiency))
+    return Plan(Table("plan", caption, data, columns), total, _prices(read, data, hours, efficiency))
+
+
+def _gpu_hours(operations: pd.Series, rate: float | pd.Series) -> pd.Series:
+    """Hours of multiply-accumulates at a rate of 10^12 a second."""
+    return operations / (rate * 1e12) / 3600
 
 
 def _row(config: Resolved, is_trained: bool, benchmark: Benchmark) -> dict[str, Any]:
@@ -123,18 +131,14 @@ def _row(config: Resolved, is_trained: bool, benchmark: Benchmark) -> dict[str, 
     }
 
 
-def _prices(read: Benchmark, configs: dict[str, Resolved], data: pd.DataFrame, efficiency: float) -> Table:
-    """GPU hours by card: of the baseline's row, of each study by itself, and of the whole."""
-    operations = data["operations"] * data["runs"]
-    hours = pd.DataFrame(index=data.index)
-    for key, card in CARDS.items():
-        rates = pd.Series({name: card.rate(one.training.precision, efficiency) for name, one in configs.items()})
-        hours[key] = operations / (rates * 1e12) / 3600
-    first = next(iter(configs))
-    parts = {f"One row, “{configs[first].title}”": [first]}
+def _prices(read: Benchmark, data: pd.DataFrame, hours: pd.DataFrame, efficiency: float) -> Table:
+    """GPU hours by card: of the baseline's row, of each study by itself, and of the whole. ``hours`` are of a run."""
+    rows = hours.mul(data["runs"], axis=0)
+    first = data.index[0]
+    parts = {f"One row, “{data.loc[first, 'title']}”": [first]}
     parts |= {f"Study: {read_study(name).title}": list(members(read, name)[0]) for name in read.studies}
-    parts["All of it"] = list(configs)
-    priced = pd.DataFrame([{"part": part, **hours.loc[names].sum()} for part, names in parts.items()])
+    parts["All of it"] = list(rows.index)
+    priced = pd.DataFrame([{"part": part, **rows.loc[names].sum()} for part, names in parts.items()])
     columns = [valued("GPU hours", "part", str, numeric=False)]
     columns += [valued(one.title, key, lambda value: number(value, 1)) for key, one in CARDS.items()]
     caption = (
