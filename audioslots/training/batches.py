@@ -35,19 +35,3 @@ def batches(mixer: Mixer, steps: range, items: range, workers: int = 1, pinned: 
 def sequenced(sources: Tensor, samples: int, hop: int) -> Tensor:
     """Crops of sources (B, S, L) cut to overlapping chunks, those of a crop one after the other: (B C, S, samples)."""
     return sources.unfold(-1, samples, hop).transpose(1, 2).flatten(0, 1)
-
-
-QUIETEST_DB = -40.0  # of the sources that grow, at the first step
-
-
-def grown(sources: Tensor, step: int, until: float) -> Tensor:
-    """Sources (B, S, T) of a step, all but the first attenuated, less and less until step ``until``.
-
-    A curriculum: the model first learns to decode one voice, then to tell two apart. The level rises by as many dB at
-    every step.
-    """
-    if step >= until:
-        return sources
-    gains = sources.new_ones(sources.shape[1], 1)
-    gains[1:] = 10 ** (QUIETEST_DB * (1 - step / until) / 20)
-    return sources * gains

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -29,11 +30,12 @@ from audioslots.model.estimates import covered
 from audioslots.model.parts import modules
 from audioslots.model.weights import build, save_model
 from audioslots.stage import Stage
-from audioslots.training.batches import ahead, batches, grown, sequenced
+from audioslots.training.batches import ahead, batches, sequenced
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
 from audioslots.training.objective import Matched
 from audioslots.training.processes import following, is_first, stop_asked
+from audioslots.training.schedule import grown, rate_at
 from audioslots.training.speech import open_speech, training_mixer
 from audioslots.training.system import arithmetic, describe, peak_memory
 from audioslots.training.validation import sequences, validated
@@ -96,7 +98,7 @@ class Trainer:
         # Processes are started here, whatever Slurm says of tasks.
         self.fabric = Fabric(
             accelerator=accelerator,
-            strategy=strategy,
+            strategy=DDPStrategy(broadcast_buffers=False) if strategy == "ddp" or devices > 1 else strategy,
             devices=devices,
             precision="bf16-mixed" if self.settings.precision == "bf16-mixed" else "32-true",
             plugins=[LightningEnvironment()],
@@ -109,10 +111,13 @@ class Trainer:
         mixtures = max(1, self.settings.validation_mixtures // self.settings.sequence)
         self.validation = self._sequenced(torch.from_numpy(validation.batch(0, mixtures)))
         model = build(config)
+        if self.fabric.device.type == "cuda":  # as its convolutions want their weights
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = Matched(config, joined).to(self.fabric.device)
         self.validation_loss = Matched(config).to(self.fabric.device)
         decay = self.settings.weight_decay  # the rate is set at every step
         optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=decay, fused=True)
+        self.waiting: list[Tensor] = []  # what the last steps have measured, on the device still
         self.parts = {name: part for name, part in model.named_children() if any(True for _ in part.parameters())}
         if self.settings.compile:
             for part in self.parts.values():
@@ -132,6 +137,7 @@ class Trainer:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.best = state["best"]
+        self.started = time.perf_counter() - self.progress.seconds
 
     def train(self, command: str = "") -> None:
         """Train from the last checkpoint to ``training.steps``; then write the model, the history and the costs.
@@ -144,20 +150,18 @@ class Trainer:
         written = all((self.out / name).is_file() for name in ("history.csv", "model.safetensors", "system.json"))
         if progress.step == settings.steps and written:
             return
-        started = time.perf_counter() - progress.seconds
         disable = None if self.fabric.is_global_zero else True
         bar = tqdm(None, str(self.out), settings.steps, initial=progress.step, unit="step", disable=disable)
         self.saved = time.perf_counter()
         with bar, stop_asked() as asked:
             for sources in self._batches():
                 learning_rate = self._step(self.fabric.to_device(sources))
-                progress.seconds = time.perf_counter() - started
                 bar.update()
                 last = progress.step == settings.steps
-                if last or progress.step % settings.validate_every == 0:
-                    self._log(learning_rate, self.validate(), bar)
-                elif progress.step % LOG_EVERY == 0:
-                    self._log(learning_rate, {}, bar)
+                validates = last or progress.step % settings.validate_every == 0
+                if validates or progress.step % LOG_EVERY == 0:
+                    self._read()
+                    self._log(learning_rate, self.validate() if validates else {}, bar)
                 stop = self._agreed(bool(asked))
                 if last or stop or self._due():
                     self.save()
@@ -202,19 +206,17 @@ class Trainer:
                 part = self.loss(estimates, covered(piece, self.config.chunk)) * (len(piece) / len(sources))
                 self.fabric.backward(part)
             loss += part.detach()
-        norms = [get_total_norm(gradients(part)) for part in self.parts.values()]
+        weights = (part.parameters() for part in self.parts.values())
+        norms = [get_total_norm([weight.grad for weight in some if weight.grad is not None]) for some in weights]
         norm = self.fabric.clip_gradients(self.model, self.optimiser, max_norm=settings.clip, error_if_nonfinite=False)
         mean = self.fabric.all_reduce(loss.clone(), reduce_op="mean")
         assert isinstance(norm, Tensor) and isinstance(mean, Tensor)
-        found = dict(zip(("loss", "norm", *self.parts), torch.stack([mean, norm, *norms]).tolist(), strict=True))
-        if math.isfinite(found["loss"]) and math.isfinite(found["norm"]):
-            self.optimiser.step()
-            if self.average is not None:
-                self.average.update_parameters(self.model.module)
-            by_part = {f"gradient_norm_{name}": found[name] for name in self.parts}
-            progress.pending.append({"loss": found["loss"], **by_part})
-        else:
-            self._skip(found["loss"], found["norm"])
+        measured = torch.stack([mean, norm, *norms])
+        self.optimiser.optimizer.found_inf = 1 - measured[:2].isfinite().all().float()  # then it leaves the step out
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model.module)
+        self.waiting.append(measured)
         progress.step += 1
         return learning_rate
 
@@ -222,17 +224,29 @@ class Trainer:
         """Crops (B, S, L) as the chunks that the model reads, those of a sequence side by side."""
         return sequenced(sources, self.config.crop, self.config.hop)
 
-    def _skip(self, loss: float, norm: float) -> None:
-        """Leave a step out, and write down which batch it was."""
+    def _read(self) -> None:
+        """Wait for the device, and take down what the steps since the last time have measured there."""
+        values = torch.stack(self.waiting).tolist() if self.waiting else []
+        self.waiting, self.progress.seconds = [], time.perf_counter() - self.started
+        for step, row in enumerate(values, start=self.progress.step - len(values)):
+            found = dict(zip(("loss", "norm", *self.parts), row, strict=True))
+            if math.isfinite(found["loss"]) and math.isfinite(found["norm"]):
+                by_part = {f"gradient_norm_{name}": found[name] for name in self.parts}
+                self.progress.pending.append({"loss": found["loss"], **by_part})
+            else:
+                self._skipped(step, found["loss"], found["norm"])
+
+    def _skipped(self, step: int, loss: float, norm: float) -> None:
+        """Write down which batch a step was of that the optimiser left out."""
         progress, seed = self.progress, self.config.seed
-        row = {"seed": seed, "step": progress.step, "items": f"0-{self.settings.batch - 1}"}
+        row = {"seed": seed, "step": step, "items": f"0-{self.settings.batch - 1}"}
         progress.skipped.append(row | {"loss": loss, "gradient_norm": norm})
         if self.fabric.is_global_zero:
             progress.write(self.out)
         if len(progress.skipped) > self.settings.skips:
-            what = f"gradient of step {progress.step}, seed {seed}, has the norm {norm}"
+            what = f"gradient of step {step}, seed {seed}, has the norm {norm}"
             if not math.isfinite(loss):
-                what = f"loss of step {progress.step}, seed {seed}, is {loss}"
+                what = f"loss of step {step}, seed {seed}, is {loss}"
             raise InputError(
                 f"{self.out}: the {what}; expected a finite number: try a lower training.learning_rate "
                 f"({len(progress.skipped)} steps were left out: skipped.csv)"
@@ -282,6 +296,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, and the history so far for who looks in on a long run."""
+        self._read()
         if not self.fabric.is_global_zero:
             return
         self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory(self.fabric.device))
@@ -332,15 +347,3 @@ def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None
             for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
                 leftover.unlink()
         Trainer(config, out, *machine).train(command)
-
-
-def gradients(part: nn.Module) -> list[Tensor]:
-    """Of all parameters of a part that have one."""
-    return [parameter.grad for parameter in part.parameters() if parameter.grad is not None]
-
-
-def rate_at(step: int, peak: float, warmup: int, steps: int) -> float:
-    """Learning rate of a step: linear to ``peak`` over ``warmup`` steps, then a cosine to zero at ``steps``."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audioslots.training.batches import grown
+from audioslots.training.schedule import grown
 
 SOURCES = torch.randn(2, 3, 50, generator=torch.Generator().manual_seed(0))
 

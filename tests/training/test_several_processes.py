@@ -48,8 +48,11 @@ def alone(packed: Path, out: Path, **training: Any) -> Path:
     return out
 
 
-def test_two_processes_with_half_the_batch_each_follow_one_with_the_whole_batch(packed: Path, tmp_path: Path) -> None:
-    training = {"steps": STEPS, "validate_every": 1, "ema": 0.9}
+@pytest.mark.parametrize("passes", [1, 2], ids=["one pass", "accumulated"])
+def test_two_processes_with_half_the_batch_each_follow_one_with_the_whole_batch(
+    passes: int, packed: Path, tmp_path: Path
+) -> None:
+    training = {"steps": STEPS, "validate_every": 1, "ema": 0.9, "accumulate": passes}
     process = started(packed, tmp_path, **training)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output

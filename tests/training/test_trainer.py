@@ -24,7 +24,8 @@ from audioslots.losses import si_sdr
 from audioslots.model.weights import load_model
 from audioslots.training import trainer
 from audioslots.training.processes import STOP_SIGNALS
-from audioslots.training.trainer import Trainer, rate_at
+from audioslots.training.schedule import rate_at
+from audioslots.training.trainer import Trainer
 
 STEPS = 6
 SHORT = {"steps": STEPS, "batch": 2, "validate_every": 3}

@@ -1,0 +1,181 @@
+"""The trainer's steps on a GPU that is not there: tensors that have a device and a shape, and no values.
+
+What a GPU would refuse is refused here too: tensors of two devices in one operation, types that do not fit. Where the
+host would wait for the device is counted. Not seen: the backward pass, which has no step of its own to take without a
+driver; each parameter is given a gradient of its shape instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from tiny_run import resolved
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from audioslots.config import Resolved, kinds
+from audioslots.losses import LOSSES
+from audioslots.model.outputs import OUTPUTS
+from audioslots.model.weights import build
+from audioslots.training import trainer
+from audioslots.training.matching import match
+from audioslots.training.trainer import Trainer
+
+CUDA = torch.device("cuda")
+aten = torch.ops.aten
+
+
+class Gpu(FakeTensorMode):
+    """A device without values; ``waits`` are the operations for which the host waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True, allow_fallback_kernels=False)  # batches are real, on the host
+        self.waits: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        on_device = any(isinstance(one, Tensor) and one.device.type == "cuda" for one in args)
+        if func in (aten._local_scalar_dense.default, aten.equal.default) and on_device:
+            self.waits.append(str(func))
+            return 0
+        if func is aten._thnn_fused_gru_cell.default:  # its shapes are not known without a driver
+            return torch.empty_like(args[2]), args[2].new_empty(len(args[2]), 5 * args[2].shape[-1])
+        made = super().__torch_dispatch__(func, types, args, kwargs)
+        to_host = on_device and isinstance(made, Tensor) and made.device.type == "cpu"
+        if to_host and func.namespace == "aten" and not (kwargs or {}).get("non_blocking"):
+            self.waits.append(str(func))
+        return made
+
+
+def moved(module: nn.Module, device: Any = None, memory_format: torch.memory_format | None = None) -> nn.Module:
+    """``Module.to``, which cannot exchange the values of parameters that have none."""
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            for name, tensor in held.items():
+                if tensor is not None and (device is not None and tensor.device.type != torch.device(device).type):
+                    raise AssertionError(f"{name} is on {tensor.device}; expected {device}")
+                if tensor is not None and memory_format is not None and tensor.dim() == 4:
+                    held[name] = nn.Parameter(tensor.detach().contiguous(memory_format=memory_format))
+    return module
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
+    """What a ``Trainer`` made inside takes for a GPU."""
+    mode = Gpu()
+
+    def fabric(**given: Any) -> Fabric:
+        made = Fabric(**given | {"accelerator": "cpu"})
+        made._strategy._root_device = CUDA
+        made._strategy.precision.device = "cuda"
+        made._strategy.accelerator.setup_device = lambda device: None
+        return made
+
+    def on_device(config: Resolved) -> nn.Module:
+        with CUDA:
+            return build(config)
+
+    def matched(*given: Any) -> nn.Module:
+        with CUDA:
+            return whole(*given)
+
+    def tolist(tensor: FakeTensor) -> Any:
+        mode.waits.append("tolist")
+        return np.zeros(tensor.shape).tolist()
+
+    whole = trainer.Matched
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    monkeypatch.setattr(trainer, "Fabric", fabric)
+    monkeypatch.setattr(trainer, "build", on_device)
+    monkeypatch.setattr(trainer, "Matched", matched)
+    monkeypatch.setattr(nn.Module, "to", moved)
+    monkeypatch.setattr(FakeTensor, "tolist", tolist)
+    monkeypatch.setattr(FakeTensor, "numpy", lambda tensor: np.zeros(tensor.shape), raising=False)
+    with mode:
+        yield mode
+
+
+def run(config: Resolved, out: Path) -> Trainer:
+    """A trainer whose backward pass gives every parameter a gradient of its shape."""
+    made = Trainer(config, out, "cuda")
+
+    def backward(loss: Tensor) -> None:
+        assert loss.device.type == "cuda" and loss.dtype == torch.float32 and loss.requires_grad
+        for parameter in made.model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+
+    made.fabric.backward = backward
+    return made
+
+
+def stepped(trained: Trainer, steps: int = 2) -> None:
+    """Take some steps, on batches that come from the host."""
+    for _ in range(steps):
+        sources = torch.zeros(trained.settings.batch // trained.settings.sequence, 2, trained.config.heard)
+        trained._step(trained.fabric.to_device(sources))
+
+
+def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name, training and other sections of every part, loss and way of training."""
+    parts = [*((decoder, "sigmoid") for decoder in kinds("decoders")), *(("modulated", output) for output in OUTPUTS)]
+    for decoder, output in parts:
+        yield f"{decoder}-{output}", {}, {"decoder": {"kind": decoder, "width": 16, "layers": 3, "output": output}}
+    for encoder, slots in product(kinds("encoders"), kinds("slots")):
+        encoded = {"kind": encoder, "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16}
+        yield f"{encoder}-{slots}", {}, {"encoder": encoded, "slots": {"kind": slots, "count": 2, "layers": 1}}
+    for loss in LOSSES:
+        yield loss, {"loss": loss}, {}
+    yield "more slots", {"loss": "snr"}, {"slots": {"count": 6, "layers": 1}}
+    yield "conv-tasnet", {"loss": "snr"}, {"model": "conv_tasnet"}
+    yield "fixed order", {"order": "fixed"}, {}
+    yield "together", {"together": 2, "contrast": 0.1}, {"context_s": 0.096}
+    for carry in ("last", "gated", "memory"):
+        yield f"carried, {carry}", {"sequence": 4, "batch": 8}, {"slots": {"count": 2, "layers": 1, "carry": carry}}
+    yield "accumulated", {"accumulate": 2}, {}
+    yield "curriculum", {"curriculum": 0.9}, {}
+    yield "32 bits", {"precision": "32-true"}, {}
+
+
+CASES = {name: (training, sections) for name, training, sections in cases()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_no_step_waits_for_the_device(name: str, packed: Path, gpu: Gpu, tmp_path: Path) -> None:
+    training, sections = CASES[name]
+    trained = run(resolved(packed, {"ema": 0.9, "precision": "bf16-mixed", **training}, **sections), tmp_path)
+    stepped(trained)
+    assert gpu.waits == []
+    trained._read()  # once in 20 steps, and before a checkpoint
+    assert gpu.waits == ["tolist"]
+    assert trained.progress.step == len(trained.progress.pending) == 2
+
+
+def test_what_waits_and_what_is_on_the_wrong_device_is_found(gpu: Gpu) -> None:
+    on_device = torch.zeros(4, device="cuda")
+    with pytest.raises(RuntimeError, match="different devices|same device|device"):
+        on_device + torch.zeros(4)
+    for wait in (float, bool, lambda one: one.cpu()):
+        gpu.waits.clear()
+        wait(on_device.sum())
+        assert len(gpu.waits) == 1
+
+
+def test_convolutions_have_their_weights_laid_out_as_a_gpu_wants_them(packed: Path, gpu: Gpu, tmp_path: Path) -> None:
+    encoder = {"kind": "resnet", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16}
+    trained = run(resolved(packed, encoder=encoder), tmp_path)
+    weights = [weight for weight in trained.model.parameters() if weight.dim() == 4 and weight.shape[1] > 1]
+    assert weights and all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+def test_the_assignment_of_three_sources_to_more_slots_waits_for_the_host_once(gpu: Gpu) -> None:
+    matched = match(torch.zeros(2, 3, 4, device="cuda"))  # SciPy's
+    assert matched.shape == (2, 3) and matched.device.type == "cuda"
+    assert len(gpu.waits) == 1
