@@ -109,11 +109,20 @@ class Decoder(Section):
     )
     width: int = hyper(512, "hidden units (broadcast) or channels (broadcast_cnn)", ge=8)
     layers: int = hyper(5, "hidden layers, convolutions or Transformer layers", secondary=5, ge=1)
+    stride: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = hyper(
+        (1, 1), "broadcast: every so many-th bin and frame is decoded, and those between are interpolated"
+    )
     output: Literal["magnitude", "softmax", "sigmoid", "complex"] = hyper(
         "magnitude",
         "magnitude: compressed magnitudes, with the mixture's phase; softmax, sigmoid, complex: a mask on the mixture",
         paper="magnitude",
     )
+
+    @model_validator(mode="after")
+    def _strides_of_points(self) -> Self:
+        if self.kind != "broadcast" and self.stride != (1, 1):
+            raise ValueError(f"stride {list(self.stride)} of the kind {self.kind}; expected [1, 1], or kind broadcast")
+        return self
 
 
 class ConvTasNet(Section):
@@ -210,18 +219,24 @@ class Variant(Section):
         training = {key: value for key, value in content["training"].items() if key not in OPERATION}
         if training["sequence"] == 1:
             del training["overlap"]
-        later = {"together": 1, "sequence": 1, "contrast": 0.0}
-        slots = content["slots"]
-        for section, defaults in ((content, {"context_s": 0.0}), (slots, {"carry": "none"}), (training, later)):
-            for key, default in defaults.items():  # keys that came later: what leaves them there stays what it was
-                if section.get(key) == default:
-                    del section[key]
         content["training"] = training
+        for section, defaults in LATER.items():
+            held = content.get(section, {}) if section else content
+            for key, default in defaults.items():
+                if held.get(key) == default:
+                    del held[key]
         return content
 
 
 NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
+LATER: dict[str, dict[str, Any]] = {
+    "": {"context_s": 0.0},
+    "slots": {"carry": "none"},
+    "decoder": {"stride": [1, 1]},
+    "training": {"together": 1, "sequence": 1, "contrast": 0.0},
+}
+"""Keys that came later, by section: what leaves them at these defaults keeps the identity that it had."""
 OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}
 """Of training: the same numbers whatever they are, ``accumulate`` but for rounding."""
 

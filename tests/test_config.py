@@ -36,6 +36,7 @@ OTHER = {
     "slots.kind": "attention",
     "decoder.kind": "modulated",
     "decoder.output": "sigmoid",
+    "decoder.stride": (1, 2),
     "model": "conv_tasnet",
     "training.loss": "si_sdr",
     "training.exponent": 0.5,
@@ -162,6 +163,8 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
             "did you mean 'resnet'? expected one of cnn, frames, resnet",
         ),
         ({"slots": {"kind": "banana"}}, "slots.kind", "no such kind; expected one of attention, queries"),
+        ({"decoder": {"kind": "frames", "stride": [1, 2]}}, "decoder", "expected [1, 1], or kind broadcast"),
+        ({"decoder": {"stride": [0, 2]}}, "decoder.stride", "greater than or equal to 1"),
         (
             {"decoder": {"kind": "__init__"}},
             "decoder.kind",

@@ -62,6 +62,22 @@ def test_the_stft_and_its_inverse_are_the_identity(window: int, share: float, sa
     torch.testing.assert_close(stft.inverse(spectra, samples), waveform, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("window", "hop", "samples"), [(512, 125, 8000), (256, 128, 4000), (128, 64, 801)])
+def test_the_inverse_stft_is_pytorchs_to_the_bit_and_so_is_its_gradient(window: int, hop: int, samples: int) -> None:
+    stft = STFT(window, hop)
+    mixture = stft(noise(2, samples).float())[:, None]
+    masks = noise(2, 3, stft.bins, stft.frames(samples), seed=1).sigmoid().float().requires_grad_()
+
+    def pytorchs(spectra: Tensor) -> Tensor:
+        flat = torch.istft(spectra.flatten(0, 1), window, hop, window=stft.hann, length=samples)
+        return flat.unflatten(0, spectra.shape[:2])
+
+    ours, theirs = stft.inverse(masks * mixture, samples), pytorchs(masks * mixture)
+    assert torch.equal(ours, theirs)
+    gradients = [torch.autograd.grad(waveforms.square().sum(), masks)[0] for waveforms in (ours, theirs)]
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("samples", [4000, 4095])  # 4000: half a second at 8 kHz
 def test_masking_a_spectrogram_adds_no_click_at_the_borders_of_a_chunk(samples: int) -> None:
     stft, waveform = STFT(256, 128), noise(1, samples).float()
@@ -223,6 +239,20 @@ def test_a_decoder_tells_every_time_and_frequency_apart(kind: str, layers: int) 
     (maps,) = decoder_of(kind, layers=layers)(noise(1, 1, WIDTH), noise(1, FRAMES, WIDTH, seed=1))[0]
     for points in (maps[0], maps[0].T):
         assert torch.cdist(points, points).fill_diagonal_(1).min() > 1e-6
+
+
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1), (2, 2), (3, 4), (40, 40)])
+def test_a_stride_decodes_the_same_points_and_interpolates_between(stride: tuple[int, int]) -> None:
+    every, slots = decoder_of("broadcast", channels=2), noise(2, 3, WIDTH)
+    some = decoder_of("broadcast", channels=2, stride=stride)
+    some.load_state_dict(every.state_dict())
+    whole, maps = every(slots, slots), some(slots, slots)
+    assert maps.shape == whole.shape == (2, 3, 2, BINS, FRAMES)
+    torch.testing.assert_close(maps[..., :: stride[0], :: stride[1]], whole[..., :: stride[0], :: stride[1]])
+    for axis, step in ((-2, stride[0]), (-1, stride[1])):
+        bends = maps.diff(n=2, dim=axis).abs().amax(dim=(0, 1, 2, -1 if axis == -2 else -2))
+        straight = torch.arange(1, len(bends) + 1) % step != 0  # between two decoded points, on one line with them
+        assert bends[straight].numel() == 0 or bends[straight].max() < 1e-6
 
 
 def test_the_broadcast_decoders_first_layer_equals_a_linear_on_the_concatenation() -> None:

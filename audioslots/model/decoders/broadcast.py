@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from audioslots import config
@@ -16,13 +17,20 @@ class Decoder(nn.Module):
 
     The slot is the only way from the mixture to the output: the paper's bottleneck. The first layer, linear on the
     concatenation of slot and positions, is computed as the sum of its three parts: the same numbers, far cheaper.
+
+    With a ``stride`` above 1 only every so many-th bin and frame is decoded, and the maps between are interpolated.
     """
 
     def __init__(self, variant: config.Variant, shape: Shape) -> None:
         super().__init__()
         width = variant.decoder.width
-        self.register_buffer("frequencies", sinusoids(shape.bins, POSITION), persistent=False)
-        self.register_buffer("times", sinusoids(shape.frames, POSITION), persistent=False)
+        self.sparse = variant.decoder.stride != (1, 1)
+        axes = {"frequencies": shape.bins, "times": shape.frames}
+        for (name, points), stride in zip(axes.items(), variant.decoder.stride, strict=True):
+            weights = interpolation(points, stride)
+            positions = sinusoids(stride * (weights.shape[1] - 1) + 1, POSITION)[::stride]
+            self.register_buffer(name, positions, persistent=False)
+            self.register_buffer(f"between_{name}", weights, persistent=False)
         self.slot = nn.Linear(variant.slot_width, width)
         self.frequency = nn.Linear(POSITION, width, bias=False)
         self.time = nn.Linear(POSITION, width, bias=False)
@@ -34,4 +42,12 @@ class Decoder(nn.Module):
         slot = self.slot(slots)[:, :, None, None]  # (B, K, 1, 1, H)
         frequency = self.frequency(self.frequencies)[:, None]  # (F, 1, H)
         time = self.time(self.times)[None]  # (1, N, H)
-        return self.hidden(slot + (frequency + time)).movedim(-1, 2)
+        maps = self.hidden(slot + (frequency + time)).movedim(-1, 2)
+        return self.between_frequencies @ maps @ self.between_times.T if self.sparse else maps
+
+
+def interpolation(points: int, stride: int) -> Tensor:
+    """Weights (points, P) of linear interpolation from P points, ``stride`` apart and the first at 0, to all."""
+    place = torch.arange(points) / stride
+    known = torch.arange(-(-(points - 1) // stride) + 1)
+    return (1 - (place[:, None] - known).abs()).clamp_min(0.0)
