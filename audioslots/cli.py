@@ -64,11 +64,17 @@ def train_variant(
     mix_on_device: Annotated[
         bool, typer.Option("--mix-on-device", help="Keep the speech in the device's memory and mix it there.")
     ] = False,
+    scratch: Annotated[
+        str,
+        typer.Option(envvar="AUDIOSLOTS_SCRATCH", metavar="FOLDER", help="On this machine's disk: copy speech there."),
+    ] = "",
 ) -> None:
     """Train one variant with one seed; repeat the command to resume an interrupted run."""
     from audioslots.config import Resolved
+    from audioslots.data import scratch as own_disk
     from audioslots.training.trainer import train
 
+    own_disk.folder = own_disk.expanded(scratch) if scratch else None
     resolved = Resolved.read(config)
     _torch_device(device, devices)
     command = shlex.join(["audioslots", *sys.argv[1:]])

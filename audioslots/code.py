@@ -12,8 +12,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 DECIDES = ("audioslots", "ablations", "config", "workflow", "Snakefile", "requirements.lock")
 """What of a checkout decides results: where other files are changed, a commit still says what made them."""
-HOUSEKEEPING = {f"audioslots.{name}" for name in ("stage", "code", "files", "errors", "workers")}
-"""Modules that decide how a result comes to the disk, and nothing of it."""
+HOUSEKEEPING = {f"audioslots.{name}" for name in ("stage", "code", "files", "errors", "workers", "data.scratch")}
+"""Modules that decide how a result comes to the disk, or data from it, and nothing of the result."""
 
 
 def commit() -> str:

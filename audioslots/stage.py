@@ -102,15 +102,16 @@ class Stage:
                 write_json(self.note, {**found, "finished": _now()})
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait: bool = False) -> Iterator[None]:
         """Keep other processes out of the stage. This is enough for work of seconds, which is done again every time.
 
-        Processes on several machines need a file system that keeps locks (flock) for all of them.
+        With ``wait`` this one waits as if it were ``patient``. Processes on several machines need a file system that
+        keeps locks (flock) for all of them.
         """
         path = self.folder / f".{self.name}.lock"
         new, made = not path.exists(), [folder for folder in path.parents if not folder.exists()]
         try:
-            descriptor = _lock(path)
+            descriptor = _lock(path, wait or patient)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); expected a folder to write into"
@@ -198,7 +199,7 @@ def require_room(folder: Path, needed: int) -> None:
         raise InputError(f"{folder}: {free / 1e9:.3g} GB free; expected at least {needed / 1e9:.3g} GB")
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, wait: bool) -> int:
     """Descriptor of the lock file, locked; its folder is made."""
     told = False
     while True:
@@ -209,7 +210,7 @@ def _lock(path: Path) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
-            if not patient:
+            if not wait:
                 raise InputError(f"{path.parent}: another process works there{holder}; expected to be alone") from None
             if not told:
                 print(f"{path.parent}: waiting for another process{holder}", file=sys.stderr, flush=True)

@@ -11,12 +11,14 @@ from audioslots.data.mixing import Crop, Mixer
 from audioslots.data.static import StaticMixer
 from audioslots.errors import InputError
 
+PIECE = 32 << 20  # samples that are copied to the device at a time: of 41 GB of speech, the host holds 64 MiB
+
 
 class DeviceMixer:
     """The mixtures of a ``Mixer``, equal to rounding, made where they are trained on.
 
     Args:
-        mixer: whose mixtures they are; its speech is copied to the device, two bytes a sample.
+        mixer: whose mixtures they are; its speech is copied to the device in pieces, two bytes a sample.
         device: of the training.
 
     Raises:
@@ -27,7 +29,10 @@ class DeviceMixer:
         if isinstance(mixer, StaticMixer):
             raise InputError("--mix-on-device: training.mixing is static; expected dynamic")
         self.mixer, self.device = mixer, device
-        self.samples = torch.from_numpy(np.array(mixer.speech.samples)).to(device)
+        samples = mixer.speech.samples
+        self.samples = torch.empty(len(samples), dtype=torch.int16, device=device)
+        for at in range(0, len(samples), PIECE):
+            self.samples[at : at + PIECE] = torch.from_numpy(np.array(samples[at : at + PIECE]))
 
     def drawn(self, step: int, items: range) -> list[Crop]:
         """What is random of a batch, on the host: source after source, item after item."""

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from audioslots.config import Resolved
+from audioslots.data import scratch
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech
 from audioslots.data.static import StaticMixer
@@ -18,13 +19,13 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     Of both, sequences of chunks leave out utterances that are shorter than a crop.
 
     Raises:
-        InputError: a folder is missing or of another rate, or speakers are shared.
+        InputError: a folder is missing or of another rate, speakers are shared, or as ``scratch.opened``.
     """
-    speech = Speech.open(Path(config.train))
+    speech = scratch.opened(Path(config.train))
     if config.validation is None:
         speech, held_out = speech.hold_out(config.held_out_speakers)
     else:
-        held_out = Speech.open(Path(config.validation))
+        held_out = scratch.opened(Path(config.validation))
     for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
         if packed.rate != config.rate:
             raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")

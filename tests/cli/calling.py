@@ -12,6 +12,7 @@ import pytest
 
 from audioslots import stage
 from audioslots.cli import main
+from audioslots.data import scratch
 
 CONFIG: dict[str, Any] = {
     "name": "tiny",
@@ -50,6 +51,7 @@ class Call:
         self.monkeypatch.setattr(sys, "argv", ["audioslots", *map(str, arguments)])
         for option in ("patient", "fresh"):  # --wait and --fresh are of this call alone
             self.monkeypatch.setattr(stage, option, False)
+        self.monkeypatch.setattr(scratch, "folder", None)  # and so is --scratch
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()

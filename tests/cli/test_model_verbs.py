@@ -46,6 +46,31 @@ def test_training_separation_and_evaluation(call: Call, made_corpus: Path, rende
     assert set(scores["variant"]) == {"tiny"} and len(scores) == 2 * 2 * 2
 
 
+def test_training_that_reads_a_copy_of_its_speech_is_the_same(call: Call, made_corpus: Path, monkeypatch) -> None:
+    for subset in ("train-clean", "dev-clean"):
+        call.good("pack", made_corpus / subset, f"packed/{subset}", "--rate", 8000)
+    Path("config.json").write_text(json.dumps(CONFIG))
+    train = ("train", "config.json", "--device", "cpu", "--out")
+    call.good(*train, "plain")
+    assert not Path("disk").exists()
+    call.good(*train, "option", "--scratch", "disk/7/speech")
+    copies = {path.stat().st_size: path.stat().st_mtime_ns for path in Path("disk/7/speech").glob("*.i16")}
+    assert set(copies) == {
+        Path(f"packed/{subset}/speech.i16").stat().st_size for subset in ("train-clean", "dev-clean")
+    }
+    monkeypatch.setenv("OF_THE_JOB", "disk/7")
+    monkeypatch.setenv("AUDIOSLOTS_SCRATCH", "$OF_THE_JOB/speech")
+    call.good(*train, "variable")
+    assert {path.stat().st_mtime_ns for path in Path("disk/7/speech").glob("*.i16")} == set(copies.values())
+    for run in ("option", "variable"):
+        assert Path(run, "model.safetensors").read_bytes() == Path("plain/model.safetensors").read_bytes()
+        request, expected = (json.loads(Path(one, "train.stage.json").read_text())["request"] for one in (run, "plain"))
+        assert request == expected
+    monkeypatch.delenv("OF_THE_JOB")
+    line = call.refused(*train, "unset")
+    assert "--scratch: $OF_THE_JOB/speech: a variable that is not set; expected" in line and not Path("unset").exists()
+
+
 @pytest.mark.parametrize("form", ["terminal", "md", "tex"])
 def test_compare_says_how_far_a_variant_is_from_the_baseline(call: Call, tmp_path: Path, form: str) -> None:
     plain = made_scores(tmp_path / "plain.parquet", "plain", 5.0)

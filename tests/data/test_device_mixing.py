@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from audioslots.data import device_mixing
 from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
@@ -35,6 +37,12 @@ def test_the_device_mixes_what_the_host_mixes(speech: Speech, settings: dict, de
         mixed = on_device.mixed(on_device.drawn(step, range(16)))
         assert mixed.shape == (16, 2, 4000) and mixed.dtype == torch.float32 and mixed.device.type == device
         torch.testing.assert_close(mixed.cpu(), torch.from_numpy(mixer.batch(step, 16)), atol=1e-6, rtol=1e-5)
+
+
+def test_the_device_holds_speech_that_is_longer_than_a_piece(speech: Speech, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(speech.samples) % 100_001
+    monkeypatch.setattr(device_mixing, "PIECE", 100_001)
+    assert np.array_equal(DeviceMixer(Mixer(speech, 2, 800, seed=3), CPU).samples.numpy(), speech.samples)
 
 
 def test_a_share_of_a_batch_is_that_part_of_the_whole(speech: Speech) -> None:

@@ -55,7 +55,7 @@ rule train:
     priority: 1
     resources:
         gpu=GPU,
-        mem_mb=32000,
+        mem_mb=16000,
         runtime=minutes(2880),
     params:
         run=subpath(output[0], parent=True),

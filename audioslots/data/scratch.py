@@ -1,0 +1,84 @@
+"""A node's own copy of packed speech: random reads are slow where all nodes share a file system.
+
+FOLDER/audioslots-<user>-<first 16 digits of its SHA-256>.i16   a copy of speech.i16; the index is read where it lies
+
+The first process of a node copies, the others wait for it. The copy stays, for the trainings to come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from audioslots.data.packing import Speech
+from audioslots.errors import InputError
+from audioslots.files import read_json, written_aside
+from audioslots.stage import Stage, require_room
+
+PIECE = 16 << 20  # bytes of a read
+folder: Path | None = None
+"""Where the copies are; without it speech is read where it lies. ``audioslots train --scratch`` sets it."""
+
+
+def expanded(given: str) -> Path:
+    """The folder that ``given`` names; variables, such as ``$SLURM_TMPDIR``, are those of this process.
+
+    Raises:
+        InputError: a variable is not set.
+    """
+    path = os.path.expandvars(given)
+    if "$" in path:
+        raise InputError(f"--scratch: {path}: a variable that is not set; expected a folder of this machine's own disk")
+    return Path(path)
+
+
+def opened(packed: Path) -> Speech:
+    """Packed speech opened for reading, its samples from the copy, which is made where there is none of its size.
+
+    Raises:
+        InputError: as ``Speech.open``; the speech does not match its manifest; the folder cannot be written, or has no
+            room.
+    """
+    speech = Speech.open(packed)
+    if folder is None:
+        return speech
+    array = Path(packed) / "speech.i16"
+    digest = read_json(array.with_name("manifest.json"))["sha256"][array.name]
+    copy = _copied(array, digest, folder)
+    return replace(speech, samples=np.memmap(copy, dtype=speech.samples.dtype, mode="r"))
+
+
+def _copied(array: Path, digest: str, to: Path) -> Path:
+    copy, size = to / f"audioslots-{os.getuid()}-{digest[:16]}.i16", array.stat().st_size
+    if _is_whole(copy, size):
+        return copy
+    with Stage(to, copy.stem, {}, ()).locked(wait=True):
+        if not _is_whole(copy, size):  # still
+            for leftover in (copy, *to.glob(f".{copy.stem}.*.tmp.*")):  # cut short, or of a process that was killed
+                leftover.unlink(missing_ok=True)
+            require_room(to, size)
+            with written_aside(copy) as aside:
+                if _copy(array, aside, size) != digest:
+                    raise InputError(f"{array}: does not match manifest.json; expected SHA-256 {digest}")
+    return copy
+
+
+def _is_whole(copy: Path, size: int) -> bool:
+    return copy.is_file() and copy.stat().st_size == size
+
+
+def _copy(source: Path, target: Path, size: int) -> str:
+    """Copy a file in pieces; return its SHA-256, of what was read."""
+    digest = hashlib.sha256()
+    bar = tqdm(None, f"copy to {target.parent}", size, unit="B", unit_scale=True, disable=None)
+    with open(source, "rb") as reading, open(target, "wb") as writing, bar:
+        while piece := reading.read(PIECE):
+            digest.update(piece)
+            writing.write(piece)
+            bar.update(len(piece))
+    return digest.hexdigest()
