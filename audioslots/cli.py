@@ -23,6 +23,7 @@ app.add_typer(corpus, name="corpus")
 app.add_typer(mixtures, name="mixtures")
 
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+Rendered = Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")]
 Config = Annotated[Path | None, typer.Option(help="Variant to apply the model as; separation may differ from its own.")]
 
 
@@ -115,14 +116,30 @@ def separate_audio(
             print(written)
 
 
+@app.command("estimate")
+def estimate_mixtures(
+    model: Annotated[Path, typer.Option(help="Run folder or safetensors file.")],
+    mixtures: Rendered,
+    out: Annotated[Path, typer.Option(help="Folder of the estimates.")],
+    config: Config = None,
+    device: Device = "auto",
+) -> None:
+    """Separate every mixture of a test set, for `evaluate --estimates` to score; repeat the command to resume it."""
+    from audioslots.scoring.estimates import estimate
+    from audioslots.separation.separate import Separator
+
+    estimate(Separator.load(model, _torch_device(device), config), mixtures, out)
+
+
 @app.command("evaluate")
 def evaluate_system(
-    model: Annotated[
-        str,
-        typer.Option(help="Run folder, safetensors file, or a name: mixture, oracle-ibm, oracle-psm-512-256, ..."),
-    ],
-    mixtures: Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
+    mixtures: Rendered,
     out: Annotated[Path, typer.Option(help="scores.parquet to write.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Run folder, safetensors file, or a name: mixture, oracle-ibm, oracle-psm-512-256, ..."),
+    ] = None,
+    estimates: Annotated[Path | None, typer.Option(help="Folder that `estimate` has written, instead.")] = None,
     config: Config = None,
     benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
     mixture_scores: Annotated[Path | None, typer.Option(help="Scores of the mixture itself, to be reused.")] = None,
@@ -133,21 +150,26 @@ def evaluate_system(
     jobs: Jobs = 1,
     device: Device = "auto",
 ) -> None:
-    """Separate and score every mixture of a test set in one pass; repeat the command to resume it."""
+    """Separate and score every mixture of a test set, or score estimates of it; repeat the command to resume it."""
     from audioslots.baselines.oracles import baseline
-    from audioslots.scoring.evaluate import System, evaluate, read_mixtures
+    from audioslots.scoring.estimates import Estimated, System
+    from audioslots.scoring.evaluate import evaluate, read_mixtures
     from audioslots.untrained import BASELINES, is_untrained
 
     numbers = re.fullmatch(r"(\d+)/(\d+)", shard)
     if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise InputError(f"--shard: {shard}; expected n/of, n from 1 to of, such as 3/50")
-    system: System
-    if is_untrained(model) and config is not None:
-        raise InputError(f"--config: {model} has none; expected it with a run or a model's file alone")
-    if is_untrained(model):
+    if (model is None) == (estimates is None):
+        raise InputError("evaluate: --model and --estimates; expected one of the two")
+    if config is not None and (model is None or is_untrained(model)):
+        raise InputError(f"--config: {model or estimates} has none; expected it with a run or a model's file alone")
+    system: System | Estimated
+    if estimates is not None:
+        system = Estimated.load(estimates)
+    elif model is not None and is_untrained(model):
         _, _, rate = read_mixtures(mixtures)[0].read()
         system = baseline(model, rate)
-    elif Path(model).exists():
+    elif model is not None and Path(model).exists():
         from audioslots.separation.separate import Separator
 
         system = Separator.load(Path(model), _torch_device(device), config)

@@ -33,6 +33,11 @@ def commit() -> str:
         return os.environ.get("AUDIOSLOTS_COMMIT", "")
 
 
+def is_module(name: str) -> bool:
+    """Whether this package has a module of this dotted name."""
+    return _path(name) is not None
+
+
 def digest(*modules: str) -> str:
     """Hash of the source of some modules and of all that they import from this package, 16 hexadecimal digits.
 

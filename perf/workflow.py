@@ -25,6 +25,7 @@ REPEATS = 3
 STAND_IN = """\
 #!/bin/sh
 # Pretends each verb: makes its outputs.
+while [ "${2#--}" != "$2" ]; do shift; done
 option() { while [ $# -gt 1 ]; do [ "$1" = "$name" ] && echo "$2" && return; shift; done; }
 make() { mkdir -p "$(dirname "$1")" && : > "$1"; }
 name=--out; out=$(option "$@")
@@ -35,6 +36,7 @@ case "$2 $3" in
     make "$out/Libri2Mix/wav8k/min/$1/manifest.json" ;;
   pack*) make "$4/manifest.json" ;;
   train*) for file in model.safetensors history.csv system.json; do make "$out/$file"; done ;;
+  estimate*) make "$out/manifest.json" ;;
   evaluate*) make "$out"; make "${out%/*}/evaluation.json" ;;
   report*) for file in index.html scores.parquet tables/main.csv; do make "$3/$file"; done ;;
 esac

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,3 +110,15 @@ def test_the_literal_command_says_so_in_one_line(tmp_path: Path) -> None:
     lines = [line for line in run.stdout.splitlines() if not line.startswith("Using ")]  # which profile
     assert run.returncode == 2 and len(lines) == 1, run.stdout
     assert lines[0].startswith("snakemake: sbatch: no such program; expected Slurm's commands")
+
+
+def test_what_needs_a_gpu_goes_to_the_gpus_partition_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting in ("PARTITION", "GPU_PARTITION"):
+        monkeypatch.setenv(f"AUDIOSLOTS_{setting}", setting.lower())
+    asked = ["--profile", "slurm", "--dry-run", "--configfile", "config/smoke.yaml", "--directory", str(tmp_path)]
+    run = subprocess.run([sys.executable, "-m", "snakemake", *asked], cwd=ROOT, capture_output=True, text=True)
+    shown = re.findall(r"^rule (\w+):\n(?: .*\n)*? +resources: .*slurm_partition=(\w+)", run.stdout, re.MULTILINE)
+    assert {"evaluate", "evaluate_mixture", "report", "pack"} <= {rule for rule, where in shown if where == "partition"}
+    assert {rule for rule, where in shown if where == "gpu_partition"} == {"train", "separate"}

@@ -70,7 +70,7 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     config = str(write_config(tmp_path / "tiny.yaml", studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config, "--", "all", "dev")
-    verb = "corpus|mixtures|pack|train|evaluate|means|report"
+    verb = "corpus|mixtures|pack|train|estimate|evaluate|means|report"
     calls = set(re.findall(rf"\baudioslots --wait --fresh ((?:{verb}) .*)", run.stdout))
     verbs = set()
     for call in calls:
@@ -81,11 +81,11 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
             verb = verb.commands[words.pop(0)]
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
     data = {"corpus", "synthesize", "mixtures", "draw", "render", "apart", "pack"}
-    assert verbs == data | {"train", "evaluate", "means", "report"}
+    assert verbs == data | {"train", "estimate", "evaluate", "means", "report"}
     # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are no training.
     twins = len(read_study("stitching").variants) - 2 + 1
     jobs = planned(run.stdout)
-    assert jobs["evaluate"] == 2 * (jobs["train"] + twins), "on test and on dev"
+    assert jobs["separate"] == jobs["evaluate"] == 2 * (jobs["train"] + twins), "on test and on dev"
 
 
 # --- planning ------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     oracles = sum(name.startswith("oracle") for name in untrained(benchmark, known))
     once = ("synthesize", "draw", "render_test_clean", "apart", "describe", "evaluate_mixture", "report", "all")
     several = {"pack": 2, "resolve": runs, "train": runs - untrained_runs}
-    several |= {"evaluate": runs, "evaluate_oracle": oracles}
+    several |= {"separate": runs, "evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"]
 
@@ -147,8 +147,9 @@ def test_every_benchmark_is_planned_and_drawn_as_a_graph(config: Path, tmp_path:
     }
     shown = re.findall(r"^rule (\w+):\n((?: .*\n)+)", plan.stdout, re.MULTILINE)
     submitted = [(rule, asked) for rule, asked in shown if rule not in local]
-    assert {"train", "evaluate", "pack", "report"} <= {rule for rule, _ in submitted}
+    assert {"train", "separate", "evaluate", "pack", "report"} <= {rule for rule, _ in submitted}
     assert [rule for rule, asked in submitted if "mem_mb=" not in asked or "runtime=" not in asked] == []
+    assert {rule for rule, asked in shown if re.search(r"\bgpu=[1-9]", asked)} == {"train", "separate"}
     graph = snakemake(tmp_path, "--rulegraph", "mermaid-js", "--configfile", str(config), *speech)
     assert graph.returncode == 0 and "flowchart" in graph.stdout and "evaluate" in graph.stdout
 

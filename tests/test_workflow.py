@@ -45,7 +45,8 @@ def test_one_command_makes_everything_and_again_does_nothing(finished: Path) -> 
         if variant != TWIN:
             assert json.loads((run / "system.json").read_text())["steps"] == 4
     assert "Tiny" in (results / "index.html").read_text(encoding="utf-8")
-    assert not [path for path in finished.rglob("*") if ".tmp" in path.name]
+    assert not [path for path in finished.rglob("*") if ".tmp" in path.name or path.suffix == ".parts"]
+    assert not list(results.rglob("estimates")), "they are there while they are scored"
     again = snakemake(finished, "--configfile", "tiny.yaml")
     assert again.returncode == 0 and FINISHED in again.stdout, again.stdout[-REPORT:]
 
@@ -57,7 +58,7 @@ def test_dev_scores_the_models_that_are_there_and_leaves_the_report_alone(finish
     config = ("--configfile", "tiny.yaml")
     plan = planned(snakemake(folder, "--dry-run", *config, "--", "dev").stdout)
     once = dict.fromkeys(("draw", "render_dev_clean", "apart", "evaluate_mixture", "dev"), 1)
-    assert plan == once | {"evaluate": len(VARIANTS)}
+    assert plan == once | {"separate": len(VARIANTS), "evaluate": len(VARIANTS)}
     run = snakemake(folder, *config, "--", "dev")
     assert run.returncode == 0, run.stdout[-REPORT:]
     results = folder / "results" / "tiny"
@@ -68,6 +69,28 @@ def test_dev_scores_the_models_that_are_there_and_leaves_the_report_alone(finish
     assert not list(results.glob("dev/**/examples"))
     again = snakemake(folder, *config)
     assert again.returncode == 0 and FINISHED in again.stdout, again.stdout[-REPORT:]
+
+
+@pytest.mark.slow
+def test_scoring_that_failed_goes_on_with_the_estimates_that_are_there(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(finished, folder)
+    runs = folder / "results" / "tiny" / "runs"
+    scores, inputs = runs / "features" / "seed0" / "scores.parquet", runs / "mixture" / "seed0" / "scores.parquet"
+    known = pd.read_parquet(scores)
+    arguments = ("--configfile", "tiny.yaml", "--", str(scores.relative_to(folder)))
+    scores.unlink()
+    scores.with_suffix(".stage.json").unlink()
+    inputs.rename(tmp_path / "aside")
+    inputs.write_bytes(b"damaged")
+    assert snakemake(folder, *arguments).returncode != 0 and (scores.parent / "estimates").is_dir()
+    inputs.unlink()
+    (tmp_path / "aside").rename(inputs)
+    assert planned(snakemake(folder, "--dry-run", *arguments).stdout) == {"evaluate": 1}
+    run = snakemake(folder, *arguments)
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    pd.testing.assert_frame_equal(pd.read_parquet(scores), known, check_exact=True)
+    assert not (scores.parent / "estimates").exists()
 
 
 @pytest.mark.slow
@@ -90,7 +113,8 @@ def test_larger_test_set_is_drawn_and_scored_and_nothing_is_trained_or_packed_an
     shutil.copytree(finished, folder)
     trained = {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
     config = write_config(folder / "larger.yaml", test=TINY["test"] | {"count": 3})
-    made = {"draw": 1, "render_test_clean": 1, "apart": 1, "evaluate_mixture": 1, "evaluate": len(VARIANTS)}
+    made = {"draw": 1, "render_test_clean": 1, "apart": 1, "evaluate_mixture": 1}
+    made |= {"separate": len(VARIANTS), "evaluate": len(VARIANTS)}
     plan = planned(snakemake(folder, "--dry-run", "--configfile", str(config)).stdout)
     assert plan == made | {"evaluate_oracle": 2, "describe": 1, "report": 1, "all": 1}
     run = snakemake(folder, "--configfile", str(config))
@@ -109,9 +133,8 @@ def test_changed_variant_is_trained_anew_and_no_other(finished: Path, tmp_path: 
     study.write_text(yaml.safe_dump(content, sort_keys=False))
 
     plan = snakemake(folder, "--dry-run", "--configfile", "tiny.yaml", root=copy)
-    assert planned(plan.stdout) == {"resolve": 1, "train": 1, "evaluate": 1, "report": 1, "all": 1}, plan.stdout[
-        -REPORT:
-    ]
+    own = {"resolve": 1, "train": 1, "separate": 1, "evaluate": 1}
+    assert planned(plan.stdout) == own | {"report": 1, "all": 1}, plan.stdout[-REPORT:]
     assert "variant=features," in plan.stdout and "variant=audioslots," not in plan.stdout
 
     run = snakemake(folder, "--configfile", "tiny.yaml", root=copy)
@@ -132,7 +155,7 @@ def test_added_variant_runs_its_own_jobs_and_the_report(finished: Path, tmp_path
     content["variants"]["added"] = {"title": "Added", "slots": {"layers": 2}}
     study.write_text(yaml.safe_dump(content, sort_keys=False))
     plan = snakemake(finished, "--dry-run", "--configfile", "tiny.yaml", root=copy)
-    own = {"resolve": 1, "train": 1, "evaluate": 1}
+    own = {"resolve": 1, "train": 1, "separate": 1, "evaluate": 1}
     assert planned(plan.stdout) == own | {"describe": 1, "report": 1, "all": 1}, plan.stdout[-REPORT:]
     assert "variant=added" in plan.stdout and "variant=audioslots" not in plan.stdout
 

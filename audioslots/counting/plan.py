@@ -34,6 +34,7 @@ HOURS = {
 """Of LibriSpeech's subsets (Panayotov et al. 2015, table 1)."""
 OFFICIAL_ROWS, MIXTURE_S = 3000, 5.4  # of LibriMix's dev and test sets; the mean length of their mixtures in min mode
 PCM = 2  # bytes a sample
+ESTIMATES = 2 * 4  # the same of a source's estimates: in blind and in oracle order, 32 bits each
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,20 @@ def plan(
     data["gpu_hours_a_run"] = _gpu_hours(data["operations"], rate) if rate else hours[card]
     data["gpu_hours"] = data["gpu_hours_a_run"] * data["runs"]
     trained = int((data["steps"] > 0).sum()) * len(read.seeds)
-    evaluated = len(data) * len(read.seeds) + len(untrained(read, known))
+    separated = len(data) * len(read.seeds)
+    evaluated = separated + len(untrained(read, known))
     packed = 1 + (read.corpus.validation is not None)
     prepared = 1 + packed + (read.corpus.kind == "synthesized")  # test mixtures rendered, speech packed, synthesized
     largest = max(data.to_dict("records"), key=lambda row: row["peak_memory_bytes"])
     on_card = f"on an {CARDS[card].title} at an assumed {100 * efficiency:.0f} % of its data sheet"
     basis = f"at {rate:.3g}·10¹² multiply-accumulates a second" if rate else on_card
     gigabytes = number((data["disk_bytes"].sum() + _data_bytes(read)) / 1e9, 1)
+    estimates_bytes = _test_mixtures(read) * MIXTURE_S * read.rate * read.sources * ESTIMATES
     total = (
-        f"{read.title}: {trained} trainings, {evaluated} evaluations, {prepared} jobs for the data and 1 for the "
-        f"report; {number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; "
-        f"{gigabytes} GB of disk beside the corpus. A training step of “{largest['title']}” takes the most memory, "
+        f"{read.title}: {trained} trainings, {separated} separations of the test set, {evaluated} evaluations, "
+        f"{prepared} jobs for the data and 1 for the report; {number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; "
+        f"{gigabytes} GB of disk beside the corpus, and {number(estimates_bytes / 1e9, 1)} GB for the estimates of "
+        f"each run while it is scored. A training step of “{largest['title']}” takes the most memory, "
         f"{number(largest['peak_memory_bytes'] / 2**30, 1)} GiB."
     )
     caption = (

@@ -1,4 +1,4 @@
-"""Separate and score every mixture of a test set in one pass: scores, timing and a few examples to listen to."""
+"""Score every mixture of a test set, separated on the way or before: scores, timing and a few examples to listen to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from audioslots.code import commit
 from audioslots.errors import InputError
-from audioslots.files import read_json, sha256, write_json, written_aside
+from audioslots.files import read_json, write_json, written_aside
+from audioslots.scoring.estimates import Estimated, System, separated
 from audioslots.scoring.metrics import LATER, columns, score, score_mixture
-from audioslots.scoring.mixtures import TestMixture, Waveforms, listing, read_mixtures
+from audioslots.scoring.mixtures import TestMixture, Waveforms, digests, read_mixtures
 from audioslots.stage import Stage
 from audioslots.workers import in_order
 
@@ -39,38 +40,6 @@ COLUMNS = {
 BESIDE = ("evaluation.json", "examples")
 
 
-class System(Protocol):
-    """What can be evaluated: a trained model, an oracle, the mixture itself."""
-
-    @property
-    def name(self) -> str:
-        """Name of the variant."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of its training, 0 where nothing is trained."""
-
-    @property
-    def rate(self) -> int:
-        """Sample rate in Hz."""
-
-    @property
-    def identity(self) -> str:
-        """What decides its estimates, besides code: an interrupted evaluation is resumed only where it is the same."""
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """Modules of this package whose code decides its estimates."""
-
-    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
-        """Estimates [estimates, samples] by stitching ("blind", "oracle" or "none").
-
-        Args:
-            mixture: [samples].
-            sources: [sources, samples], for oracles only.
-        """
-
-
 @dataclass(frozen=True)
 class Job:
     """What a scoring process needs for one mixture."""
@@ -83,7 +52,7 @@ class Job:
 
 
 def evaluate(
-    system: System,
+    system: System | Estimated,
     mixtures: Path,
     out: Path,
     benchmark: str = "",
@@ -96,10 +65,11 @@ def evaluate(
 
     Separation runs in this process, scoring beside it in ``jobs`` processes (see ``workers.in_order``). It is the
     stage ``scores``: what is scored is kept beside the table until that is written, and the same call resumes an
-    interrupted evaluation. The scores do not depend on jobs, shards or interruptions.
+    interrupted evaluation. The scores do not depend on jobs, shards or interruptions, nor on whether the system
+    separates now or ``estimate`` had it do so before; ``evaluation.json`` has the seconds that separating took.
 
     Args:
-        system: what separates.
+        system: what separates, or the estimates that it has made of these mixtures.
         mixtures: a finished folder ``.../wav8k/min/<split>``; the mixture list and speakers are in ``../metadata``.
         out: scores.parquet, a row a mixture, source and stitching.
         benchmark: name of the benchmark, for its column.
@@ -110,16 +80,19 @@ def evaluate(
             time. The same call without it scores the rest and writes the table.
 
     Raises:
-        InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores`` is of
-            other mixtures, the system has fewer estimates than there are sources, or as ``Stage.opened``.
+        InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores`` or the
+            estimates are of other mixtures, the system has fewer estimates than there are sources, or as
+            ``Stage.opened``.
     """
     mixtures, out = Path(mixtures), Path(out)
     listed = read_mixtures(mixtures)
     inputs = _read_mixture_scores(mixture_scores, listed) if mixture_scores else {}
     request = {
         **{"benchmark": benchmark, "variant": system.name, "seed": system.seed, "identity": system.identity},
-        **{"examples": examples, "mixtures": {path.name: sha256(path) for path in listing(mixtures)}},
+        **{"examples": examples, "mixtures": digests(mixtures)},
     }
+    if isinstance(system, Estimated) and system.mixtures != request["mixtures"]:
+        raise InputError(f"{system.folder}: estimates of other mixtures; expected those of {mixtures}")
     stage = Stage(out.parent, out.stem, request, (__name__, *system.modules), (out.name, *BESIDE))
     kept = out.with_name(f".{out.stem}.{stage.key}.parts")  # named by what decides its files: none are ever mixed
     first, step = shard
@@ -127,22 +100,18 @@ def evaluate(
         if finished and all((out.parent / name).exists() for name in (out.name, BESIDE[0])):
             return
         waiting = [index for index in range(first - 1, len(listed), step) if not _part(kept, index).is_file()]
-        separated: deque[tuple[int, Job, float]] = deque()
+        scoring: deque[tuple[int, Job, float]] = deque()
 
         def separate() -> Iterator[Job]:
             for index in tqdm(waiting, desc=f"evaluate {system.name}", unit="mixture", disable=None):
-                mixture, sources, rate = listed[index].read()
-                if rate != system.rate:
-                    raise InputError(f"{mixtures}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")
-                started = time.perf_counter()
-                estimates = system.by_stitching(mixture, sources)
-                separation_s = time.perf_counter() - started
-                job = Job(estimates, sources, mixture, rate, inputs.get(listed[index].mixture_id))
-                separated.append((index, job, separation_s))
+                item = listed[index]
+                mixture, sources, estimates, separation_s = separated(system, item)
+                job = Job(estimates, sources, mixture, system.rate, inputs.get(item.mixture_id))
+                scoring.append((index, job, separation_s))
                 yield job
 
         for rows, scoring_s in in_order(score_job, separate(), jobs):
-            index, job, separation_s = separated.popleft()
+            index, job, separation_s = scoring.popleft()
             item, audio_s = listed[index], len(job.mixture) / job.rate
             if index < examples:
                 _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
@@ -196,7 +165,7 @@ def score_job(job: Job) -> Scored:
     return rows, time.perf_counter() - started
 
 
-def _described(system: System, benchmark: str, item: TestMixture, job: Job, source: int) -> dict[str, Any]:
+def _described(system: System | Estimated, benchmark: str, item: TestMixture, job: Job, source: int) -> dict[str, Any]:
     """The columns that say what a row is about."""
     return {
         "benchmark": benchmark,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audioslots.audio import opened
 from audioslots.errors import InputError
-from audioslots.files import parsed
+from audioslots.files import parsed, sha256
 
 Waveforms = NDArray[np.float32]
 
@@ -56,6 +56,11 @@ def listing(folder: Path) -> tuple[Path, Path, Path]:
         metadata / f"info_{folder.name}.csv",
         folder / "manifest.json",
     )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of ``listing``, by name: folders of the same mixtures have the same."""
+    return {path.name: sha256(path) for path in listing(folder)}
 
 
 def read_mixtures(folder: Path) -> list[TestMixture]:

@@ -44,6 +44,9 @@ def test_training_separation_and_evaluation(call: Call, made_corpus: Path, rende
     call.good("evaluate", "--model", "run", "--mixtures", rendered, "--out", "run/scores.parquet", "--device", "cpu")
     scores = pd.read_parquet("run/scores.parquet")
     assert set(scores["variant"]) == {"tiny"} and len(scores) == 2 * 2 * 2
+    call.good("estimate", "--model", "run", "--mixtures", rendered, "--out", "two/estimates", "--device", "cpu")
+    call.good("evaluate", "--estimates", "two/estimates", "--mixtures", rendered, "--out", "two/scores.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet("two/scores.parquet"), scores, check_exact=True)
 
 
 def test_training_that_reads_a_copy_of_its_speech_is_the_same(call: Call, made_corpus: Path, monkeypatch) -> None:
@@ -119,6 +122,12 @@ def test_a_run_is_scored_as_a_variant_of_other_separation(call: Call, rendered: 
     call.good("evaluate", "--model", model, *to, "--device", "cpu")
     assert set(pd.read_parquet("other/scores.parquet")["variant"]) == {"other"}
     assert "--config: mixture has none" in call.refused("evaluate", "--model", "mixture", *to)
+    assert "--config: estimates has none" in call.refused("evaluate", "--estimates", "estimates", *to)
+    as_other = to[:4]
+    call.good("estimate", "--model", model, *as_other, "--out", "estimates", "--device", "cpu")
+    call.good("evaluate", "--estimates", "estimates", *to[:2], "--out", "two/scores.parquet")
+    known, found = (pd.read_parquet(f"{name}/scores.parquet") for name in ("other", "two"))
+    pd.testing.assert_frame_equal(found, known, check_exact=True)
 
 
 def test_what_is_no_audio_is_refused(call: Call, model: Path) -> None:

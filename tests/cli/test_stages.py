@@ -2,8 +2,8 @@
 
 That each is killed and resumed to the undisturbed result is in tests/data/test_synthesis.py,
 tests/data/test_packing_interrupted.py, tests/data/test_rendering_endurance.py, tests/data/test_download.py,
-tests/training/test_training_endurance.py and tests/scoring/test_evaluation_parts.py; that a larger test set trains
-nothing, in tests/test_workflow.py.
+tests/training/test_training_endurance.py, tests/scoring/test_estimates.py and tests/scoring/test_evaluation_parts.py;
+that a larger test set trains nothing, in tests/test_workflow.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,10 @@ VERBS = {
         *("train config.json --out run --device cpu", "run", "train", "model.safetensors"),
         *(("config.json", "longer.json"), "training.steps is 2; expected 3"),
     ),
+    "estimate": Verb(
+        *(f"estimate --model run --config config.json --mixtures {RENDERED} --out two/estimates --device cpu", "two"),
+        *("estimates", "estimates/manifest.json", ("config.json", "other.json"), "variant is tiny; expected other"),
+    ),
     "evaluate": Verb(
         *(f"evaluate --model mixture --mixtures {RENDERED} --out scored/scores.parquet --examples 1", "scored"),
         *("scores", "scores.parquet", ("--examples 1", "--examples 0"), "examples is 1; expected 0"),
@@ -72,6 +77,7 @@ def made(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.json").write_text(json.dumps(CONFIG))
     longer = CONFIG | {"training": CONFIG["training"] | {"steps": 3}}
     (folder / "longer.json").write_text(json.dumps(longer))
+    (folder / "other.json").write_text(json.dumps(CONFIG | {"name": "other"}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         call = Call(patch)
@@ -112,13 +118,18 @@ def test_a_twin_is_refused(verb: Verb, here: Path, call: Call) -> None:
 def test_a_twin_waits_and_finds_the_work_done(
     verb: Verb, here: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "LOOK_S", 0.01)
-    before, held, ended = age(verb), threading.Event(), threading.Event()
+    before, held, ended, sleep = age(verb), threading.Event(), threading.Event(), time.sleep
+
+    def look(seconds: float) -> None:
+        ended.set()  # the verb waits, so the other may end
+        sleep(0.01)
 
     def hold() -> None:
         with lock(verb).locked():
             held.set()
-            ended.wait(0.5)
+            ended.wait(60)
+
+    monkeypatch.setattr(stage.time, "sleep", look)
 
     holder = threading.Thread(target=hold)
     holder.start()

@@ -26,6 +26,8 @@ from calling import CONFIG, Call, files
         (["corpus", "synthesize", "a", "--speakers", "12", "--hours", "nan"], "hours"),
         (["corpus", "synthesize", "a", "--speakers", "12", "--hours", "1", "--seed", "-1"], "seed"),
         (["mixtures", "render", "a.csv", "--librispeech", "b", "--out", "c", "--rate", "8000", "--mode", "mid"], "mid"),
+        (["evaluate", "--mixtures", "a", "--out", "b"], "--model and --estimates; expected one of the two"),
+        (["evaluate", "--model", "mixture", "--estimates", "c", "--mixtures", "a", "--out", "b"], "one of the two"),
         (["evaluate", "--model", "mixture", "--mixtures", "a", "--out", "b", "--jobs", "0"], "--jobs"),
         (["evaluate", "--model", "mixture", "--mixtures", "a", "--out", "b", "--shard", "3/2"], "--shard"),
         (["evaluate", "--model", "mixture", "--mixtures", "a", "--out", "b", "--shard", "0/2"], "--shard"),
@@ -47,7 +49,9 @@ def test_usage_error_is_one_line(call: Call, arguments: list[str], says: str) ->
         ["pack", "absent/train-clean", "out", "--rate", "8000"],
         ["train", "absent", "--out", "out"],
         ["separate", "present/talk.wav", "--model", "absent", "--out", "out"],
+        ["estimate", "--model", "absent", "--mixtures", "present", "--out", "out"],
         ["evaluate", "--model", "mixture", "--mixtures", "absent", "--out", "out/scores.parquet"],
+        ["evaluate", "--estimates", "absent", "--mixtures", "present", "--out", "out/scores.parquet"],
         ["compare", "absent", "--baseline", "plain"],
         ["report", "absent", "--out", "out"],
     ],
@@ -59,7 +63,7 @@ def test_input_that_is_not_there_is_named(call: Call, corpus: Path, arguments: l
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("verb", ["draw", "render", "pack", "train", "separate", "evaluate", "report"])
+@pytest.mark.parametrize("verb", ["draw", "render", "pack", "train", "separate", "estimate", "evaluate", "report"])
 def test_output_that_cannot_be_written_is_named(
     call: Call, made_corpus: Path, rendered: Path, model: Path, verb: str
 ) -> None:
@@ -79,6 +83,7 @@ def test_output_that_cannot_be_written_is_named(
         "pack": ["pack", made_corpus / "dev-clean", "file/x", "--rate", 8000],
         "train": ["train", "config.json", "--out", "file/run", "--device", "cpu"],
         "separate": ["separate", "talk.wav", "--model", model, "--out", "file/x"],
+        "estimate": ["estimate", "--model", model, "--mixtures", rendered, "--out", "file/x", "--device", "cpu"],
         "evaluate": ["evaluate", "--model", "mixture", "--mixtures", rendered, "--out", "file/scores.parquet"],
         "report": ["report", "results", "--out", "file/x"],
     }

@@ -78,7 +78,16 @@ def test_every_card_has_its_own_price_and_a_study_that_of_its_variants(capsys: p
 
 
 def test_jobs_are_those_of_a_dry_run() -> None:
-    assert "4 trainings, 9 evaluations, 4 jobs for the data and 1 for the report" in plan(SMOKE).total
+    jobs = "4 trainings, 6 separations of the test set, 9 evaluations, 4 jobs for the data and 1 for the report"
+    assert jobs in plan(SMOKE).total
+
+
+def test_disk_of_estimates_is_that_of_two_orders_in_32_bits(tmp_path: Path) -> None:
+    content = yaml.safe_load(SMOKE.read_text())
+    content["test"]["count"] = 3000
+    (tmp_path / "some.yaml").write_text(yaml.safe_dump(content))
+    gigabytes = 3000 * 5.4 * content["rate"] * 2 * 2 * 4 / 1e9
+    assert f"and {gigabytes:.1f} GB for the estimates of each run while it" in plan(tmp_path / "some.yaml").total
 
 
 def test_variants_that_differ_in_stitching_alone_train_nothing(tmp_path: Path) -> None:
@@ -88,7 +97,8 @@ def test_variants_that_differ_in_stitching_alone_train_nothing(tmp_path: Path) -
     assert made.total == plan(SMOKE, studies=["stitching"]).total
     steps = made.table.data["steps"].tolist()
     assert steps[0] > 0 and len(steps) > 1 and not any(steps[1:])
-    assert made.total.startswith(f"{content['title']}: 2 trainings, {2 * len(steps) + 2} evaluations")
+    jobs = f"2 trainings, {2 * len(steps)} separations of the test set, {2 * len(steps) + 2} evaluations"
+    assert made.total.startswith(f"{content['title']}: {jobs}")
 
 
 def test_throughput_is_measured_by_training_on_noise() -> None:

@@ -1,4 +1,4 @@
-"""A system to evaluate, and the names of the mixtures it meets."""
+"""Systems to evaluate, and the names of the mixtures it meets."""
 
 from __future__ import annotations
 
@@ -19,3 +19,16 @@ class Leaky:
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         estimates = 2 * (sources + 0.1 * mixture) / np.abs(sources).max()
         return {"oracle": estimates[::-1], "blind": estimates[::-1] + 0.02}
+
+
+class Counting(Leaky):
+    """Counts what it separates, and is interrupted before one of them."""
+
+    def __init__(self, stop_at: int = -1, identity: str = "a") -> None:
+        self.separated, self.stop_at, self.identity = 0, stop_at, identity
+
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+        if self.separated == self.stop_at:
+            raise KeyboardInterrupt
+        self.separated += 1
+        return super().by_stitching(mixture, sources)

@@ -12,25 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_systems import IDS, RATE, Leaky
+from made_systems import IDS, RATE, Counting, Leaky
 
 from audioslots.baselines.oracles import baseline
 from audioslots.errors import InputError
-from audioslots.scoring.evaluate import Waveforms, evaluate
+from audioslots.scoring.evaluate import evaluate
 from audioslots.stage import Stage
-
-
-class Counting(Leaky):
-    """Counts what it separates, and is interrupted before one of them."""
-
-    def __init__(self, stop_at: int = -1, identity: str = "a") -> None:
-        self.separated, self.stop_at, self.identity = 0, stop_at, identity
-
-    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
-        if self.separated == self.stop_at:
-            raise KeyboardInterrupt
-        self.separated += 1
-        return super().by_stitching(mixture, sources)
 
 
 @pytest.fixture(scope="module")

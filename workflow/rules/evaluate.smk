@@ -1,4 +1,5 @@
 # One pass over the test mixtures a run. The mixture comes first: the others reuse its scores as their inputs'.
+# A trained model separates in a job of its own, since scoring, which takes longer, needs no GPU.
 # `snakemake dev` does so with the dev mixtures, in a folder that no report reads: there choices are made.
 SETS = {"runs": benchmark.test.subset} | ({"dev": benchmark.dev.subset} if benchmark.dev else {})
 MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
@@ -54,12 +55,35 @@ rule evaluate_oracle:
 
 
 # A variant that differs from another in separation alone trains nothing: it is that other's model with its own config.
-rule evaluate:
+rule separate:
     input:
         model=lambda wildcards: MODEL.format(
             variant=TWINS.get(wildcards.variant, wildcards.variant), seed=wildcards.seed
         ),
         config=rules.resolve.output,
+        mixtures=lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
+    output:
+        temp(directory(f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/estimates")),
+    log:
+        f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/separate.log",
+    wildcard_constraints:
+        part="|".join(MIXTURES),
+        variant="|".join(VARIANTS),
+    resources:
+        gpu=GPU,
+        mem_mb=16000,
+        runtime=minutes(120),
+    params:
+        mixtures=subpath(input.mixtures, parent=True),
+        device=benchmark.device,
+    shell:
+        "audioslots --wait --fresh estimate --model {input.model} --config {input.config} --mixtures {params.mixtures}"
+        " --out {output} --device {params.device} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        estimates=rules.separate.output,
         mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
     output:
         scores=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/scores.parquet",
@@ -69,17 +93,16 @@ rule evaluate:
     wildcard_constraints:
         part="|".join(MIXTURES),
         variant="|".join(VARIANTS),
+    threads: 2
     resources:
-        gpu=GPU,
-        mem_mb=16000,
+        mem_mb=8000,
         runtime=minutes(240),
     params:
         mixtures=lambda wildcards: MIXTURES[wildcards.part],
         benchmark=benchmark.name,
         examples=lambda wildcards: EXAMPLES[wildcards.part],
-        device=benchmark.device,
     shell:
-        f"{EVALUATE} --model {{input.model}} --config {{input.config}} --mixture-scores {{input.mixture}} --device {{params.device}} > {{log}} 2>&1"
+        f"{EVALUATE} --estimates {{input.estimates}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
 
 
 rule dev:
