@@ -14,7 +14,7 @@ import torch
 from audioslots.benchmark import Benchmark, members, read_for_counting, resolve, twins, untrained, variants
 from audioslots.config import Resolved
 from audioslots.counting.cards import CARDS, EFFICIENCY
-from audioslots.counting.sizes import count
+from audioslots.counting.sizes import count, separation_memory
 from audioslots.model.estimates import covered
 from audioslots.model.weights import build
 from audioslots.reporting.table import Table
@@ -98,7 +98,8 @@ def plan(
         f"{prepared} jobs for the data and 1 for the report; {number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; "
         f"{gigabytes} GB of disk beside the corpus, and {number(estimates_bytes / 1e9, 1)} GB for the estimates of "
         f"each run while it is scored. A training step of “{largest['title']}” takes the most memory, "
-        f"{number(largest['peak_memory_bytes'] / 2**30, 1)} GiB."
+        f"{number(largest['peak_memory_bytes'] / 2**30, 1)} GiB; to separate takes "
+        f"{number(data['separation_bytes'].max() / 2**30, 1)} GiB at most."
     )
     caption = (
         "A training step is taken as three passes. Separation of the test set is in the GPU hours, its scoring is not."
@@ -129,6 +130,7 @@ def _row(config: Resolved, is_trained: bool, benchmark: Benchmark) -> dict[str, 
         "title": config.title,
         "steps": settings.steps if is_trained else 0,
         "peak_memory_bytes": sums["peak_memory_bytes"],
+        "separation_bytes": separation_memory(config),
         "operations": sums["macs_per_second"] * ((1 + BACKWARD) * heard_s + test_s),
         "runs": runs,
         "disk_bytes": runs * 4 * sums["parameters"] * copies,

@@ -35,6 +35,7 @@ from audioslots.model.estimates import bottleneck, covered
 from audioslots.model.weights import build
 from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
+from audioslots.separation.separate import chunks_at_once
 from audioslots.training.objective import Matched
 from audioslots.training.system import multiply_accumulates
 from audioslots.training.validation import sequences
@@ -112,6 +113,23 @@ def held(config: Resolved) -> dict[str, float]:
     with _Shapes():
         found = bottleneck(build(config), config.crop)
     return {key: found.get(key, float("nan")) for key in ("numbers_a_slot", "numbers_a_source")}
+
+
+def separation_memory(config: Resolved, device: str = "cuda") -> float:
+    """Bytes: the most that lives at one moment while recordings are separated on a kind of device.
+
+    Weights, and what the model makes of the chunks that go through it together; ``count`` says what is left out.
+    """
+    whole = config.model == "conv_tasnet"  # it takes any length
+    chunk = round(config.separation.longest_s * config.rate) if whole else config.chunk
+    with _Shapes(), torch.no_grad():
+        model, live = build(config), _Live()
+        for tensor in (*model.parameters(), *model.buffers()):
+            live.add(tensor, REST)
+        with live:
+            chunks = torch.zeros(chunks_at_once(config, chunk, device), chunk + config.crop - config.chunk)
+            model(chunks, *(() if whole else (len(chunks),)))
+    return live.peak.total()
 
 
 def _holder(path: str, titles: dict[str, str]) -> str:

@@ -26,7 +26,7 @@ from audioslots.separation.chunking import batches, hop_of, surrounded
 from audioslots.separation.resampling import resample
 from audioslots.separation.stitching import Stitcher, stitch
 
-BATCH_S = {"cpu": 4.0, "other": 32.0}  # seconds of chunks separated at a time: bounds memory
+BATCH_S = {"cpu": 8.0, "other": 64.0}  # seconds of estimates, all slots together, made at a time: bounds memory
 
 Waveforms = NDArray[np.float32]
 
@@ -180,7 +180,7 @@ class Separator:
             blocks, chunk = _measured(iter(blocks), round(settings.longest_s * self.rate))
         hop = hop_of(chunk, settings.overlap)
         device = next(self.model.parameters()).device
-        count = at_once or max(1, int(BATCH_S.get(device.type, BATCH_S["other"]) * self.rate / chunk))
+        count = at_once or chunks_at_once(self.config, chunk, device.type)
         context, state = self.config.context, None
         for batch in batches(surrounded(blocks, context), chunk + 2 * context, hop, count):
             with torch.inference_mode():
@@ -196,6 +196,12 @@ class Separator:
             return found, reconstruct(found, covered(crops, chunk), model.stft, model.exponent, how)
         found = self.model(crops)
         return found, found.waveforms
+
+
+def chunks_at_once(config: Resolved, chunk: int, device: str) -> int:
+    """Chunks of so many samples that go through the model together on a kind of device, the fewer the more slots."""
+    slots = config.sources if config.model == "conv_tasnet" else config.slots.count
+    return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * slots)))
 
 
 def loudest(energies: Tensor, count: int) -> Tensor:

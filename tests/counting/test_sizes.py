@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from audioslots.cli import main
 from audioslots.config import Resolved
-from audioslots.counting.sizes import count, held, sizes
+from audioslots.counting.sizes import count, held, separation_memory, sizes
 from audioslots.errors import InputError
 from audioslots.model.weights import build
 from audioslots.reporting.reference import BEGIN, END
@@ -171,3 +171,21 @@ def test_documentation_shows_the_table(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_unknown_variant_is_named() -> None:
     with pytest.raises(InputError, match="unknown variant 'audioslot'; did you mean 'audioslots'"):
         sizes(ROOT / PAPER, ["audioslot"])
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "modulated"])
+def test_memory_of_separation_is_that_of_a_batch_of_chunks_and_does_not_grow_with_the_slots(kind: str) -> None:
+    found = {}
+    for slots in (2, 8):
+        config = small(slots={"layers": 1, "count": slots}, decoder={"kind": kind})
+        found[slots] = separation_memory(config)
+        assert 4 * sum(weight.numel() for weight in build(config).parameters()) < found[slots]
+        assert separation_memory(config, "cpu") < found[slots]
+    assert found[8] < 1.1 * found[2]
+
+
+def test_memory_of_separation_by_conv_tasnet_is_that_of_its_longest_recording() -> None:
+    config = small(model="conv_tasnet", training={"loss": "snr"})
+    longer = config.separation.model_copy(update={"longest_s": 2 * config.separation.longest_s})
+    twice = separation_memory(config.model_copy(update={"separation": longer}))
+    assert 1.8 < twice / separation_memory(config) < 2.2

@@ -19,7 +19,7 @@ from audioslots.files import write_json
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build, save_model
 from audioslots.separation.chunking import cut, hop_of
-from audioslots.separation.separate import BATCH_S, Separator, consistent, loudest
+from audioslots.separation.separate import BATCH_S, Separator, chunks_at_once, consistent, loudest
 from audioslots.separation.stitching import stitch
 
 
@@ -59,6 +59,17 @@ def test_estimates_do_not_depend_on_how_many_chunks_go_through_at_a_time(monkeyp
     whole, _ = tiny().estimates(mixture)
     monkeypatch.setitem(BATCH_S, "cpu", 0.3)
     torch.testing.assert_close(tiny().estimates(mixture)[0], whole)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_more_slots_the_fewer_chunks_go_through_at_a_time(device: str) -> None:
+    config = tiny().config
+    at_once = {}
+    for slots in (2, 4, 8):
+        more = config.model_copy(update={"slots": config.slots.model_copy(update={"count": slots})})
+        at_once[slots] = chunks_at_once(more, config.chunk, device)
+    assert at_once[2] == 2 * at_once[4] == 4 * at_once[8]
+    assert chunks_at_once(config, 10**9, device) == 1
 
 
 @pytest.mark.parametrize("kind", ["direct", "ratio", "misi"])

@@ -96,6 +96,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     monkeypatch.setattr(trainer, "build", on_device)
     monkeypatch.setattr(trainer, "Matched", matched)
     monkeypatch.setattr(nn.Module, "to", moved)
+
+    def copied(tensor: FakeTensor, memo: dict[int, Any]) -> Tensor:
+        """A copy of a tensor without values; PyTorch's own takes the whole mode along."""
+        return memo.setdefault(id(tensor), tensor.detach().clone())
+
+    monkeypatch.setattr(FakeTensor, "__deepcopy__", copied, raising=False)
     monkeypatch.setattr(FakeTensor, "tolist", tolist)
     monkeypatch.setattr(FakeTensor, "numpy", lambda tensor: np.zeros(tensor.shape), raising=False)
     with mode:
