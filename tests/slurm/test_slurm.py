@@ -198,7 +198,7 @@ def test_smoke_goes_through_the_profile_and_asks_for_what_the_rules_say(smoke: P
         assert re.search(r"TresPerJob=gres.gpu:1\b", by_rule[rule]), by_rule[rule]
     assert "gpu" not in by_rule["evaluate"], "none is held while scoring"
     assert "gpu" not in by_rule["pack"] and "MinMemoryNode=8000M" in by_rule["pack"]
-    assert "TimeLimit=2-00:00:00" in by_rule["train"] and "MinMemoryNode=32000M" in by_rule["train"]
+    assert "TimeLimit=2-00:00:00" in by_rule["train"] and "MinMemoryNode=16000M" in by_rule["train"]
     assert not {"resolve", "describe", "draw"} & by_rule.keys(), "small rules run on the login node"
     assert {"synthesize", "render_test_clean", "evaluate_mixture", "evaluate_oracle", "report"} <= by_rule.keys()
 
