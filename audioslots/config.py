@@ -80,6 +80,10 @@ class Encoder(Section):
         return self
 
 
+ATTENTION = {"update": "mean", "gradient": "all", "start": "queries"}
+"""Keys of slot attention alone, at their defaults."""
+
+
 class Slots(Section):
     """Learned queries that read the features; what they become are the source embeddings."""
 
@@ -90,11 +94,30 @@ class Slots(Section):
     layers: int = hyper(2, "layers of self-attention, cross-attention and MLP (queries)", ge=1)
     tokens: int = hyper(1, "tokens that read for one slot; side by side they are its embedding", ge=1, le=64)
     iterations: int = hyper(3, "steps of slot attention, all of the same weights (attention)", ge=1, le=10)
+    update: Literal["mean", "sum"] = hyper(
+        "mean",
+        "attention: what a slot takes of its share of the tokens, their mean, or their sum over all tokens' number",
+    )
+    gradient: Literal["all", "last"] = hyper(
+        "all", "attention: through all steps, or through the last alone and from there straight to the queries"
+    )
+    start: Literal["queries", "gaussian"] = hyper(
+        "queries", "attention: slots start from a learned query each, or from draws of one learned Gaussian"
+    )
     carry: Literal["none", "last", "gated", "memory"] = hyper(
         "none",
         "where a chunk's slots start from. none: the learned queries. last: the slots of the chunk before; gated: a "
         "state that a GRU makes of all chunks before; memory: attention over the slots of the last 64 chunks",
     )
+
+    @model_validator(mode="after")
+    def _axes_of_attention(self) -> Self:
+        for key, usual in ATTENTION.items():
+            if self.kind != "attention" and getattr(self, key) != usual:
+                raise ValueError(
+                    f"{key} {getattr(self, key)} of the kind {self.kind}; expected {usual}, or kind attention"
+                )
+        return self
 
 
 class Decoder(Section):
@@ -232,7 +255,7 @@ NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 LATER: dict[str, dict[str, Any]] = {
     "": {"context_s": 0.0},
-    "slots": {"carry": "none"},
+    "slots": {"carry": "none", **ATTENTION},
     "decoder": {"stride": [1, 1]},
     "training": {"together": 1, "sequence": 1, "contrast": 0.0},
 }

@@ -49,11 +49,17 @@ OTHER = {
     "training.overlap": 0.25,
     "training.contrast": 0.1,
     "slots.carry": "gated",
+    "slots.update": "sum",
+    "slots.gradient": "last",
+    "slots.start": "gaussian",
     "separation.reconstruction": "ratio",
     "separation.overlap": 0.75,
 }
-# Keys that ask for chunks in a row.
-SEQUENCE = {"slots.carry", "training.overlap", "training.contrast"}
+# Keys that ask for chunks in a row, or for slot attention.
+ASKS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("slots.carry", "training.overlap", "training.contrast"), {"training": {"sequence": 2}}),
+    **dict.fromkeys(("slots.update", "slots.gradient", "slots.start"), {"slots": {"kind": "attention"}}),
+}
 # The same numbers come out whatever these are.
 BOOKKEEPING = {
     *("training.validate_every", "training.validation_mixtures"),
@@ -86,8 +92,8 @@ def changed(key: str, value: Any) -> Resolved:
     if key == "model" or key.startswith("conv_tasnet."):
         waveforms = resolved(model="conv_tasnet", training={"loss": "si_sdr"}).model_dump()
         return checked(Resolved, merge(waveforms, delta(key, OTHER.get(key, 2 * value))), "config.json")
-    if key in SEQUENCE:
-        return resolved(**merge({"training": {"sequence": 2}}, delta(key, OTHER.get(key, value))))
+    if key in ASKS:
+        return resolved(**merge(ASKS[key], delta(key, OTHER.get(key, value))))
     if isinstance(value, bool):
         return resolved(**delta(key, not value))
     return resolved(**delta(key, OTHER[key] if key in OTHER else 2 * value or 0.1))
@@ -130,7 +136,11 @@ def test_provenance_word_changes_with_the_value_of_every_key_but_ours() -> None:
         ({"trainnig": {}}, "trainnig", "'training'"),
         ({"training": {"learning_rat": 1}}, "training.learning_rat", "'learning_rate'"),
         ({"encoder": {"widht": 16}}, "encoder.widht", "'width'"),
-        ({"slots": {"zzzzz": 2}}, "slots.zzzzz", "['carry', 'count', 'iterations', 'kind', 'layers', 'tokens']"),
+        (
+            {"slots": {"zzzzz": 2}},
+            "slots.zzzzz",
+            "['carry', 'count', 'gradient', 'iterations', 'kind', 'layers', 'start', 'tokens', 'update']",
+        ),
     ],
 )
 def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
@@ -163,6 +173,7 @@ def test_unknown_key_is_named_with_the_file_and_the_nearest_valid_one(
             "did you mean 'resnet'? expected one of cnn, frames, resnet",
         ),
         ({"slots": {"kind": "banana"}}, "slots.kind", "no such kind; expected one of attention, queries"),
+        ({"slots": {"kind": "queries", "update": "sum"}}, "slots", "expected mean, or kind attention"),
         ({"decoder": {"kind": "frames", "stride": [1, 2]}}, "decoder", "expected [1, 1], or kind broadcast"),
         ({"decoder": {"stride": [0, 2]}}, "decoder.stride", "greater than or equal to 1"),
         (
@@ -220,8 +231,7 @@ def test_file_that_is_no_json_object_is_one_line(tmp_path: Path, content: str) -
 
 @pytest.mark.parametrize("key", [key for key in LEAVES if key not in BOOKKEEPING and not key.startswith("separation")])
 def test_identity_follows_every_hyper_parameter_of_training(key: str) -> None:
-    before = resolved(training={"sequence": 2}) if key in SEQUENCE else resolved()
-    assert changed(key, LEAVES[key]).identity != before.identity
+    assert changed(key, LEAVES[key]).identity != resolved(**ASKS.get(key, {})).identity
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"rate": 16000}, {"data_identity": "abd"}, {"held_out_speakers": 4}])

@@ -44,7 +44,7 @@ def decoder_of(kind: str, channels: int = 1, grid: tuple[int, int] = (1, FRAMES)
 
 
 def slots_of(kind: str, **values: Any) -> Any:
-    sizes = variant(slots=values)
+    sizes = variant(slots={"kind": kind, **values})
     return part("slots", kind)(sizes.slots, sizes.encoder).double()
 
 
@@ -206,6 +206,54 @@ def test_the_first_iteration_of_slot_attention_equals_the_published_algorithm() 
     state = module.gru(weights.T @ module.value(inputs), queries)
     expected = module.norm(state + module.mlp(module.mlp_norm(state)))
     torch.testing.assert_close(module(tokens)[0], expected, atol=1e-12, rtol=0)
+
+
+def test_the_update_by_a_sum_is_the_mean_times_the_share_of_the_tokens_that_a_slot_got() -> None:
+    mean, total = (slots_of("attention", iterations=1, update=update) for update in ("mean", "sum"))
+    total.load_state_dict(mean.state_dict())
+    tokens, inputs = noise(1, 7, WIDTH), {}
+    for name, module in (("mean", mean), ("sum", total)):
+        module.gru.register_forward_pre_hook(lambda _, given, name=name: inputs.update({name: given[0]}))
+        module(tokens)
+    dots = mean.key(mean.tokens_norm(tokens[0])) @ mean.query(mean.slots_norm(mean.queries)).T / WIDTH**0.5
+    share = (dots.softmax(dim=1) + 1e-8).mean(dim=0)  # of each slot
+    torch.testing.assert_close(inputs["sum"], inputs["mean"] * share[:, None], atol=1e-12, rtol=0)
+
+
+def test_the_gradient_of_the_last_iteration_is_passed_straight_to_the_queries() -> None:
+    last, every, one = (
+        slots_of("attention", iterations=iterations, gradient=gradient)
+        for iterations, gradient in ((3, "last"), (3, "all"), (1, "all"))
+    )
+    for module in (every, one):
+        module.load_state_dict(last.state_dict())
+    tokens, weights = noise(2, 7, WIDTH), noise(2, 3, WIDTH, seed=1)
+    states: list[Tensor] = []
+    last.slots_norm.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+    assert torch.equal(last(tokens), every(tokens)), "values are the same"
+    start = states[2].detach().requires_grad_()  # of the last iteration
+    for found in (last(tokens), one(tokens, start)):
+        (found * weights).sum().backward()
+    torch.testing.assert_close(last.queries.grad, start.grad.sum(dim=0))
+    torch.testing.assert_close(last.value.weight.grad, one.value.weight.grad)
+
+
+def test_slots_of_a_gaussian_are_drawn_anew_in_training_and_always_alike_else() -> None:
+    module, other = (slots_of("attention", start="gaussian", count=4) for _ in range(2))
+    other.load_state_dict(module.state_dict())
+    tokens = noise(2, 7, WIDTH)
+    assert module.queries.shape == (1, WIDTH) and module.log_deviation.shape == (WIDTH,)
+    assert "draws" not in module.state_dict()
+    module.eval(), other.eval()
+    found = module(tokens)
+    assert torch.equal(found, module(tokens)) and torch.equal(found, other(tokens))
+    assert all(not torch.allclose(found[:, 0], found[:, slot]) for slot in (1, 2, 3))
+    module.train(), other.train()
+    assert not torch.allclose(module(tokens), module(tokens))
+    torch.manual_seed(1)
+    drawn = module(tokens)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, other(tokens))
 
 
 @pytest.mark.parametrize("grid", [(1, FRAMES), (5, 3)], ids=["frames", "points"])

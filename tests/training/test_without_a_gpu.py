@@ -142,6 +142,8 @@ def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     yield "conv-tasnet", {"loss": "snr"}, {"model": "conv_tasnet"}
     yield "fixed order", {"order": "fixed"}, {}
     yield "together", {"together": 2, "contrast": 0.1}, {"context_s": 0.096}
+    drawn = {"kind": "attention", "update": "sum", "gradient": "last", "start": "gaussian"}
+    yield "drawn slots", {}, {"slots": {"count": 2, **drawn}}
     for carry in ("last", "gated", "memory"):
         yield f"carried, {carry}", {"sequence": 4, "batch": 8}, {"slots": {"count": 2, "layers": 1, "carry": carry}}
     yield "accumulated", {"accumulate": 2}, {}
