@@ -93,7 +93,6 @@ rule evaluate:
     wildcard_constraints:
         part="|".join(MIXTURES),
         variant="|".join(VARIANTS),
-    threads: 2
     resources:
         mem_mb=8000,
         runtime=minutes(240),

@@ -77,6 +77,7 @@ for part in benchmark.mixture_sets:
             f"{benchmark.mixtures(part)}/manifest.json",
         log:
             f"{benchmark.folder_of(part)}/render.log",
+        priority: 2
         threads: 2
         resources:
             mem_mb=8000,
