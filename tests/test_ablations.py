@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from audioslots.architecture import kinds
 from audioslots.benchmark import Benchmark, members, resolve, variants
-from audioslots.config import Variant, checked, kinds
+from audioslots.config import Variant, checked
 from audioslots.data.packing import pack
 from audioslots.files import read_json
 from audioslots.losses import LOSSES
@@ -183,7 +184,7 @@ from pathlib import Path
 import torch
 from audioslots.benchmark import read_benchmark, resolve
 from audioslots.summary import summary
-from audioslots.config import kinds
+from audioslots.architecture import kinds
 from audioslots.separation.separate import Separator
 from audioslots.training.trainer import Trainer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audioslots import config
+from audioslots import architecture
 from audioslots.model.transformer import Layer
 
 
@@ -18,7 +18,7 @@ class Flattened(nn.Module):
         grid: the image's height and length, (F', N').
     """
 
-    def __init__(self, settings: config.Encoder, channels: int, grid: tuple[int, int]) -> None:
+    def __init__(self, settings: architecture.Encoder, channels: int, grid: tuple[int, int]) -> None:
         super().__init__()
         width = settings.width
         self.project = nn.Linear(channels, width)
@@ -39,7 +39,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(next(groups for groups in (32, 16, 8, 4, 2, 1) if channels % groups == 0), channels)
 
 
-def stage_channels(settings: config.Encoder) -> list[int]:
+def stage_channels(settings: architecture.Encoder) -> list[int]:
     """Channels by stage: they double and end at the tokens' width."""
     stages = len(settings.blocks)
     return [max(8, settings.width >> (stages - 1 - stage)) for stage in range(stages)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_models import CHUNK, built, mixtures, resolved
 from torch import Tensor, nn
 
-from audioslots.config import kinds
+from audioslots.architecture import kinds
 from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots, standardise
 from audioslots.model.outputs import OUTPUTS

@@ -9,7 +9,8 @@ import pytest
 import torch
 from made_models import TINY, mixtures
 
-from audioslots.config import Resolved, checked, kinds
+from audioslots.architecture import kinds
+from audioslots.config import Resolved, checked
 from audioslots.model.carry import CARRIES, REMEMBERED
 from audioslots.model.weights import build
 from audioslots.study import merge

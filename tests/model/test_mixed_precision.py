@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_models import built, mixtures, resolved
 
-from audioslots.config import kinds
+from audioslots.architecture import kinds
 from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
 from audioslots.training.objective import Matched

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from audioslots import config
-from audioslots.config import kinds
+from audioslots.architecture import kinds
 from audioslots.model.parts import CLASSES, Shape, part
 from audioslots.model.spectrogram import STFT
 from audioslots.model.transformer import Attention, Layer, sinusoids

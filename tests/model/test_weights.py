@@ -13,7 +13,7 @@ import torch
 from made_models import built, mixtures, resolved
 from safetensors.torch import load_file, save_file
 
-from audioslots.config import kinds
+from audioslots.architecture import kinds
 from audioslots.errors import InputError
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.weights import load_model, save_model

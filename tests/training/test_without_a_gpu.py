@@ -20,7 +20,8 @@ from tiny_run import resolved
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from audioslots.config import Resolved, kinds
+from audioslots.architecture import kinds
+from audioslots.config import Resolved
 from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.weights import build

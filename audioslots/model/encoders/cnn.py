@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audioslots import config
+from audioslots import architecture
 from audioslots.model.convolutions import Flattened, group_norm, halved, stage_channels
 
 
@@ -15,7 +15,7 @@ class Encoder(nn.Module):
     what Slot Attention (Locatello et al. 2020) reads images with.
     """
 
-    def __init__(self, settings: config.Encoder, bins: int, frames: int) -> None:
+    def __init__(self, settings: architecture.Encoder, bins: int, frames: int) -> None:
         super().__init__()
         channels = stage_channels(settings)
         self.grid = halved(bins, frames, len(channels))

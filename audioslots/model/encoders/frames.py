@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audioslots import config
+from audioslots import architecture
 from audioslots.model.transformer import Layer, sinusoids
 
 
 class Encoder(nn.Module):
     """Each frame of the spectrogram is one token, in order of time; then Transformer layers. Cheap on a CPU."""
 
-    def __init__(self, settings: config.Encoder, bins: int, frames: int) -> None:
+    def __init__(self, settings: architecture.Encoder, bins: int, frames: int) -> None:
         super().__init__()
         width = settings.width
         self.grid = (1, frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioslots import config
+from audioslots import architecture
 from audioslots.model.convolutions import Flattened, group_norm, halved, stage_channels
 
 
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
     first halve frequency and time again.
     """
 
-    def __init__(self, settings: config.Encoder, bins: int, frames: int) -> None:
+    def __init__(self, settings: architecture.Encoder, bins: int, frames: int) -> None:
         super().__init__()
         channels = stage_channels(settings)
         self.grid = halved(bins, frames, len(channels))  # by the stem and every stage but the first

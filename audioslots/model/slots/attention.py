@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audioslots import config
+from audioslots import architecture
 from audioslots.model.readers import Readers
 
 TINY = 1e-8
@@ -26,7 +26,7 @@ class Slots(nn.Module):
 
     draws: Tensor
 
-    def __init__(self, settings: config.Slots, encoder: config.Encoder) -> None:
+    def __init__(self, settings: architecture.Slots, encoder: architecture.Encoder) -> None:
         super().__init__()
         width = encoder.width
         self.settings = settings

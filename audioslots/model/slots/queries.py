@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audioslots import config
+from audioslots import architecture
 from audioslots.model.readers import Readers
 from audioslots.model.transformer import Layer
 
@@ -13,7 +13,7 @@ from audioslots.model.transformer import Layer
 class Slots(nn.Module):
     """Queries attend to one another and cross-attend to the tokens, layer by layer."""
 
-    def __init__(self, settings: config.Slots, encoder: config.Encoder) -> None:
+    def __init__(self, settings: architecture.Slots, encoder: architecture.Encoder) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(settings.count, encoder.width))
         self.readers = Readers(settings.tokens, encoder.width)
