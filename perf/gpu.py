@@ -27,6 +27,7 @@ from training import peak
 
 from audioslots.code import commit
 from audioslots.config import Resolved, checked
+from audioslots.counting.cards import CARDS
 from audioslots.counting.plan import plan, sustained
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
@@ -41,7 +42,6 @@ from audioslots.training.trainer import Trainer
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "reference" / "gpu"
 TESTS = ("tests/training/test_fast_paths.py", "tests/data/test_device_mixing.py")
-DATA_SHEET = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # dense bfloat16, operations a second
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 FAST = [  # of the paper's size: precision, torch.compile, mixed on the device
     *((precision, False, False) for precision in PRECISIONS),
@@ -136,7 +136,8 @@ def speed(sizes: Sizes, device: str, root: Path) -> list[dict[str, Any]]:
         rows.append(timed(config, root / f"speed{number}", device, on_device))
     if device == "cuda":
         product = peak("cuda", torch.bfloat16)
-        sheet = next((rate for name, rate in DATA_SHEET.items() if name in torch.cuda.get_device_name()), None)
+        card = next((card for card in CARDS.values() if card.title in torch.cuda.get_device_name()), None)
+        sheet = 1e12 * card.tflops["bf16-mixed"] if card else None
         for row in rows:
             row["share_of_matrix_product"] = round(row["operations_per_second"] / product, 4)
             row["share_of_data_sheet"] = round(row["operations_per_second"] / sheet, 4) if sheet else None

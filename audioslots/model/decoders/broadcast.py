@@ -30,7 +30,8 @@ class Decoder(nn.Module):
             weights = interpolation(points, stride)
             positions = sinusoids(stride * (weights.shape[1] - 1) + 1, POSITION)[::stride]
             self.register_buffer(name, positions, persistent=False)
-            self.register_buffer(f"between_{name}", weights, persistent=False)
+            if self.sparse:
+                self.register_buffer(f"between_{name}", weights, persistent=False)
         self.slot = nn.Linear(variant.slot_width, width)
         self.frequency = nn.Linear(POSITION, width, bias=False)
         self.time = nn.Linear(POSITION, width, bias=False)
