@@ -127,6 +127,9 @@ class Decoder(Section):
         "magnitude: compressed magnitudes, with the mixture's phase; softmax, sigmoid, complex: a mask on the mixture",
         paper="magnitude",
     )
+    consistent: bool = hyper(
+        False, "what the slots' waveforms lack of the mixture is shared out evenly among them (mixture consistency)"
+    )
 
     @model_validator(mode="after")
     def _strides_of_points(self) -> Self:

@@ -124,12 +124,15 @@ UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder
 LATER: dict[str, dict[str, Any]] = {
     "": {"context_s": 0.0},
     "slots": {"carry": "none", **ATTENTION},
-    "decoder": {"stride": [1, 1]},
-    "training": {"together": 1, "sequence": 1, "contrast": 0.0},
+    "decoder": {"stride": [1, 1], "consistent": False},
+    "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0},
 }
 """Keys that came later, by section: what leaves them at these defaults keeps the identity that it had."""
 OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}
 """Of training: the same numbers whatever they are, ``accumulate`` but for rounding."""
+
+
+MOST_MIXED = 8  # slots of MixIT, whose 2^K sums are all tried
 
 
 class Resolved(Variant):
@@ -154,6 +157,11 @@ class Resolved(Variant):
             raise ValueError(
                 f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
                 f"expected {such(lambda loss: loss.silence is not None)}"
+            )
+        if training.order == "mixit" and not 2 * self.sources <= self.slots.count <= MOST_MIXED:
+            raise ValueError(
+                f"slots.count {self.slots.count} with training.order mixit, which hears two mixtures at once; "
+                f"expected {2 * self.sources} to {MOST_MIXED}"
             )
         if self.model == "audioslots" and self.chunk < self.spectrogram.window:
             raise ValueError(
@@ -187,6 +195,11 @@ class Resolved(Variant):
     def heard(self) -> int:
         """Samples of a training crop: what the model reads of a sequence of chunks."""
         return self.crop + (self.training.sequence - 1) * self.hop
+
+    @property
+    def mixed(self) -> int:
+        """Sources of a training example: those of one mixture, or of the two that MixIT adds up."""
+        return self.sources * (2 if self.training.order == "mixit" else 1)
 
     @property
     def delay(self) -> int:

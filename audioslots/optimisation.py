@@ -18,10 +18,14 @@ class Training(Section):
         "squared", "; ".join(f"{name}: {loss.about}" for name, loss in LOSSES.items()), secondary="squared"
     )
     exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
-    order: Literal["matched", "fixed"] = hyper(
+    order: Literal["matched", "fixed", "mixit"] = hyper(
         "matched",
-        "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k",
+        "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k; mixit: no source is "
+        "shown, slots are summed to the two mixtures whose sum the model hears (MixIT)",
         paper="matched",
+    )
+    supervised: float = hyper(
+        0.0, "mixit: share of the steps that are trained on one mixture and its sources instead", ge=0, le=1
     )
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
     steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
@@ -84,6 +88,16 @@ class Training(Section):
             raise ValueError("contrast needs chunks of one source; expected sequence or together above 1")
         if self.together > 1 and self.mixing == "static":
             raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")
+        return self
+
+    @model_validator(mode="after")
+    def _mixtures_without_sources(self) -> Self:
+        if self.order == "mixit" and self.loss != "snr":
+            raise ValueError(f"order mixit with loss {self.loss}; expected snr, which sums of slots are compared by")
+        if self.order == "mixit" and self.contrast:
+            raise ValueError(f"contrast {self.contrast} with order mixit, which knows no voices; expected 0")
+        if self.order != "mixit" and self.supervised:
+            raise ValueError(f"supervised {self.supervised} with order {self.order}; expected 0, or order mixit")
         return self
 
     @model_validator(mode="after")

@@ -48,6 +48,7 @@ OTHER = {
     "training.precision": "bf16-mixed",
     "training.overlap": 0.25,
     "training.contrast": 0.1,
+    "training.supervised": 0.1,
     "slots.carry": "gated",
     "slots.update": "sum",
     "slots.gradient": "last",
@@ -55,10 +56,11 @@ OTHER = {
     "separation.reconstruction": "ratio",
     "separation.overlap": 0.75,
 }
-# Keys that ask for chunks in a row, or for slot attention.
+# Keys that ask for chunks in a row, for slot attention, or for mixtures without sources.
 ASKS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("slots.carry", "training.overlap", "training.contrast"), {"training": {"sequence": 2}}),
     **dict.fromkeys(("slots.update", "slots.gradient", "slots.start"), {"slots": {"kind": "attention"}}),
+    "training.supervised": {"slots": {"count": 4}, "training": {"loss": "snr", "order": "mixit"}},
 }
 # The same numbers come out whatever these are.
 BOOKKEEPING = {

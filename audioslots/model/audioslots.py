@@ -32,7 +32,7 @@ class AudioSlots(nn.Module):
         super().__init__()
         self.samples, self.context = samples, context
         self.exponent = variant.spectrogram.exponent
-        self.output = OUTPUTS[variant.decoder.output]
+        self.output, self.consistent = OUTPUTS[variant.decoder.output], variant.decoder.consistent
         self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
         bins, frames = self.stft.bins, self.stft.frames(samples)
         read = self.stft.frames(samples + 2 * context)
@@ -69,7 +69,10 @@ class AudioSlots(nn.Module):
             tokens = self._shown(tokens)
         maps = self.decoder(slots, tokens).to(unit.dtype)  # in mixed precision too: complex numbers have no 16 bits
         compressed, spectra = self.output.read(maps, spectrum, self.exponent)
-        waveforms = self.stft.inverse(spectra, self.samples) * level[:, None]
+        waveforms = self.stft.inverse(spectra, self.samples)
+        if self.consistent:
+            waveforms = consistent(waveforms, covered(unit, self.samples))
+        waveforms = waveforms * level[:, None]
         voices = None if self.voice is None else self.voice(slots)
         return Estimates(waveforms, level, compressed, slots, voices, state)
 
@@ -87,6 +90,11 @@ class AudioSlots(nn.Module):
         """Of all tokens, those of the chunk, which some decoders look at."""
         columns = tokens.unflatten(1, self.encoder.grid)  # (B, F', N', W)
         return columns.narrow(2, (columns.shape[2] - self.shown) // 2, self.shown).flatten(1, 2)
+
+
+def consistent(waveforms: Tensor, mixture: Tensor) -> Tensor:
+    """Waveforms (B, K, T) that add up to the mixture (B, T): the nearest such (Wisdom et al. 2019, equation 7)."""
+    return waveforms + (mixture - waveforms.sum(dim=1))[:, None] / waveforms.shape[1]
 
 
 def standardise(spectrogram: Tensor) -> Tensor:

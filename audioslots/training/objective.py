@@ -1,4 +1,7 @@
-"""The training objective: slots matched to sources by permutation-invariant training (PIT), and what they cost then."""
+"""The training objective: slots matched to sources by permutation-invariant training (PIT), and what they cost then.
+
+Where a variant is trained by MixIT, some or all steps have its objective instead.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from audioslots.model.estimates import Estimates
 from audioslots.model.outputs import compress
 from audioslots.model.spectrogram import STFT
 from audioslots.training.matching import match, unmatched
+from audioslots.training.mixit import MixIT
+from audioslots.training.schedule import grown
 
 TEMPERATURE = 0.1  # of the contrastive loss
 OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
@@ -103,3 +108,34 @@ class Matched(nn.Module):
         if self.settings.exponent != self.exponent:
             signals = signals ** (self.settings.exponent / self.exponent)
         return signals, compress(self.stft(sources).abs(), self.settings.exponent)
+
+
+class Objective(nn.Module):
+    """What each step of a variant is trained on, and what its slots cost: sources, or mixtures and no sources.
+
+    Args as of ``Matched``.
+    """
+
+    def __init__(self, variant: Variant, together: int = 1) -> None:
+        super().__init__()
+        self.settings = variant.training
+        self.matched, self.mixit = Matched(variant, together), MixIT(together)
+
+    def hears_sources(self, step: int) -> bool:
+        """Whether the sources of a step are known to it; of MixIT's a share, evenly spread."""
+        share = self.settings.supervised if self.settings.order == "mixit" else 1.0
+        return int((step + 1) * share) > int(step * share)
+
+    def references(self, sources: Tensor, step: int) -> Tensor:
+        """What a step hears together and compares with, at the level of its curriculum: the sources (B, S, T).
+
+        MixIT draws the sources (B, 2 S, T) of two mixtures: the mixtures (B, 2, T), or the first one's sources.
+        """
+        if self.settings.order == "mixit":
+            mixtures = sources.unflatten(1, (2, -1))  # (B, 2, S, T)
+            sources = mixtures[:, 0] if self.hears_sources(step) else mixtures.sum(dim=2)
+        return grown(sources, step, self.settings.curriculum * self.settings.steps)
+
+    def forward(self, estimates: Estimates, references: Tensor, step: int) -> Tensor:
+        """Estimates of K slots and the ``references`` of a step -> scalar."""
+        return (self.matched if self.hears_sources(step) else self.mixit)(estimates, references)

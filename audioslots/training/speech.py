@@ -44,7 +44,7 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
     settings = config.training
     if settings.mixing == "static":
         size = settings.batch // settings.sequence
-        return StaticMixer(speech, config.sources, config.heard, config.seed, size=size)
+        return StaticMixer(speech, config.mixed, config.heard, config.seed, size=size)
     return Mixer(
-        speech, config.sources, config.heard, config.seed, settings.speed, settings.even_speakers, settings.together
+        speech, config.mixed, config.heard, config.seed, settings.speed, settings.even_speakers, settings.together
     )

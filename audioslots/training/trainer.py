@@ -33,9 +33,9 @@ from audioslots.stage import Stage
 from audioslots.training.batches import ahead, batches, sequenced
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
-from audioslots.training.objective import Matched
+from audioslots.training.objective import Matched, Objective
 from audioslots.training.processes import following, is_first, stop_asked
-from audioslots.training.schedule import grown, rate_at
+from audioslots.training.schedule import rate_at
 from audioslots.training.speech import open_speech, training_mixer
 from audioslots.training.system import arithmetic, describe, peak_memory
 from audioslots.training.validation import sequences, validated
@@ -113,7 +113,7 @@ class Trainer:
         model = build(config)
         if self.fabric.device.type == "cuda":  # as its convolutions want their weights
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss = Matched(config, joined).to(self.fabric.device)
+        self.objective = Objective(config, joined).to(self.fabric.device)
         self.validation_loss = Matched(config).to(self.fabric.device)
         decay = self.settings.weight_decay  # the rate is set at every step
         optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=decay, fused=True)
@@ -197,13 +197,14 @@ class Trainer:
         learning_rate = rate_at(progress.step, settings.learning_rate, settings.warmup, settings.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        sources = grown(self._sequenced(sources), progress.step, settings.curriculum * settings.steps)
+        sources = self.objective.references(self._sequenced(sources), progress.step)
         self.optimiser.zero_grad()
         loss = sources.new_zeros(())
         for number, piece in enumerate(pieces := sources.chunk(settings.accumulate), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
                 estimates = self.model(piece.sum(dim=1), *sequences(self.config))
-                part = self.loss(estimates, covered(piece, self.config.chunk)) * (len(piece) / len(sources))
+                part = self.objective(estimates, covered(piece, self.config.chunk), progress.step)
+                part = part * (len(piece) / len(sources))
                 self.fabric.backward(part)
             loss += part.detach()
         weights = (part.parameters() for part in self.parts.values())

@@ -302,11 +302,11 @@ def test_a_batch_in_pieces_trains_the_same_to_rounding(packed: Path, tmp_path: P
         passes: list[int] = []
         run = Trainer(resolved(packed, {"batch": 5, "accumulate": pieces}), tmp_path / str(pieces), accelerator="cpu")
 
-        def trained_on(_: Any, given: tuple[Any, Tensor], __: Tensor, seen: list[int] = passes) -> None:
+        def trained_on(_: Any, given: tuple[Any, Tensor, int], __: Tensor, seen: list[int] = passes) -> None:
             if torch.is_grad_enabled():  # else it is validated
                 seen.append(len(given[1]))
 
-        run.loss.register_forward_hook(trained_on)
+        run.objective.register_forward_hook(trained_on)
         run.train()
         assert passes == shares * run.settings.steps
         losses.append(pd.read_csv(tmp_path / str(pieces) / "history.csv")["loss"])

@@ -7,7 +7,7 @@ driver; each parameter is given a gradient of its shape instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -82,20 +82,23 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
         with CUDA:
             return build(config)
 
-    def matched(*given: Any) -> nn.Module:
-        with CUDA:
-            return whole(*given)
+    def on_device_too(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+        def made(*given: Any) -> nn.Module:
+            with CUDA:
+                return kind(*given)
+
+        return made
 
     def tolist(tensor: FakeTensor) -> Any:
         mode.waits.append("tolist")
         return np.zeros(tensor.shape).tolist()
 
-    whole = trainer.Matched
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
     monkeypatch.setattr(trainer, "Fabric", fabric)
     monkeypatch.setattr(trainer, "build", on_device)
-    monkeypatch.setattr(trainer, "Matched", matched)
+    for kind in (trainer.Matched, trainer.Objective):
+        monkeypatch.setattr(trainer, kind.__name__, on_device_too(kind))
     monkeypatch.setattr(nn.Module, "to", moved)
 
     def copied(tensor: FakeTensor, memo: dict[int, Any]) -> Tensor:
@@ -125,7 +128,9 @@ def run(config: Resolved, out: Path) -> Trainer:
 def stepped(trained: Trainer, steps: int = 2) -> None:
     """Take some steps, on batches that come from the host."""
     for _ in range(steps):
-        sources = torch.zeros(trained.settings.batch // trained.settings.sequence, 2, trained.config.heard)
+        sources = torch.zeros(
+            trained.settings.batch // trained.settings.sequence, trained.config.mixed, trained.config.heard
+        )
         trained._step(trained.fabric.to_device(sources))
 
 
@@ -147,6 +152,10 @@ def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     yield "drawn slots", {}, {"slots": {"count": 2, **drawn}}
     for carry in ("last", "gated", "memory"):
         yield f"carried, {carry}", {"sequence": 4, "batch": 8}, {"slots": {"count": 2, "layers": 1, "carry": carry}}
+    for share in (0.0, 1.0):
+        mixit = {"loss": "snr", "order": "mixit", "supervised": share, "together": 2}
+        yield f"mixit, {share:.0%} supervised", mixit, {"slots": {"count": 4, "layers": 1}}
+    yield "consistent", {}, {"decoder": {"kind": "modulated", "layers": 1, "output": "sigmoid", "consistent": True}}
     yield "accumulated", {"accumulate": 2}, {}
     yield "curriculum", {"curriculum": 0.9}, {}
     yield "32 bits", {"precision": "32-true"}, {}
