@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
 
     from audioslots.separation.separate import Separator
 
@@ -26,3 +31,40 @@ def load(path: str | Path, device: str = "cpu", config: str | Path | None = None
     from audioslots.separation.separate import Separator
 
     return Separator.load(Path(path), device, None if config is None else Path(config))
+
+
+def evaluate(
+    separate: Callable[[NDArray[np.float32], int], ArrayLike],
+    mixtures: str | Path,
+    out: str | Path,
+    name: str,
+    version: str = "",
+    jobs: int = 1,
+) -> pd.DataFrame:
+    """Score any function that separates, as ``audioslots evaluate`` scores a model.
+
+    Args:
+        separate: mixture (samples,) as 32-bit floats and sample rate (Hz) -> estimates (any number, samples), in any
+            order; the loudest are scored, and silence stands in for those that are too few.
+        mixtures: a rendered folder, such as ``data/.../Libri2Mix/wav8k/min/test``.
+        out: ``scores.parquet`` to write; ``evaluation.json`` and ``examples/`` are written beside it.
+        name: of the system, for tables: small letters, digits, ``_``, ``.`` and ``-``.
+        version: of the function. An interrupted call goes on where it stopped if name and version are the same; a
+            finished one is not repeated.
+        jobs: scoring processes.
+
+    Returns:
+        One row a mixture and source: the columns of ``scores.parquet``, such as ``si_sdri_db``.
+
+    Raises:
+        InputError: the mixtures are not finished, or the function returns something else.
+    """
+    from pathlib import Path
+
+    from audioslots.scoring.evaluate import evaluate, read_scores
+    from audioslots.scoring.external import Function, external_name
+    from audioslots.scoring.mixtures import read_mixtures
+
+    rate = read_mixtures(Path(mixtures))[0].read()[2]
+    evaluate(Function(separate, external_name(name), rate, f"{name} {version}"), Path(mixtures), Path(out), jobs=jobs)
+    return read_scores(Path(out))

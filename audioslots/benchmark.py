@@ -26,7 +26,7 @@ from audioslots.config import Name, Resolved, Variant
 from audioslots.dataset import SUBSETS, SYNTHESIS, Corpus, MixtureSet
 from audioslots.errors import InputError
 from audioslots.study import ABLATIONS, deltas, merge, read_study
-from audioslots.untrained import BASELINES, is_untrained, parse
+from audioslots.untrained import BASELINES, EXTERNAL, is_untrained, parse
 
 CONFIG = ABLATIONS.parent / "config"
 DOWNLOADED = Path("data")  # where LibriSpeech and LibriMix's metadata are put that were not given, for all benchmarks
@@ -53,17 +53,16 @@ class Benchmark(Section):
     baselines: list[Literal[BASELINES]] = Field(  # type: ignore[valid-type]
         list(BASELINES), description="untrained systems, at the scale's STFT; the variants' ceilings are added"
     )
+    external: dict[Name, str] = Field(
+        default_factory=dict, description="systems of other packages: name -> folder or CSV of their estimates"
+    )
     studies: list[str] = Field(min_length=1)
     examples: int = Field(4, ge=0, description="mixtures to listen to")
     variant: dict[str, Any] = Field(default_factory=dict, description="scale: a delta below every study's")
     overrides: dict[Name, dict[str, Any]] = Field(default_factory=dict, description="a delta above a variant's own")
     without: list[Name] = Field(default_factory=list, description="variants of its studies that are left out")
-    librispeech: str | None = Field(
-        None, description="LibriSpeech on disk: the folder that holds its subsets; not given, they are downloaded"
-    )
-    librimix: str | None = Field(
-        None, description="LibriMix's metadata: a clone, a folder, or one CSV file; not given nor near, downloaded"
-    )
+    librispeech: str | None = Field(None, description="folder of LibriSpeech's subsets; not given, they are downloaded")
+    librimix: str | None = Field(None, description="LibriMix's metadata: folder or CSV; not given nor near, downloaded")
     device: str = Field("auto", description="Lightning Fabric's accelerator")
     budgets: int = Field(
         1, ge=1, le=6, description="trainings of every variant, each with half the steps of the next, the last with all"
@@ -243,15 +242,12 @@ def members(benchmark: Benchmark, study_name: str, folder: Path = ABLATIONS) -> 
 
 
 def untrained(benchmark: Benchmark, known: dict[str, Variant]) -> list[str]:
-    """Names of the systems without training: the benchmark's own at its scale's STFT, then what bounds its variants.
-
-    ``known`` is of ``variants``.
-    """
+    """Systems not trained here: baselines at the scale's STFT, what bounds the ``known`` variants, external ones."""
     scale = checked(Scale, {"variant": benchmark.variant}, benchmark.name).variant.spectrogram
     oracles = {name: parse(name) for name in benchmark.baselines}
     own = [name if one is None else one._replace(stft=(scale.window, scale.hop)).name for name, one in oracles.items()]
     bounds = [variant.ceiling for variant in known.values() if variant.ceiling]
-    return list(dict.fromkeys([*own, *bounds]))
+    return list(dict.fromkeys([*own, *bounds, *(f"{EXTERNAL}{name}" for name in benchmark.external)]))
 
 
 def twins(known: dict[str, Variant]) -> dict[str, str]:
@@ -322,6 +318,9 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     source = source or (str(document) if isinstance(document, Path) else "config")
     benchmark = checked(Benchmark, _based(read_yaml(document) if isinstance(document, Path) else document), source)
     checked(Scale, {"variant": benchmark.variant}, source)
+    if absent := [name for name, place in benchmark.external.items() if not Path(place).exists()]:
+        place = benchmark.external[absent[0]]
+        raise InputError(f"{source}: external.{absent[0]}: {place}: no such folder or file; expected its estimates")
     known = variants(benchmark)
     for key in ("overrides", "without"):
         if elsewhere := sorted(set(getattr(benchmark, key)) - set(known)):  # of studies that are not run this time

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from audioslots import stage
 from audioslots.cli_data import Jobs, corpus, mixtures
+from audioslots.cli_reporting import reporting
 from audioslots.counting.cards import CARDS, EFFICIENCY
 from audioslots.errors import InputError, Interrupted
 from audioslots.gpus import take
@@ -21,6 +22,7 @@ from audioslots.gpus import take
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus, name="corpus")
 app.add_typer(mixtures, name="mixtures")
+app.add_typer(reporting)
 
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 Rendered = Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")]
@@ -139,7 +141,10 @@ def evaluate_system(
         str | None,
         typer.Option(help="Run folder, safetensors file, or a name: mixture, oracle-ibm, oracle-psm-512-256, ..."),
     ] = None,
-    estimates: Annotated[Path | None, typer.Option(help="Folder that `estimate` has written, instead.")] = None,
+    estimates: Annotated[
+        Path | None, typer.Option(help="Instead: what `estimate` has written, or with --name the files of any system.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the system of another package that made the estimates.")] = "",
     config: Config = None,
     benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
     mixture_scores: Annotated[Path | None, typer.Option(help="Scores of the mixture itself, to be reused.")] = None,
@@ -152,20 +157,23 @@ def evaluate_system(
 ) -> None:
     """Separate and score every mixture of a test set, or score estimates of it; repeat the command to resume it."""
     from audioslots.baselines.oracles import baseline
-    from audioslots.scoring.estimates import Estimated, System
+    from audioslots.scoring.estimates import Estimated, Kept, System
     from audioslots.scoring.evaluate import evaluate, read_mixtures
+    from audioslots.scoring.external import Files
     from audioslots.untrained import BASELINES, is_untrained
 
     numbers = re.fullmatch(r"(\d+)/(\d+)", shard)
     if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise InputError(f"--shard: {shard}; expected n/of, n from 1 to of, such as 3/50")
+    if name and estimates is None:
+        raise InputError(f"--name: {name} of no estimates; expected --estimates besides")
     if (model is None) == (estimates is None):
         raise InputError("evaluate: --model and --estimates; expected one of the two")
     if config is not None and (model is None or is_untrained(model)):
         raise InputError(f"--config: {model or estimates} has none; expected it with a run or a model's file alone")
-    system: System | Estimated
+    system: System | Kept
     if estimates is not None:
-        system = Estimated.load(estimates)
+        system = Files.load(estimates, name, mixtures) if name else Estimated.load(estimates)
     elif model is not None and is_untrained(model):
         _, _, rate = read_mixtures(mixtures)[0].read()
         system = baseline(model, rate)
@@ -176,78 +184,6 @@ def evaluate_system(
     else:
         raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")
     evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, (int(numbers[1]), int(numbers[2])))
-
-
-@app.command("rates")
-def choose_rates(
-    folder: Annotated[Path, typer.Argument(help="Runs by variant and factor: results/<benchmark>/rates")],
-    out: Annotated[Path, typer.Option(help="CSV file to write.")],
-) -> None:
-    """Choose each variant's learning rate by its validation, of those that were tried."""
-    from audioslots.reporting.rates import choose
-
-    print(choose(folder, out).plain())
-
-
-@app.command("compare")
-def compare_scores(
-    scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs or of whole benchmarks.")],
-    baseline: Annotated[str, typer.Option(help="Variant that the others are compared with.")],
-    format: Annotated[Literal["terminal", "md", "tex"], typer.Option(help="Of the table.")] = "terminal",
-) -> None:
-    """Compare variants on the same mixtures: difference, interval, corrected p-value, and cost where it is known."""
-    from audioslots.reporting.compare import compare_files
-
-    print(compare_files(scores, baseline, format))
-
-
-@app.command("means")
-def mean_scores(
-    scores: Annotated[list[Path], typer.Argument(help="scores.parquet of runs.")],
-    out: Annotated[Path, typer.Option(help="CSV to write.")],
-) -> None:
-    """Write the mean SI-SDRi of each run, the highest first: by it choices are made on dev mixtures."""
-    from audioslots.reporting.compare import write_means
-
-    print(write_means(scores, out).to_string(index=False))
-
-
-@app.command("report")
-def report_results(
-    results: Annotated[Path, typer.Argument(help="results/<benchmark>")],
-    out: Annotated[Path, typer.Option(help="Where tables, figures and page go.")],
-) -> None:
-    """Make the tables, figures and the page from the scores."""
-    from audioslots.reporting.report import report
-
-    print(report(results, out))
-
-
-@app.command("reference")
-def publish_reference(
-    results: Annotated[Path | None, typer.Argument(help="results/<benchmark>, reported.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="results/reference by default; of --unpack, results/<benchmark>.")
-    ] = None,
-    root: Annotated[Path, typer.Option(help="Clone whose documentation shows it.")] = Path(),
-    command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
-    unpack: Annotated[
-        Path | None, typer.Option(help="Lay the runs of this reference out again in --out, for `audioslots report`.")
-    ] = None,
-) -> None:
-    """Copy a benchmark's tables, figures and scores to the reference results, and show them in the documentation."""
-    from audioslots.reporting import archive
-    from audioslots.reporting.reference import publish, show
-
-    if (results is None) == (unpack is None):
-        raise InputError("reference: results and --unpack; expected one of the two")
-    if unpack is not None:
-        out = out or Path("results") / unpack.name
-        print(f"{out}: {len(archive.unpack(unpack, out))} runs")
-    elif results is not None:
-        folder = publish(results, out or Path("results/reference"), command)
-        show(root.resolve(), folder.resolve())
-        print(folder)
 
 
 @app.command("sizes")

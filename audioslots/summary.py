@@ -7,17 +7,23 @@ from typing import Any
 from audioslots.benchmark import Benchmark, members, twins, untrained, variants
 from audioslots.budgets import name_at, shares
 from audioslots.study import read_study
+from audioslots.untrained import EXTERNAL, title
 
 
 def summary(benchmark: Benchmark) -> dict[str, Any]:
     """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
     same = twins(known)
-    studies = []
+    studies: list[dict[str, Any]] = []
     for name in benchmark.studies:
-        study, (found, title) = read_study(name), members(benchmark, name)
+        study, (found, baseline_title) = read_study(name), members(benchmark, name)
         about = {"name": name, "title": study.title, "question": study.question, "baseline": study.baseline}
-        studies.append(about | {"baseline_title": title, "variants": list(found)})
+        studies.append(about | {"baseline_title": baseline_title, "variants": list(found)})
+    compared = list(dict.fromkeys(name for study in studies for name in study["variants"]))
+    for external in benchmark.external:
+        name, question = f"{EXTERNAL}{external}", f"How do the variants compare with {external}, trained elsewhere?"
+        beside = {"baseline": name, "baseline_title": title(name), "variants": [name, *compared]}
+        studies.append({"name": name, "title": title(name), "question": question, **beside})
     budgets = {}
     for name, one in known.items():
         other = same.get(name, name)

@@ -1,7 +1,8 @@
-"""Systems that need no training, by name: the one list of them, with their titles.
+"""Systems that are not trained here, by name: the one list of them, with their titles.
 
 A name is ``mixture``, or ``oracle-<kind>[-<number>][-<window>-<hop>]``: the kind of oracle, its number where it has
-one, and the STFT it is computed with, in samples; the sample rate's default where that is left out.
+one, and the STFT it is computed with, in samples; the sample rate's default where that is left out. Or it is
+``external-<name>``: a system of another package, whose estimates are scored.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from typing import NamedTuple
 
 MIXTURE = "mixture"
+EXTERNAL = "external-"
 TITLES = {
     "ibm": "binary mask",
     "irm": "ratio mask",
@@ -69,13 +71,20 @@ def parse(name: str) -> Oracle | None:
 
 
 def is_untrained(name: str) -> bool:
-    """Whether a name is that of a system that needs no training."""
-    return name == MIXTURE or parse(name) is not None
+    """Whether a name is that of a system that is not trained here."""
+    return name == MIXTURE or is_external(name) or parse(name) is not None
+
+
+def is_external(name: str) -> bool:
+    """Whether a name is that of a system of another package."""
+    return name.startswith(EXTERNAL)
 
 
 def title(name: str) -> str | None:
     """Title of an untrained system; None where the name is no such system's."""
     if name == MIXTURE:
         return "Mixture"
+    if is_external(name):
+        return f"{name.removeprefix(EXTERNAL)} (external)"
     oracle = parse(name)
     return oracle and oracle.title

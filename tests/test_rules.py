@@ -194,6 +194,23 @@ def test_conversations_are_drawn_and_rendered_whole(kind: str, made_corpus: Path
     assert re.search(rf"mixtures render {read_benchmark(path).metadata('test-clean')} .* --mode max ", run.stdout)
 
 
+def test_systems_of_other_packages_are_scored_and_each_has_a_study(tmp_path: Path) -> None:
+    (tmp_path / "their estimates").mkdir()
+    config = write_config(tmp_path / "other.yaml", external={"sepformer": "their estimates"})
+    run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config))
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    assert planned(run.stdout)["evaluate_external"] == 1
+    (call,) = re.findall(r"audioslots --wait --fresh (evaluate .* --name .*) > ", run.stdout)
+    verb: Any = typer.main.get_command(app).commands["evaluate"]  # type: ignore[attr-defined]
+    given = verb.make_context(verb.name, shlex.split(call)[1:]).params
+    assert (given["estimates"], given["name"]) == (Path("their estimates"), "sepformer")
+    assert given["out"] == Path("results/tiny/runs/external-sepformer/seed0/scores.parquet")
+    (tmp_path / "their estimates").rmdir()
+    run = snakemake(tmp_path, "--dry-run", "--configfile", str(config))
+    assert run.returncode == 2
+    assert "external.sepformer: their estimates: no such folder or file; expected its estimates" in run.stdout
+
+
 def test_workflow_is_planned_from_any_folder_without_a_config_file(tmp_path: Path) -> None:
     run = snakemake(tmp_path, "--dry-run")
     assert run.returncode == 0, run.stdout

@@ -11,6 +11,7 @@ import shutil
 import struct
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -63,8 +64,26 @@ class System(Protocol):
         """
 
 
+class Kept(ABC):
+    """Estimates on disk, in place of the system that made them."""
+
+    name: str
+    seed: int
+    rate: int
+    identity: str
+    modules: tuple[str, ...]
+
+    @abstractmethod
+    def of(self, item: TestMixture) -> tuple[dict[str, Waveforms], float]:
+        """Estimates [estimates, samples] of a mixture by stitching, and the seconds that separating it took.
+
+        Raises:
+            InputError: they are absent, damaged, or something else.
+        """
+
+
 @dataclass(frozen=True)
-class Estimated:
+class Estimated(Kept):
     """The estimates of a folder, in place of the system that made them: of its name, seed, rate and identity.
 
     Attributes:
@@ -114,16 +133,16 @@ class Separated(NamedTuple):
     separation_s: float
 
 
-def separated(system: System | Estimated, item: TestMixture) -> Separated:
+def separated(system: System | Kept, item: TestMixture) -> Separated:
     """Read a mixture and separate it, or take its estimates where they are made.
 
     Raises:
-        InputError: a WAV file is bad, the rates differ, or as ``Estimated.of``.
+        InputError: a WAV file is bad, the rates differ, or as ``Kept.of``.
     """
     mixture, sources, rate = item.read()
     if rate != system.rate:
         raise InputError(f"{item.folder}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")
-    if isinstance(system, Estimated):
+    if isinstance(system, Kept):
         return Separated(mixture, sources, *system.of(item))
     started = time.perf_counter()
     estimates = system.by_stitching(mixture, sources)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from audioslots.code import commit
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_json, written_aside
-from audioslots.scoring.estimates import Estimated, System, separated
+from audioslots.scoring.estimates import Estimated, Kept, System, separated
 from audioslots.scoring.metrics import LATER, columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, digests, read_mixtures
 from audioslots.stage import Stage
@@ -52,7 +52,7 @@ class Job:
 
 
 def evaluate(
-    system: System | Estimated,
+    system: System | Kept,
     mixtures: Path,
     out: Path,
     benchmark: str = "",
@@ -69,7 +69,7 @@ def evaluate(
     separates now or ``estimate`` had it do so before; ``evaluation.json`` has the seconds that separating took.
 
     Args:
-        system: what separates, or the estimates that it has made of these mixtures.
+        system: what separates, or the estimates that it, or any other system, has made of these mixtures.
         mixtures: a finished folder ``.../wav8k/min/<split>``; the mixture list and speakers are in ``../metadata``.
         out: scores.parquet, a row a mixture, source and stitching.
         benchmark: name of the benchmark, for its column.
@@ -165,7 +165,7 @@ def score_job(job: Job) -> Scored:
     return rows, time.perf_counter() - started
 
 
-def _described(system: System | Estimated, benchmark: str, item: TestMixture, job: Job, source: int) -> dict[str, Any]:
+def _described(system: System | Kept, benchmark: str, item: TestMixture, job: Job, source: int) -> dict[str, Any]:
     """The columns that say what a row is about."""
     return {
         "benchmark": benchmark,

@@ -7,7 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from made_results import make
+from made_results import make, scores
 
 from audioslots.errors import InputError
 from audioslots.reporting.report import report
@@ -94,6 +94,26 @@ def test_a_study_of_one_variant_and_one_seed_is_reported(tmp_path):
     assert "Nothing was compared with “The magnitude”." in page
     assert "share a speaker (the one seed is taken as given)" in page
     assert pd.read_csv(tmp_path / "out/tables/comparison-decoder.csv").empty
+
+
+def test_a_system_of_another_package_is_in_tables_page_and_a_study_and_said_to_be_one(tmp_path):
+    folder = make(tmp_path / "made", {"slots-2": 4.0, "slots-4": 9.0})
+    rows = scores("external-other", 6.0, (0,), ("none",))
+    run = folder / "runs" / "external-other" / "seed0"
+    run.mkdir(parents=True)
+    rows.to_parquet(run / "scores.parquet")
+    described = json.loads((folder / "benchmark.json").read_text())
+    described["variants"].append("external-other")
+    about = {"name": "external-other", "title": "other (external)", "question": "How do the variants compare?"}
+    described["studies"].append(about | {"baseline": "external-other", "variants": ["slots-2", "slots-4"]})
+    (folder / "benchmark.json").write_text(json.dumps(described))
+    out = tmp_path / "out"
+    report(folder, out)
+    assert "| other (external) | – |" in (out / "tables" / "main.md").read_text(encoding="utf-8")
+    compared = pd.read_csv(out / "tables" / "comparison-external-other.csv").set_index("variant")
+    assert compared["verdict"].to_dict() == {"slots-2": "worse", "slots-4": "better"}
+    assert (compared["seeds"] == 2).all(), "it has no seed and is paired with every one"
+    assert "other (external)" in (out / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_run_that_failed_is_missing_and_said_to_be(results, tmp_path):

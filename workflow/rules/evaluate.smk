@@ -54,6 +54,29 @@ rule evaluate_oracle:
         f"{EVALUATE} --model {{wildcards.oracle}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
 
 
+# Estimates that a system of another package has made: a folder or a CSV, named under `external`.
+rule evaluate_external:
+    input:
+        estimates=lambda wildcards: benchmark.external[wildcards.system],
+        mixture=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
+    output:
+        scores=f"{RESULTS}/runs/external-{{system}}/seed0/scores.parquet",
+        costs=f"{RESULTS}/runs/external-{{system}}/seed0/evaluation.json",
+    log:
+        f"{RESULTS}/runs/external-{{system}}/seed0/evaluate.log",
+    wildcard_constraints:
+        system="|".join(benchmark.external) or "none",
+    resources:
+        mem_mb=8000,
+        runtime=minutes(240),
+    params:
+        mixtures=MIXTURES["runs"],
+        benchmark=benchmark.name,
+        examples=benchmark.examples,
+    shell:
+        f"{EVALUATE} --estimates {{input.estimates:q}} --name {{wildcards.system}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
+
+
 # A variant that differs from another in separation alone trains nothing: it is that other's model with its own config.
 rule separate:
     input:

@@ -1,0 +1,351 @@
+"""Systems of other packages: files and functions get the scores that an own run gets, a bad folder a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+import torch
+from made_systems import IDS, RATE, Leaky
+from numpy.typing import NDArray
+from scipy.signal import butter, resample_poly, sosfiltfilt
+
+import audioslots
+from audioslots.errors import InputError
+from audioslots.scoring.evaluate import SCORE_COLUMNS, evaluate, read_scores
+from audioslots.scoring.external import Files, fitted
+from audioslots.scoring.mixtures import read_mixtures
+
+Estimates = dict[str, NDArray[np.float32]]
+Writer = Callable[[Path, Estimates], Path]
+
+
+@pytest.fixture(scope="module")
+def made(made_mixtures: Path) -> Estimates:
+    """What ``Leaky`` makes of each mixture, stitched blindly."""
+    return {item.mixture_id: Leaky().by_stitching(*item.read()[:2])["blind"] for item in read_mixtures(made_mixtures)}
+
+
+def write(path: Path, waveform: NDArray[np.float32], rate: int = RATE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, waveform, rate, subtype="FLOAT")
+
+
+def by_source(folder: Path, made: Estimates) -> Path:
+    for mixture_id, estimates in made.items():
+        for number, estimate in enumerate(estimates, start=1):
+            write(folder / f"s{number}" / f"{mixture_id}.wav", estimate)
+    return folder
+
+
+def side_by_side(folder: Path, made: Estimates) -> Path:
+    for mixture_id, estimates in made.items():
+        for number, estimate in enumerate(estimates, start=1):
+            write(folder / f"{mixture_id}_s{number}.wav", estimate)
+    return folder
+
+
+def table(folder: Path, made: Estimates) -> Path:
+    rows = []
+    for mixture_id, estimates in made.items():
+        row = {"mixture_ID": mixture_id}
+        for number, estimate in enumerate(estimates, start=1):
+            row[f"estimate_{number}_path"] = f"deep/{number}-{mixture_id}.wav"
+            write(folder / "deep" / f"{number}-{mixture_id}.wav", estimate)
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(folder / "estimates.csv", index=False)
+    return folder / "estimates.csv"
+
+
+def scores(place: Path, mixtures: Path, out: Path) -> pd.DataFrame:
+    evaluate(Files.load(place, "other", mixtures), mixtures, out / "scores.parquet", "mini")
+    return read_scores(out / "scores.parquet")
+
+
+@pytest.mark.parametrize("layout", [by_source, side_by_side, table])
+def test_an_own_run_scored_as_an_external_system_has_its_scores_to_the_bit(
+    made_mixtures: Path, made: Estimates, tmp_path: Path, layout: Writer
+) -> None:
+    evaluate(Leaky(), made_mixtures, tmp_path / "own" / "scores.parquet", "mini")
+    own = read_scores(tmp_path / "own" / "scores.parquet").query("stitching == 'blind'").reset_index(drop=True)
+    found = scores(layout(tmp_path / "files", made), made_mixtures, tmp_path / "external")
+    assert set(found["variant"]) == {"external-other"} and set(found["stitching"]) == {"none"}
+    same = [column for column in own if column not in ("variant", "seed", "stitching")]
+    assert set(SCORE_COLUMNS) < set(same)
+    pd.testing.assert_frame_equal(found[same], own[same], check_exact=True)
+
+
+def test_neither_order_nor_rate_of_the_estimates_matters(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
+    low = butter(8, 3000, fs=RATE, output="sos")  # filters of resampling are not alike near half the rate
+    made = {key: sosfiltfilt(low, estimates).astype(np.float32) for key, estimates in made.items()}
+    expected = scores(by_source(tmp_path / "files", made), made_mixtures, tmp_path / "a")
+    turned = {mixture_id: estimates[::-1] for mixture_id, estimates in made.items()}
+    found = scores(by_source(tmp_path / "turned", turned), made_mixtures, tmp_path / "b")
+    assert np.array_equal(found["si_sdr_db"], expected["si_sdr_db"])
+    for mixture_id, estimates in made.items():
+        for number, estimate in enumerate(estimates, start=1):
+            faster = resample_poly(estimate, 2, 1).astype(np.float32)
+            write(tmp_path / "faster" / f"s{number}" / f"{mixture_id}.wav", faster, 2 * RATE)
+    found = scores(tmp_path / "faster", made_mixtures, tmp_path / "c")
+    np.testing.assert_allclose(found["si_sdr_db"], expected["si_sdr_db"], atol=0.01)
+
+
+def test_of_more_estimates_the_loudest_are_scored_and_for_fewer_silence_stands_in(
+    made_mixtures: Path, made: Estimates, tmp_path: Path
+) -> None:
+    expected = scores(by_source(tmp_path / "files", made), made_mixtures, tmp_path / "a")
+    more = {key: np.concatenate([0.01 * one[:1], one, 0.02 * one[1:]]) for key, one in made.items()}
+    found = scores(by_source(tmp_path / "more", more), made_mixtures, tmp_path / "b")
+    assert np.array_equal(found["si_sdr_db"], expected["si_sdr_db"])
+    fewer = {key: one[:1] for key, one in made.items()}
+    found = scores(by_source(tmp_path / "fewer", fewer), made_mixtures, tmp_path / "c")
+    for _, rows in found.groupby("mixture_id"):
+        assert rows["si_sdr_db"].isna().sum() == 1
+        assert rows["failure"].str.contains("estimate is silent").sum() == 1
+    only = pd.read_csv(table(tmp_path / "table", made))
+    only.loc[0, "estimate_2_path"] = ""
+    only.to_csv(tmp_path / "table" / "estimates.csv", index=False)
+    found = scores(tmp_path / "table" / "estimates.csv", made_mixtures, tmp_path / "d")
+    assert found["si_sdr_db"].isna().sum() == 1, "of one mixture alone"
+
+
+def test_fitted_keeps_the_loudest_in_their_order() -> None:
+    estimates = np.array([[2.0, 0.0], [0.1, 0.0], [3.0, 0.0]], np.float32)
+    assert fitted(estimates, 2).tolist() == [[2.0, 0.0], [3.0, 0.0]]
+    assert fitted(estimates[:1], 3).tolist() == [[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_changed_files_are_scored_anew_and_the_same_ones_are_not(
+    made_mixtures: Path, made: Estimates, tmp_path: Path
+) -> None:
+    place = by_source(tmp_path / "files", made)
+    first = scores(place, made_mixtures, tmp_path / "out")
+    written = (tmp_path / "out" / "scores.parquet").stat().st_mtime_ns
+    scores(place, made_mixtures, tmp_path / "out")
+    assert (tmp_path / "out" / "scores.parquet").stat().st_mtime_ns == written
+    write(place / "s1" / f"{IDS[0]}.wav", made[IDS[0]][1])
+    with pytest.raises(InputError, match="identity is"):
+        scores(place, made_mixtures, tmp_path / "out")
+    assert not scores(place, made_mixtures, tmp_path / "anew").equals(first)
+
+
+# --- folders that cannot be --------------------------------------------------------------------------------------
+
+
+def missing(place: Path) -> str:
+    (place / "s2" / f"{IDS[1]}.wav").unlink()
+    return f"s2/{IDS[1]}.wav: no such file"
+
+
+def without_a_mixture(place: Path) -> str:
+    for number in (1, 2):
+        (place / f"s{number}" / f"{IDS[1]}.wav").unlink()
+    return f"no estimates of {IDS[1]}; expected those of all 3 mixtures"
+
+
+def too_short(place: Path) -> str:
+    write(place / "s1" / f"{IDS[0]}.wav", np.zeros(6399, np.float32))
+    return f"s1/{IDS[0]}.wav: 6399 samples at 8000 Hz; expected the mixture's 6400"
+
+
+def wrong_rate(place: Path) -> str:
+    write(place / "s1" / f"{IDS[0]}.wav", np.zeros(6400, np.float32), 16000)
+    return f"s1/{IDS[0]}.wav: 6400 samples at 16000 Hz; expected the mixture's 12800"
+
+
+def not_finite(place: Path) -> str:
+    write(place / "s2" / f"{IDS[2]}.wav", np.full(9600, np.nan, np.float32))
+    return f"s2/{IDS[2]}.wav: holds samples that are not finite"
+
+
+def stereo(place: Path) -> str:
+    write(place / "s2" / f"{IDS[2]}.wav", np.zeros((9600, 2), np.float32))
+    return f"s2/{IDS[2]}.wav: 2 channels; expected one"
+
+
+def extra(place: Path) -> str:
+    for number in (1, 2):
+        write(place / f"s{number}" / "other.wav", np.zeros(6400, np.float32))
+    return "estimates of other, which is no mixture of the set"
+
+
+def a_link_out(place: Path) -> str:
+    os.rename(place / "s1" / f"{IDS[0]}.wav", place.parent / "elsewhere.wav")
+    (place / "s1" / f"{IDS[0]}.wav").symlink_to(place.parent / "elsewhere.wav")
+    return f"s1/{IDS[0]}.wav: leads to "
+
+
+def a_dangling_link(place: Path) -> str:
+    (place / "s1" / f"{IDS[0]}.wav").unlink()
+    (place / "s1" / f"{IDS[0]}.wav").symlink_to(place / "nowhere.wav")
+    return f"s1/{IDS[0]}.wav: no such file"
+
+
+def no_audio(place: Path) -> str:
+    (place / "s1" / f"{IDS[0]}.wav").write_text("hello")
+    return f"s1/{IDS[0]}.wav: cannot be decoded"
+
+
+def two_of_one(place: Path) -> str:
+    sf.write(place / "s1" / f"{IDS[0]}.flac", np.zeros(6400), RATE)
+    return f"a second file of estimate 1 of {IDS[0]}"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        *(missing, without_a_mixture, too_short, wrong_rate, not_finite, stereo, extra, a_link_out, a_dangling_link),
+        *(no_audio, two_of_one),
+    ],
+    ids=lambda harm: harm.__name__,
+)
+def test_a_bad_folder_ends_with_one_line(
+    made_mixtures: Path, made: Estimates, tmp_path: Path, harm: Callable[[Path], str]
+) -> None:
+    place = by_source(tmp_path / "files", made)
+    expected = harm(place)
+    with pytest.raises(InputError) as caught:
+        scores(place, made_mixtures, tmp_path / "out")
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "scores.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("mixture_ID,path\na,b\n", "columns mixture_ID, path; expected mixture_ID, estimate_1_path"),
+        ("mixture_ID,estimate_2_path\na,b\n", "expected mixture_ID, estimate_1_path"),
+        ("mixture_ID,estimate_1_path,estimate_2_path\na,,b.wav\n", "no path after an empty one"),
+        ("mixture_ID,estimate_1_path\na,a.wav\na,a.wav\n", "expected one row"),
+        ("mixture_ID,estimate_1_path\na,a.wav\n", "no estimates of "),
+        ('"', "CSV"),
+    ],
+)
+def test_a_bad_table_ends_with_one_line(made_mixtures: Path, tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "estimates.csv").write_text(content)
+    with pytest.raises(InputError) as caught:
+        Files.load(tmp_path / "estimates.csv", "other", made_mixtures)
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_table_cannot_name_files_elsewhere(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
+    path = table(tmp_path / "table", made)
+    write(tmp_path / "secret.wav", made[IDS[0]][0])
+    rows = pd.read_csv(path)
+    rows.loc[0, "estimate_1_path"] = "../secret.wav"
+    rows.to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"\.\./secret\.wav: leads to "):
+        Files.load(path, "other", made_mixtures)
+
+
+def test_an_empty_folder_a_name_and_no_folder_are_said(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place, expected in ((tmp_path / "empty", "no estimates of"), (tmp_path / "absent", "no such folder or file")):
+        with pytest.raises(InputError, match=expected):
+            Files.load(place, "other", made_mixtures)
+    with pytest.raises(InputError, match="--name: 'Sep Former'"):
+        Files.load(by_source(tmp_path / "files", made), "Sep Former", made_mixtures)
+    (tmp_path / "loose").mkdir()
+    write(tmp_path / "loose" / "a.wav", made[IDS[0]][0])
+    with pytest.raises(InputError, match=r"a\.wav: is of no mixture; expected <mixture>_s1\.wav"):
+        Files.load(tmp_path / "loose", "other", made_mixtures)
+
+
+def test_the_command_scores_files_and_says_in_a_line_what_is_wrong(
+    made_mixtures: Path, made: Estimates, tmp_path: Path
+) -> None:
+    place, out = side_by_side(tmp_path / "files", made), tmp_path / "out" / "scores.parquet"
+    verb = [sys.executable, "-m", "audioslots.cli", "evaluate", "--mixtures", made_mixtures, "--out", out]
+    done = subprocess.run([*verb, "--estimates", place, "--name", "other"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(read_scores(out)["variant"]) == {"external-other"}
+    assert json.loads((out.parent / "evaluation.json").read_text())["mixtures"] == 3
+    wrong = {"--name": ["--name", "other"], "finished": ["--estimates", place]}
+    for expected, given in wrong.items():
+        done = subprocess.run([*verb, *given], capture_output=True, text=True)
+        assert done.returncode == 2 and expected in done.stderr and done.stderr.count("\n") == 1
+
+
+# --- functions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_function_has_the_scores_of_its_files_to_the_bit(
+    made_mixtures: Path, made: Estimates, tmp_path: Path
+) -> None:
+    by_length = {estimates.shape[1]: estimates for estimates in made.values()}
+    found = audioslots.evaluate(
+        lambda mixture, rate: by_length[len(mixture)], made_mixtures, tmp_path / "scores.parquet", "other"
+    )
+    expected = scores(by_source(tmp_path / "files", made), made_mixtures, tmp_path / "out").assign(benchmark="")
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        (lambda mixture, rate: mixture, r"external-f: returned shape \(6400,\); expected \(estimates, 6400\)"),
+        (lambda mixture, rate: np.zeros((2, 5)), r"returned shape \(2, 5\)"),
+        (lambda mixture, rate: np.zeros((0, len(mixture))), r"returned shape \(0, 6400\)"),
+        (lambda mixture, rate: np.full((2, len(mixture)), np.inf), "not finite"),
+    ],
+)
+def test_what_a_function_may_not_return(
+    made_mixtures: Path, tmp_path: Path, returned: Callable[..., NDArray], expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected):
+        audioslots.evaluate(returned, made_mixtures, tmp_path / "scores.parquet", "f")
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_torchaudios_conv_tasnet_is_scored_as_a_function(made_mixtures: Path, tmp_path: Path) -> None:
+    """A class of another package, with the weights that it starts from."""
+    from torchaudio.models import conv_tasnet_base
+
+    torch.manual_seed(0)
+    model = conv_tasnet_base().eval()
+
+    @torch.inference_mode()
+    def separate(mixture: NDArray[np.float32], rate: int) -> torch.Tensor:
+        return model(torch.from_numpy(mixture)[None, None])[0]
+
+    found = audioslots.evaluate(separate, made_mixtures, tmp_path / "scores.parquet", "conv-tasnet-base")
+    assert len(found) == 6 and np.isfinite(found["si_sdr_db"]).all()
+
+
+def test_a_model_of_asteroid_is_scored_as_a_function(made_mixtures: Path, tmp_path: Path) -> None:
+    models = pytest.importorskip("asteroid.models", reason="asteroid is not installed")
+    torch.manual_seed(0)
+    model = models.ConvTasNet(n_src=2, sample_rate=RATE, n_repeats=1, n_blocks=2).eval()
+
+    @torch.inference_mode()
+    def separate(mixture: NDArray[np.float32], rate: int) -> torch.Tensor:
+        return model(torch.from_numpy(mixture)[None])[0]
+
+    found = audioslots.evaluate(separate, made_mixtures, tmp_path / "scores.parquet", "asteroid")
+    assert len(found) == 6 and np.isfinite(found["si_sdr_db"]).all()
+
+
+def test_a_model_of_speechbrain_is_scored_as_a_function(made_mixtures: Path, tmp_path: Path) -> None:
+    parts = pytest.importorskip("speechbrain.lobes.models.dual_path", reason="speechbrain is not installed")
+    torch.manual_seed(0)
+    encoder = parts.Encoder(kernel_size=16, out_channels=32)
+    decoder = parts.Decoder(in_channels=32, out_channels=1, kernel_size=16, stride=8, bias=False)
+    inside, across = (parts.SBTransformerBlock(num_layers=1, d_model=32, nhead=4, d_ffn=64) for _ in range(2))
+    masker = parts.Dual_Path_Model(32, 32, inside, across, num_layers=1, K=50, num_spks=2)
+
+    @torch.inference_mode()
+    def separate(mixture: NDArray[np.float32], rate: int) -> torch.Tensor:
+        mixed = encoder(torch.from_numpy(mixture)[None])
+        estimates = torch.cat([decoder(mask * mixed) for mask in masker(mixed)])
+        return torch.nn.functional.pad(estimates, (0, len(mixture) - estimates.shape[-1]))
+
+    found = audioslots.evaluate(separate, made_mixtures, tmp_path / "scores.parquet", "sepformer")
+    assert len(found) == 6 and np.isfinite(found["si_sdr_db"]).all()
