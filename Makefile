@@ -11,12 +11,13 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention)
+SPEECH := librispeech librispeech-systems
 COMMA := ,
 STUDIES := $(subst $() ,$(COMMA),$(basename $(notdir $(wildcard ablations/*.yaml))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: $(PARTS) help demo long smoke rates gpu ablations test test-slurm lint format bench reference sizes lock clean
+.PHONY: $(PARTS) $(SPEECH) help demo long smoke rates gpu ablations test test-slurm lint format bench reference sizes lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -70,10 +71,12 @@ $(PARTS): .venv/.installed
 	@$(BIN)/audioslots reference results/$@ --command "make $@"
 	@$(call PLACE,results/$@)
 
-reference: .venv/.installed ## Make the reference on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
-	@$(SNAKEMAKE) --configfile config/librispeech.yaml $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
-	@$(BIN)/audioslots reference results/librispeech --command "make reference LIBRISPEECH=<folder of LibriSpeech's subsets>"
-	@$(call PLACE,results/librispeech)
+reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
+
+$(SPEECH): .venv/.installed
+	@$(SNAKEMAKE) --configfile config/$@.yaml $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
+	@$(BIN)/audioslots reference results/$@ --command "make $@ LIBRISPEECH=<folder of LibriSpeech's subsets>"
+	@$(call PLACE,results/$@)
 
 sizes: .venv/.installed ## Count the paper-size model and benchmark again, for docs/: operations, memory, GPU hours.
 	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --page docs/gpu.md
