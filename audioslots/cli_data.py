@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,6 +44,23 @@ def corpus_download(
     from audioslots.data.librispeech import OPENSLR, download
 
     download(out, subset, url or OPENSLR)
+
+
+@corpus.command("import")
+def corpus_import(
+    speech: Annotated[
+        Path, typer.Argument(help="A folder with a folder of recordings a speaker, or a CSV: path, speaker, sex.")
+    ],
+    root: Annotated[Path, typer.Argument(help="Corpus root: the folder that will hold the subset.")],
+    subset: Annotated[str, typer.Option(help="Its name, such as my-train.")],
+    jobs: Jobs = 1,
+) -> None:
+    """Bring speech of any rate and format into LibriSpeech's layout; repeat the command to resume it."""
+    from audioslots.data.importing import bring
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", subset):
+        raise InputError(f"--subset: {subset!r}; expected small letters, digits and -")
+    print(f"{root / subset}: {bring(speech, root, subset, jobs)} speakers")
 
 
 @corpus.command("check")

@@ -17,6 +17,7 @@ from audioslots.data.librimix import RATE
 from audioslots.errors import InputError
 from audioslots.files import parsed
 
+SEXES = {"F": "F", "M": "M", "U": ""}  # U, unknown, is none of LibriSpeech's
 LAYOUT = "<subset>/<speaker>/<chapter>/*.flac"
 SEPARATOR = ";"  # of the turns of a source, in the table of a conversation
 
@@ -56,10 +57,10 @@ def _check_format(path: Path, file: soundfile.SoundFile) -> None:
 
 
 def speaker_sex(root: Path) -> dict[str, str]:
-    """The sex, ``"F"`` or ``"M"``, of every speaker of ``root/SPEAKERS.TXT`` by speaker identifier.
+    """The sex, ``"F"``, ``"M"`` or ``""``, of every speaker of ``root/SPEAKERS.TXT`` by speaker identifier.
 
     Raises:
-        InputError: the file is absent, or a line of it is not ``ID | F or M | SUBSET | MINUTES | NAME``.
+        InputError: the file is absent, or a line of it is not ``ID | F, M or U | SUBSET | MINUTES | NAME``.
     """
     path = Path(root) / "SPEAKERS.TXT"
     try:
@@ -72,9 +73,9 @@ def speaker_sex(root: Path) -> dict[str, str]:
             continue
         # A name may itself hold a bar.
         fields = [field.strip() for field in line.split("|", 4)]
-        if len(fields) < 4 or fields[1] not in ("F", "M"):
-            raise InputError(f"{path}: line {number} is {line!r}; expected ID | F or M | SUBSET | MINUTES | NAME")
-        sexes[fields[0]] = fields[1]
+        if len(fields) < 4 or fields[1] not in SEXES:
+            raise InputError(f"{path}: line {number} is {line!r}; expected ID | F, M or U | SUBSET | MINUTES | NAME")
+        sexes[fields[0]] = SEXES[fields[1]]
     return sexes
 
 
@@ -96,7 +97,7 @@ def utterances(root: Path, subset: str | None = None) -> pd.DataFrame:
 
     Returns:
         One row an utterance, sorted by path: ``path`` (relative to ``root``, with forward slashes), ``speaker_id``
-        (str), ``sex`` (F or M), ``subset`` and ``frames`` (samples at 16 kHz).
+        (str), ``sex`` (F, M or empty), ``subset`` and ``frames`` (samples at 16 kHz).
 
     Raises:
         InputError: a folder or SPEAKERS.TXT is absent, a speaker is not in it, or a file is not 16 kHz mono speech.

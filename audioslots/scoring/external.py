@@ -95,7 +95,7 @@ class Files(Kept):
         Raises:
             InputError: a file cannot be read, or is not as long as the mixture.
         """
-        with opened(item.folder / "mix_clean" / f"{item.mixture_id}.wav") as file:
+        with opened(item.path) as file:
             samples = file.frames
         read = [_read(path, samples, self.rate) for path in self.files[item.mixture_id]]
         return {"none": fitted(np.stack(read), len(item.speakers))}, 0.0

@@ -1,8 +1,11 @@
-"""The mixtures of a test set: a rendered folder, its list and its speakers."""
+"""The mixtures of a test set: a rendered folder with its list and speakers, or a folder of mixtures made elsewhere."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,11 @@ from audioslots.errors import InputError
 from audioslots.files import parsed, sha256
 
 Waveforms = NDArray[np.float32]
+MIXED = ("mix_clean", "mix")
+"""Folders of the mixtures: LibriMix's and WHAM!'s, WSJ0-2mix's."""
+LIBRIMIX = re.compile(r"(?:^|_)(\d+)-\d+-\d+(?=_|$)")
+WSJ0 = re.compile(r"(?:^|_)([0-9a-z]{3})[0-9a-z]{5}_-?\d+(?:\.\d+)?(?=_|$)")
+"""Speakers in the names of mixtures: ``1089-134686-0000_121-127105-0031``, ``050a050a_0.1_442c020h_-0.1``."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,12 @@ class TestMixture:
     mixture_id: str
     speakers: tuple[str, ...]
     sexes: tuple[str, ...]
+    mixed: str = MIXED[0]
+
+    @property
+    def path(self) -> Path:
+        """File of the mixture."""
+        return self.folder / self.mixed / f"{self.mixture_id}.wav"
 
     def read(self) -> tuple[Waveforms, Waveforms, int]:
         """Mixture [samples], sources [sources, samples], rate in Hz.
@@ -34,7 +48,7 @@ class TestMixture:
         Raises:
             InputError: a WAV file is absent, unreadable, or differs from the mixture in length or rate.
         """
-        mixture, rate = _read_wav(self.folder / "mix_clean" / f"{self.mixture_id}.wav")
+        mixture, rate = _read_wav(self.path)
         sources = []
         for number in range(1, len(self.speakers) + 1):
             path = self.folder / f"s{number}" / f"{self.mixture_id}.wav"
@@ -59,18 +73,31 @@ def listing(folder: Path) -> tuple[Path, Path, Path]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files of ``listing``, by name: folders of the same mixtures have the same."""
-    return {path.name: sha256(path) for path in listing(folder)}
+    """SHA-256 of the files of ``listing``, by name, or of all audio: folders of the same mixtures have the same."""
+    if _mixed(folder) is None:
+        return {path.name: sha256(path) for path in listing(folder)}
+    digest = hashlib.sha256()
+    for path in sorted(path for part in (*MIXED, "s[0-9]*") for path in folder.glob(f"{part}/*.wav")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
+    return {"audio": digest.hexdigest()}
 
 
 def read_mixtures(folder: Path) -> list[TestMixture]:
     """The mixtures of a finished folder, in the order of its list, with speakers and sexes.
 
+    A folder that this package has not rendered has its mixtures in the order of their names, and nobody's sex; speakers
+    are those of the names, by the rules of LibriMix or WSJ0-2mix, else each source is taken to be another speaker's.
+
     Raises:
-        InputError: the folder is not finished, or its list or speakers are absent, empty or do not fit together.
+        InputError: the folder is not finished, or its list or speakers are absent, empty or do not fit together; or it
+            has no mixtures, or no sources of a mixture.
     """
+    if mixed := _mixed(folder):
+        return _of_folder(folder, mixed)
     if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder}: the mixtures are not finished; expected a manifest.json in the folder")
+        raise InputError(
+            f"{folder}: the mixtures are not finished; expected a manifest.json in the folder, or folders mix, s1, s2"
+        )
     mixtures, speakers, _ = listing(folder)
     listed, known = _read_csv(mixtures), _read_csv(speakers).set_index("mixture_ID")
     if listed.empty:
@@ -94,6 +121,43 @@ def read_mixtures(folder: Path) -> list[TestMixture]:
             )
         )
     return found
+
+
+def _mixed(folder: Path) -> str | None:
+    """The folder of the mixtures of a set that this package has not rendered; None of one that it has, or not yet."""
+    if any((folder / name).exists() for name in ("manifest.json", "record.jsonl")):
+        return None
+    return next((name for name in MIXED if (folder / name).is_dir()), None)
+
+
+def _of_folder(folder: Path, mixed: str) -> list[TestMixture]:
+    """The mixtures of a folder that others have made."""
+    names = sorted(path.stem for path in (folder / mixed).glob("[!.]*.wav"))
+    if not names:
+        raise InputError(f"{folder / mixed}: no WAV files; expected mixtures")
+    sources = len([number for number in range(1, 10) if (folder / f"s{number}").is_dir()])
+    if sources < 2 or not (folder / f"s{sources}").is_dir():
+        raise InputError(
+            f"{folder}: {sources} of the folders s1, s2, ...; expected the sources of the mixtures, two or more"
+        )
+    known = [_speakers(name, sources) for name in names]
+    if unknown := sum(one is None for one in known):
+        print(
+            f"{folder}: the names of {unknown} of {len(names)} mixtures tell no speakers; each source is taken to be "
+            "another speaker's, and intervals are too narrow where speakers recur",
+            file=sys.stderr,
+        )
+    found = []
+    for name, speakers in zip(names, known, strict=True):
+        others = tuple(f"{name}-s{number}" for number in range(1, sources + 1))
+        found.append(TestMixture(folder, name, speakers or others, ("",) * sources, mixed))
+    return found
+
+
+def _speakers(name: str, sources: int) -> tuple[str, ...] | None:
+    """Whom the name of a mixture names, if it does."""
+    named = (tuple(rule.findall(name)) for rule in (LIBRIMIX, WSJ0))
+    return next((speakers for speakers in named if len(speakers) == sources), None)
 
 
 def _read_wav(path: Path) -> tuple[Waveforms, int]:

@@ -153,6 +153,7 @@ def test_examples_are_the_first_mixtures_in_the_sources_order_and_never_clipped(
 
 def test_a_folder_that_is_not_finished_is_refused(copied_mixtures: Path, tmp_path: Path) -> None:
     (copied_mixtures / "manifest.json").unlink()
+    (copied_mixtures / "record.jsonl").touch()  # which rendering leaves; without it, others have made the folder
     with pytest.raises(InputError, match="not finished; expected a manifest.json"):
         evaluate(Leaky(), copied_mixtures, tmp_path / "scores.parquet")
 
