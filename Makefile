@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --progress-bar off -qq
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
-PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention)
+PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement)
 SPEECH := librispeech librispeech-systems
 COMMA := ,
 STUDIES := $(subst $() ,$(COMMA),$(basename $(notdir $(wildcard ablations/*.yaml))))
@@ -64,7 +64,7 @@ rates: .venv/.installed ## Try three learning rates of every variant of the abla
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml --config 'studies=[$(STUDIES)]' -- rates
 	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
 
-ablations: $(PARTS) ## Run every study at the mini scale, in eight parts of two hours at most (repeat the command to resume).
+ablations: $(PARTS) ## Run every study at the mini scale, in nine parts of two hours at most (repeat the command to resume).
 
 $(PARTS): .venv/.installed
 	@$(SNAKEMAKE) --configfile config/$@.yaml

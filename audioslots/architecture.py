@@ -91,11 +91,20 @@ class Slots(Section):
     start: Literal["queries", "gaussian"] = hyper(
         "queries", "attention: slots start from a learned query each, or from draws of one learned Gaussian"
     )
+    passes: int = hyper(
+        1, "passes of slots and decoder, of the same weights; each reads the estimates of the one before", ge=1, le=4
+    )
     carry: Literal["none", "last", "gated", "memory"] = hyper(
         "none",
         "where a chunk's slots start from. none: the learned queries. last: the slots of the chunk before; gated: a "
         "state that a GRU makes of all chunks before; memory: attention over the slots of the last 64 chunks",
     )
+
+    @model_validator(mode="after")
+    def _passes_are_of_one_chunk(self) -> Self:
+        if self.passes > 1 and self.carry != "none":
+            raise ValueError(f"passes {self.passes} with carry {self.carry}; expected 1, or carry none")
+        return self
 
     @model_validator(mode="after")
     def _axes_of_attention(self) -> Self:

@@ -76,6 +76,8 @@ class Variant(Section):
             )
         if self.model == "conv_tasnet" and (self.training.sequence > 1 or self.training.contrast):
             raise ValueError("training.sequence, contrast of conv_tasnet, which has no slots; expected 1 and 0")
+        if self.model == "conv_tasnet" and self.slots.passes > 1:
+            raise ValueError(f"slots.passes {self.slots.passes} of conv_tasnet, which has no slots; expected 1")
         if self.slots.carry != "none" and self.training.sequence == 1:
             raise ValueError(
                 f"slots.carry {self.slots.carry} is learned from sequences; expected training.sequence above 1"
@@ -110,6 +112,8 @@ class Variant(Section):
         training = {key: value for key, value in content["training"].items() if key not in OPERATION}
         if training["sequence"] == 1:
             del training["overlap"]
+        if self.slots.passes == 1:
+            del training["discount"]
         content["training"] = training
         for section, defaults in LATER.items():
             held = content.get(section, {}) if section else content
@@ -123,7 +127,7 @@ NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 LATER: dict[str, dict[str, Any]] = {
     "": {"context_s": 0.0},
-    "slots": {"carry": "none", **ATTENTION},
+    "slots": {"carry": "none", "passes": 1, **ATTENTION},
     "decoder": {"stride": [1, 1], "consistent": False},
     "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0},
 }

@@ -44,6 +44,7 @@ class Training(Section):
         "weight of a contrastive loss on voices, made of slots: one source's alike in all its chunks, others' apart",
         ge=0,
     )
+    discount: float = hyper(0.5, "of slots.passes: weight of a pass' loss, against that of the next pass", ge=0, le=1)
     accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"

@@ -49,6 +49,7 @@ OTHER = {
     "training.overlap": 0.25,
     "training.contrast": 0.1,
     "training.supervised": 0.1,
+    "training.discount": 0.3,
     "slots.carry": "gated",
     "slots.update": "sum",
     "slots.gradient": "last",
@@ -60,6 +61,7 @@ OTHER = {
 ASKS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("slots.carry", "training.overlap", "training.contrast"), {"training": {"sequence": 2}}),
     **dict.fromkeys(("slots.update", "slots.gradient", "slots.start"), {"slots": {"kind": "attention"}}),
+    "training.discount": {"slots": {"passes": 2}},
     "training.supervised": {"slots": {"count": 4}, "training": {"loss": "snr", "order": "mixit"}},
 }
 # The same numbers come out whatever these are.
@@ -141,7 +143,7 @@ def test_provenance_word_changes_with_the_value_of_every_key_but_ours() -> None:
         (
             {"slots": {"zzzzz": 2}},
             "slots.zzzzz",
-            "['carry', 'count', 'gradient', 'iterations', 'kind', 'layers', 'start', 'tokens', 'update']",
+            "['carry', 'count', 'gradient', 'iterations', 'kind', 'layers', 'passes', 'start', 'tokens', 'update']",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioslots import config
@@ -10,6 +11,7 @@ from audioslots.model.carry import CARRIES
 from audioslots.model.estimates import Estimates, covered, level_of
 from audioslots.model.outputs import OUTPUTS, compress
 from audioslots.model.parts import Shape, part
+from audioslots.model.refinement import Reread
 from audioslots.model.spectrogram import STFT
 
 TINY = 1e-8
@@ -44,6 +46,9 @@ class AudioSlots(nn.Module):
         self.shown = round(length * frames / read)  # of the tokens' columns: those of the chunk, for the decoder
         shape = Shape(bins, frames, self.output.channels, (height, self.shown))
         self.decoder = part("decoders", variant.decoder.kind)(variant, shape)
+        self.passes = variant.slots.passes
+        if self.passes > 1:
+            self.reread = Reread(bins, shape.grid, variant.encoder.width, self.exponent)
 
     def forward(self, mixture: Tensor, sequence: int = 1, state: Tensor | None = None) -> Estimates:
         """Mixtures (B, C + T + C) -> estimates of K sources each, of the T samples in the middle.
@@ -65,16 +70,40 @@ class AudioSlots(nn.Module):
         tokens = self.encoder(standardise(compress(spectrum.abs(), self.exponent)))
         slots, state = self._read(tokens, sequence, state)
         if self.context:
-            spectrum = self.stft(covered(unit, self.samples))
-            tokens = self._shown(tokens)
-        maps = self.decoder(slots, tokens).to(unit.dtype)  # in mixed precision too: complex numbers have no 16 bits
+            unit = covered(unit, self.samples)
+            spectrum = self.stft(unit)
+        found, spectra = self._decoded(slots, self.decoder(slots, self._shown(tokens)), spectrum, unit, level)
+        earlier: list[Estimates] = []
+        for _ in range(1, self.passes):
+            earlier.append(found)
+            slots, maps = self._again(tokens, self.reread(spectra.detach(), spectrum))
+            found, spectra = self._decoded(slots, maps, spectrum, unit, level)
+        return found._replace(state=state, earlier=tuple(earlier))
+
+    def _decoded(
+        self, slots: Tensor, maps: Tensor, spectrum: Tensor, unit: Tensor, level: Tensor
+    ) -> tuple[Estimates, Tensor]:
+        """What maps (B, K, C, F, N) of slots say of a chunk (B, T) of unit level; and the spectra (B, K, F, N)."""
+        maps = maps.to(unit.dtype)  # in mixed precision too: complex numbers have no 16 bits
         compressed, spectra = self.output.read(maps, spectrum, self.exponent)
         waveforms = self.stft.inverse(spectra, self.samples)
         if self.consistent:
-            waveforms = consistent(waveforms, covered(unit, self.samples))
-        waveforms = waveforms * level[:, None]
+            waveforms = consistent(waveforms, unit)
         voices = None if self.voice is None else self.voice(slots)
-        return Estimates(waveforms, level, compressed, slots, voices, state)
+        return Estimates(waveforms * level[:, None], level, compressed, slots, voices), spectra
+
+    def _again(self, tokens: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
+        """Slots and maps of another pass: each slot reads tokens (B, C, W) with what was ``added`` for it."""
+        batch, count = added.shape[:2]
+        columns = tokens.unflatten(1, self.encoder.grid)
+        before = (columns.shape[2] - self.shown) // 2
+        added = added.unflatten(2, (-1, self.shown)).to(tokens.dtype)
+        around = (0, 0, before, columns.shape[2] - self.shown - before)  # nothing was decoded of the context
+        own = (columns[:, None] + F.pad(added, around)).flatten(2, 3).flatten(0, 1)  # (B K, C, W)
+        read = self.slots.readers.joined(self.slots(own)).unflatten(0, (batch, count))  # (B, K, K, M W)
+        slots = read.diagonal(dim1=1, dim2=2).movedim(-1, 1)  # slot k of what was read for it
+        maps = self.decoder(slots.flatten(0, 1)[:, None], self._shown(own)).squeeze(1)
+        return slots, maps.unflatten(0, (batch, count))
 
     def _read(self, tokens: Tensor, sequence: int, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Slots (B, K, M W) of tokens (B, C, W), and the state after the last of each sequence."""
@@ -88,6 +117,8 @@ class AudioSlots(nn.Module):
 
     def _shown(self, tokens: Tensor) -> Tensor:
         """Of all tokens, those of the chunk, which some decoders look at."""
+        if not self.context:
+            return tokens
         columns = tokens.unflatten(1, self.encoder.grid)  # (B, F', N', W)
         return columns.narrow(2, (columns.shape[2] - self.shown) // 2, self.shown).flatten(1, 2)
 

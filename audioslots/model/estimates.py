@@ -21,6 +21,7 @@ class Estimates(NamedTuple):
         slots: (B, K, W) source embeddings; None of a model without.
         voices: (B, K, V) whose the slots are, made of them; None of a model that is not trained to say it.
         state: what the slots of the next chunks are to be carried on from; None of a model that does not.
+        earlier: of the passes before the last, of a model that refines its estimates.
     """
 
     waveforms: Tensor
@@ -29,6 +30,7 @@ class Estimates(NamedTuple):
     slots: Tensor | None = None
     voices: Tensor | None = None
     state: Tensor | None = None
+    earlier: tuple[Estimates, ...] = ()
 
 
 def bottleneck(model: nn.Module, samples: int) -> dict[str, int]:

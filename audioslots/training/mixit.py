@@ -27,12 +27,16 @@ class MixIT(nn.Module):
         super().__init__()
         self.together = together
 
-    def forward(self, estimates: Estimates, mixtures: Tensor) -> Tensor:
-        """Estimates of K slots for the sum of two mixtures (B, 2, T) -> scalar."""
-        waveforms = estimates.waveforms / estimates.level[:, None]
+    def forward(self, estimates: Estimates, mixtures: Tensor, discount: float = 0.0) -> Tensor:
+        """Estimates of K slots for the sum of two mixtures (B, 2, T) -> scalar.
+
+        Passes before the last are assigned as the last one is, and cost ``discount`` times as much as the next.
+        """
         mixtures = mixtures / estimates.level[:, None]
-        choice = assigned(waveforms, mixtures, self.together)
-        return -snr(choice @ waveforms, mixtures).mean()
+        passes = [one.waveforms / one.level[:, None] for one in (estimates, *reversed(estimates.earlier))]
+        choice = assigned(passes[0], mixtures, self.together)
+        costs = [-snr(choice @ waveforms, mixtures).mean() for waveforms in passes]
+        return sum((discount**age * cost for age, cost in enumerate(costs[1:], start=1)), start=costs[0])
 
 
 def assigned(waveforms: Tensor, mixtures: Tensor, together: int = 1) -> Tensor:

@@ -50,6 +50,9 @@ def contrast(voices: Tensor) -> Tensor:
 class Matched(nn.Module):
     """Mean cost of the slots, each matched to a source or to silence so that the sum over all slots is least (PIT).
 
+    Of a model that refines its estimates, the passes before the last are matched as the last one is, and cost less and
+    less the earlier they are.
+
     Args:
         variant: kind of loss, exponent of its magnitudes, ``order`` and ``unmatched``; the spectrogram.
         together: chunks that lie side by side in a batch and are matched as one, by the mean of their costs; what
@@ -70,12 +73,26 @@ class Matched(nn.Module):
             ValueError: fewer slots than sources, more slots that a loss cannot pull to silence, or a loss of magnitudes
                 for a model without a spectrogram.
         """
+        costs, silence = self._costs(estimates, sources)
+        if self.settings.order == "fixed":
+            matched = torch.arange(costs.shape[1], device=costs.device).expand(len(costs), -1)
+        else:  # a source that takes a slot saves that slot's cost of silence
+            matched = match(costs - silence[:, None])
+        cost = self._mean(costs, silence, matched)
+        for age, before in enumerate(reversed(estimates.earlier), start=1):
+            cost = cost + self.settings.discount**age * self._mean(*self._costs(before, sources), matched)
+        if self.settings.contrast and self.together > 1 and estimates.voices is not None:
+            voices = estimates.voices.unflatten(0, (-1, self.together))  # (B, C, K, V)
+            chosen = matched[:, None, :, None].expand(-1, self.together, -1, voices.shape[-1])
+            cost = cost + self.settings.contrast * contrast(voices.gather(2, chosen))
+        return cost
+
+    def _costs(self, estimates: Estimates, sources: Tensor) -> tuple[Tensor, Tensor]:
+        """Costs (B, S, K) of each slot for each source, and of each slot's silence (B, K); of those together, means."""
         signals, references = self.compared(estimates, sources / estimates.level[:, None])
-        costs = self.kind.cost(signals[:, None], references[:, :, None])  # (B, S, K)
-        batch, count, slots = costs.shape
-        silent = slots > count and self.settings.unmatched == "silence"
-        silence = costs.new_zeros(batch, slots)  # (B, K)
-        if silent:
+        costs = self.kind.cost(signals[:, None], references[:, :, None])
+        silence = costs.new_zeros(len(costs), costs.shape[2])
+        if self._silences(costs):
             if self.kind.silence is None:
                 others = such(lambda loss: loss.silence is not None)
                 raise ValueError(
@@ -84,18 +101,17 @@ class Matched(nn.Module):
             silence = self.kind.silence(signals)
         if self.together > 1:
             costs, silence = (cost.unflatten(0, (-1, self.together)).mean(dim=1) for cost in (costs, silence))
-            batch = len(costs)
-        if self.settings.order == "fixed":
-            matched = torch.arange(count, device=costs.device).expand(batch, -1)
-        else:  # a source that takes a slot saves that slot's cost of silence
-            matched = match(costs - silence[:, None])
+        return costs, silence
+
+    def _mean(self, costs: Tensor, silence: Tensor, matched: Tensor) -> Tensor:
+        """Mean cost, over slots or over sources, of a matching (B, S)."""
+        batch, count, slots = costs.shape
         total = costs.gather(2, matched[..., None]).sum() + (silence * unmatched(matched, slots)).sum()
-        cost = total / (batch * (slots if silent else count))
-        if self.settings.contrast and self.together > 1 and estimates.voices is not None:
-            voices = estimates.voices.unflatten(0, (-1, self.together))  # (B, C, K, V)
-            chosen = matched[:, None, :, None].expand(-1, self.together, -1, voices.shape[-1])
-            cost = cost + self.settings.contrast * contrast(voices.gather(2, chosen))
-        return cost
+        return total / (batch * (slots if self._silences(costs) else count))
+
+    def _silences(self, costs: Tensor) -> bool:
+        """Whether there are slots that are to be silent."""
+        return costs.shape[2] > costs.shape[1] and self.settings.unmatched == "silence"
 
     def compared(self, estimates: Estimates, sources: Tensor) -> tuple[Tensor, Tensor]:
         """What the loss compares, of slots (B, K, ...) and of sources (B, S, ...), at unit level of the mixture."""
@@ -138,4 +154,6 @@ class Objective(nn.Module):
 
     def forward(self, estimates: Estimates, references: Tensor, step: int) -> Tensor:
         """Estimates of K slots and the ``references`` of a step -> scalar."""
-        return (self.matched if self.hears_sources(step) else self.mixit)(estimates, references)
+        if self.hears_sources(step):
+            return self.matched(estimates, references)
+        return self.mixit(estimates, references, self.settings.discount)

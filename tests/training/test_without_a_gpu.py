@@ -156,6 +156,7 @@ def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         mixit = {"loss": "snr", "order": "mixit", "supervised": share, "together": 2}
         yield f"mixit, {share:.0%} supervised", mixit, {"slots": {"count": 4, "layers": 1}}
     yield "consistent", {}, {"decoder": {"kind": "modulated", "layers": 1, "output": "sigmoid", "consistent": True}}
+    yield "refined", {}, {"slots": {"count": 2, "layers": 1, "passes": 3}, "context_s": 0.096}
     yield "accumulated", {"accumulate": 2}, {}
     yield "curriculum", {"curriculum": 0.9}, {}
     yield "32 bits", {"precision": "32-true"}, {}
