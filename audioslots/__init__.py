@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str | Path, device: str = "cpu", config: str | Path | None = None) -> Separator:
+def load(path: str | Path | None = None, device: str = "cpu", config: str | Path | None = None) -> Separator:
     """Load a trained model, from a run folder or one safetensors file, onto a torch device.
 
-    Its ``separate(waveform, rate)`` returns estimates (sources, samples). ``config`` is the ``config.json`` of a
-    variant that differs from the model's own in ``separation`` alone.
+    Without a path it is the one that comes with the package (``audioslots/weights/README.md``). Its
+    ``separate(waveform, rate)`` returns estimates (sources, samples). ``config`` is the ``config.json`` of a variant
+    that differs from the model's own in ``separation`` alone.
 
     Raises:
         InputError: no such model, it cannot be read, or the variant would have to be trained otherwise.
     """
     from pathlib import Path
 
+    from audioslots.model.weights import SHIPPED
     from audioslots.separation.separate import Separator
 
-    return Separator.load(Path(path), device, None if config is None else Path(config))
+    return Separator.load(SHIPPED if path is None else Path(path), device, None if config is None else Path(config))
 
 
 def evaluate(

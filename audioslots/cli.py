@@ -87,8 +87,11 @@ def train_variant(
 @app.command("separate")
 def separate_audio(
     audio: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3, of any rate, channels and length.")],
-    model: Annotated[Path, typer.Option(help="Run folder or safetensors file.")],
     out: Annotated[Path, typer.Option(help="Folder of the estimates.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Run folder or safetensors file; by default the weights that come with audioslots."),
+    ] = None,
     config: Config = None,
     each_channel: Annotated[
         bool, typer.Option("--each-channel", help="Separate every channel by itself, not their mean.")
@@ -102,6 +105,7 @@ def separate_audio(
     device: Device = "auto",
 ) -> None:
     """Separate recordings of any length; memory is bounded."""
+    from audioslots.model.weights import SHIPPED
     from audioslots.separation.recording import separate_file
     from audioslots.separation.separate import Separator
 
@@ -112,7 +116,7 @@ def separate_audio(
         estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
         if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:
             raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
-    separator = Separator.load(model, _torch_device(device), config)
+    separator = Separator.load(model or SHIPPED, _torch_device(device), config)
     for path in audio:
         for written in separate_file(separator, path, out, each_channel, mixture_consistency, floating):
             print(written)

@@ -82,3 +82,14 @@ def publish_reference(
         folder = publish(results, out or Path("results/reference"), command)
         show(root.resolve(), folder.resolve())
         print(folder)
+
+
+@reporting.command("ship")
+def ship_weights(
+    run: Annotated[Path, typer.Argument(help="Run folder of the model.")],
+    reference: Annotated[Path, typer.Argument(help="Committed reference that the run is one of.")],
+) -> None:
+    """Make the weights of a run those that come with the package, with a model card from the reference's scores."""
+    from audioslots.reporting.card import ship
+
+    print(ship(run, reference))

@@ -15,6 +15,8 @@ from audioslots.files import written_aside
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.conv_tasnet import ConvTasNet
 
+SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "librispeech-8k.safetensors"
+"""The weights that come with the package, of a run of the reference on real speech (``audioslots ship``)."""
 MODELS: dict[str, type[nn.Module]] = {"audioslots": AudioSlots, "conv_tasnet": ConvTasNet}
 
 

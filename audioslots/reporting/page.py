@@ -74,6 +74,7 @@ def write(
     shown: Sequence[Table],
     drawn: Sequence[Drawn],
     examples: Sequence[Example],
+    made_by: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write ``out/index.html`` and return its path.
 
@@ -85,6 +86,7 @@ def write(
         shown: tables besides those of the studies, of known names.
         drawn: figures besides those of the studies, of known names.
         examples: of ``listening.collect``.
+        made_by: of ``runs.made_by``.
     """
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -101,6 +103,7 @@ def write(
         tables={table.name: table for table in shown},
         figures={figure.name: figure for figure in drawn},
         examples=examples,
+        made_by=made_by,
         sizes=sizes,
         script_bytes=(_HERE / "page.js").stat().st_size,
     )

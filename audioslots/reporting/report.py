@@ -25,7 +25,7 @@ from audioslots.reporting import (
     tables,
 )
 from audioslots.reporting.budgets import Budgets
-from audioslots.reporting.runs import Run, costs, read_description, read_runs
+from audioslots.reporting.runs import Run, costs, made_by, read_description, read_runs
 from audioslots.reporting.table import Table
 from audioslots.reporting.words import listed
 from audioslots.stage import Stage
@@ -133,7 +133,7 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
     heard = _heard(made)
     drawn = [*_overview(made), *_panel(heard, made), *_reconstruction(heard, made)]
     examples = listening.collect(heard, scores, titles, out)
-    return page.write(out, benchmark, conclusions.headline(main), studies, shown, drawn, examples)
+    return page.write(out, benchmark, conclusions.headline(main), studies, shown, drawn, examples, made_by(runs))
 
 
 def _overview(made: Material) -> list[page.Drawn]:

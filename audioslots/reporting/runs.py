@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,26 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
     frame = pd.DataFrame(records).reindex(columns=needed)
     means = frame.groupby("variant", sort=False).agg(**spent).reset_index()
     return means.assign(step_s=means["step_s"] / means["steps"])
+
+
+def made_by(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What made the results, as names and words: code, machine and versions of training and evaluation."""
+
+    def each(records: Iterable[dict[str, Any]], key: str) -> str:
+        return ", ".join(sorted({str(record[key]) for record in records if record.get(key) not in (None, "")}))
+
+    systems, evaluations = [run.system for run in runs if run.trained], [run.evaluation for run in runs]
+    versions = {f"{name} {version}" for system in systems for name, version in system.get("versions", {}).items()}
+    hours = sum(float(system.get("wall_s", 0)) for system in systems) / 3600
+    found = {
+        "Code of the training": each(systems, "commit"),
+        "Code of the evaluation": each(evaluations, "commit"),
+        "Machine": each(systems, "device"),
+        "Threads a training": each(systems, "threads"),
+        "Training, all runs": f"{hours:.1f} h" if hours else "",
+        "Versions": ", ".join(sorted(versions)),
+    }
+    return [(name, words) for name, words in found.items() if words]
 
 
 def _delay_ms(run: Run) -> float:

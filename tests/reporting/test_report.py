@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -51,6 +52,18 @@ def test_every_row_of_every_run_is_in_the_one_table(out):
     assert costs["real_time_factor"].tolist() == pytest.approx([0.035, 0.035]), "a mean over seeds"
     assert costs["peak_memory_bytes"].tolist() == [400 * 2**20 + 2] * 2, "the largest over seeds"
     assert costs[["numbers_a_slot", "numbers_a_source"]].to_numpy().tolist() == [[128, 4369]] * 2
+
+
+def test_the_page_says_what_made_the_results(out):
+    page = (out / "index.html").read_text(encoding="utf-8")
+    facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)
+    assert facts == [
+        ("Code of the training", "0" * 40),
+        ("Machine", "cpu"),
+        ("Threads a training", "2"),
+        ("Training, all runs", "0.1 h"),
+        ("Versions", "torch 2.11.0"),
+    ]
 
 
 def test_the_same_scores_make_the_same_files(made, out, tmp_path):
