@@ -11,6 +11,9 @@ import soundfile
 
 from audioslots.errors import InputError
 
+AUDIO = {".wav", ".flac", ".ogg", ".mp3"}
+"""Endings of the files that a folder of audio is searched for."""
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[soundfile.SoundFile]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audioslots.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Parsed = TypeVar("Parsed")
 
@@ -82,6 +86,13 @@ def parsed(path: Path, parse: Callable[[str], Parsed], kind: str, error: type[Ex
         raise InputError(f"{path}: no such file; expected a {kind} file") from None
     except (OSError, ValueError, error) as found:
         raise InputError(f"{path}: not valid {kind} ({found}); expected a {kind} file") from None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file, every cell as text, empty ones too; raises as ``parsed``."""
+    import pandas as pd  # not by who only reads JSON
+
+    return parsed(path, lambda text: pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False), "CSV")
 
 
 def read_json(path: Path) -> Any:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import soundfile
 import soxr
 from tqdm import tqdm
 
-from audioslots.audio import opened
+from audioslots.audio import AUDIO, opened
 from audioslots.data.librimix import RATE
 from audioslots.errors import InputError
-from audioslots.files import parsed, write_text, written_aside
+from audioslots.files import read_table, write_text, written_aside
 from audioslots.stage import Stage
 from audioslots.workers import in_order
 
-AUDIO = {".wav", ".flac", ".ogg", ".mp3"}
 SEXES = {"F", "M", ""}
 _HEAD = "; Speech of other places; a speaker may be in several subsets\n;ID  |SEX| SUBSET           |MINUTES| NAME\n"
 
@@ -99,7 +96,7 @@ def _found(speech: Path) -> list[Recording]:
 
 
 def _of_table(path: Path) -> list[tuple[Path, str, str]]:
-    table = parsed(path, lambda text: pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False), "CSV")
+    table = read_table(path)
     if missing := [column for column in ("path", "speaker") if column not in table]:
         raise InputError(f"{path}: no column {missing[0]}; expected path, speaker and, if known, sex")
     sexes = table["sex"] if "sex" in table else [""] * len(table)

@@ -44,6 +44,7 @@ class AudioSlots(nn.Module):
         self.voice = nn.Linear(variant.slot_width, VOICE) if variant.training.contrast else None
         height, length = self.encoder.grid
         self.shown = round(length * frames / read)  # of the tokens' columns: those of the chunk, for the decoder
+        self.before = (length - self.shown) // 2
         shape = Shape(bins, frames, self.output.channels, (height, self.shown))
         self.decoder = part("decoders", variant.decoder.kind)(variant, shape)
         self.passes = variant.slots.passes
@@ -96,9 +97,8 @@ class AudioSlots(nn.Module):
         """Slots and maps of another pass: each slot reads tokens (B, C, W) with what was ``added`` for it."""
         batch, count = added.shape[:2]
         columns = tokens.unflatten(1, self.encoder.grid)
-        before = (columns.shape[2] - self.shown) // 2
         added = added.unflatten(2, (-1, self.shown)).to(tokens.dtype)
-        around = (0, 0, before, columns.shape[2] - self.shown - before)  # nothing was decoded of the context
+        around = (0, 0, self.before, columns.shape[2] - self.shown - self.before)  # the context was not decoded
         own = (columns[:, None] + F.pad(added, around)).flatten(2, 3).flatten(0, 1)  # (B K, C, W)
         read = self.slots.readers.joined(self.slots(own)).unflatten(0, (batch, count))  # (B, K, K, M W)
         slots = read.diagonal(dim1=1, dim2=2).movedim(-1, 1)  # slot k of what was read for it
@@ -120,7 +120,7 @@ class AudioSlots(nn.Module):
         if not self.context:
             return tokens
         columns = tokens.unflatten(1, self.encoder.grid)  # (B, F', N', W)
-        return columns.narrow(2, (columns.shape[2] - self.shown) // 2, self.shown).flatten(1, 2)
+        return columns.narrow(2, self.before, self.shown).flatten(1, 2)
 
 
 def consistent(waveforms: Tensor, mixture: Tensor) -> Tensor:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
-from audioslots.audio import opened
+from audioslots.audio import AUDIO, opened
 from audioslots.errors import InputError
-from audioslots.files import parsed, sha256
+from audioslots.files import read_table, sha256
 from audioslots.scoring.estimates import Kept
 from audioslots.scoring.mixtures import TestMixture, Waveforms, read_mixtures
 from audioslots.separation.resampling import resample
 from audioslots.untrained import EXTERNAL
 
-AUDIO = {".wav", ".flac", ".ogg", ".mp3"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,50}")
 
 
@@ -90,7 +87,7 @@ class Files(Kept):
         return cls(place, external_name(name), rate, digest.hexdigest()[:16], found)
 
     def of(self, item: TestMixture) -> tuple[dict[str, Waveforms], float]:
-        """Estimates [estimates, samples] of a mixture at its rate, as ``blind``; nobody knows how long they took.
+        """Estimates [estimates, samples] of a mixture at its rate, as ``none``; nobody knows how long they took.
 
         Raises:
             InputError: a file cannot be read, or is not as long as the mixture.
@@ -114,7 +111,7 @@ class Function:
     rate: int
     identity: str
     seed: int = 0
-    modules: tuple[str, ...] = field(default=(__name__,))
+    modules: tuple[str, ...] = (__name__,)
 
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         """What the function makes of a mixture, as ``none``: nothing is known of how it goes about it.
@@ -140,7 +137,7 @@ def fitted(estimates: Waveforms, sources: int) -> Waveforms:
 
 def _of_table(place: Path, known: Sequence[str]) -> dict[str, tuple[Path, ...]]:
     """Files by mixture, of a CSV."""
-    table = parsed(place, lambda text: pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False), "CSV")
+    table = read_table(place)
     columns = [column for column in table.columns if re.fullmatch(r"estimate_\d+_path", str(column))]
     wanted = [f"estimate_{number}_path" for number in range(1, len(columns) + 1)]
     if "mixture_ID" not in table or not columns or set(columns) != set(wanted):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import sys
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from audioslots.audio import opened
 from audioslots.errors import InputError
-from audioslots.files import parsed, sha256
+from audioslots.files import read_table, sha256
 
 Waveforms = NDArray[np.float32]
 MIXED = ("mix_clean", "mix")
@@ -171,7 +170,7 @@ def _read_wav(path: Path) -> tuple[Waveforms, int]:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """A CSV with a column mixture_ID, every cell as text."""
-    table = parsed(path, lambda text: pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False), "CSV")
+    table = read_table(path)
     if "mixture_ID" not in table.columns:
         raise InputError(f"{path}: no column mixture_ID; expected LibriMix's columns")
     return table

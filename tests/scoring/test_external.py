@@ -239,9 +239,7 @@ def test_a_bad_table_ends_with_one_line(made_mixtures: Path, tmp_path: Path, con
 def test_a_table_cannot_name_files_elsewhere(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
     path = table(tmp_path / "table", made)
     write(tmp_path / "secret.wav", made[IDS[0]][0])
-    rows = pd.read_csv(path)
-    rows.loc[0, "estimate_1_path"] = "../secret.wav"
-    rows.to_csv(path, index=False)
+    pd.read_csv(path).replace(f"deep/1-{IDS[0]}.wav", "../secret.wav").to_csv(path, index=False)
     with pytest.raises(InputError, match=r"\.\./secret\.wav: leads to "):
         Files.load(path, "other", made_mixtures)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import resolved, same
+from tiny_run import resolved, same, stopped
 
 from audioslots.config import Resolved
 from audioslots.data.packing import Speech
-from audioslots.errors import InputError, Interrupted
+from audioslots.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.batches import sequenced
 from audioslots.training.objective import TEMPERATURE, contrast
@@ -65,19 +65,7 @@ def test_a_run_of_sequences_that_is_stopped_resumes_to_the_same_weights(
 ) -> None:
     config = carried(packed, carry, steps=8, validate_every=4)
     trainer.train(config, tmp_path / "whole", "cpu")
-    step = trainer.Trainer._step
-
-    def stopping(run: trainer.Trainer, sources: torch.Tensor) -> float:
-        rate = step(run, sources)
-        if run.progress.step == 3:
-            run.save()
-            raise Interrupted("stopped")
-        return rate
-
-    with monkeypatch.context() as patched:
-        patched.setattr(trainer.Trainer, "_step", stopping)
-        with pytest.raises(Interrupted):
-            trainer.train(config, tmp_path / "parts", "cpu")
+    stopped(3, config, tmp_path / "parts", monkeypatch)
     trainer.train(config, tmp_path / "parts", "cpu")
     same(tmp_path / "whole", tmp_path / "parts")
 

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
+from torch import Tensor
 
 from audioslots.config import Resolved, checked
+from audioslots.errors import Interrupted
+from audioslots.training import trainer
 
 CLOCK = ["seconds", "audio_seconds_per_second", "data_wait_share"]  # what differs between two runs of the same numbers
 
@@ -35,6 +39,23 @@ def resolved(data: Path, training: dict[str, Any] | None = None, **values: Any) 
 def history(out: Path) -> pd.DataFrame:
     """The part of history.csv that does not tell the time."""
     return pd.read_csv(out / "history.csv", dtype=str).drop(columns=CLOCK)
+
+
+def stopped(step: int, config: Resolved, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train up to a step, and no further than a checkpoint."""
+    whole = trainer.Trainer._step
+
+    def stopping(run: trainer.Trainer, sources: Tensor) -> float:
+        rate = whole(run, sources)
+        if run.progress.step == step:
+            run.save()
+            raise Interrupted("stopped")
+        return rate
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer.Trainer, "_step", stopping)
+        with pytest.raises(Interrupted):
+            trainer.train(config, out, "cpu")
 
 
 def same(ours: Path, theirs: Path) -> None:
