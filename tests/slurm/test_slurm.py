@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from cluster import PLACE, Cluster
@@ -27,11 +29,9 @@ REPEATS = int(os.environ.get("AUDIOSLOTS_SLURM_REPEATS", "1"))
 RUN = "results/smoke/runs/audioslots/seed0"
 TARGET = f"{RUN}/scores.parquet"
 STEPS = 400
-MORE_STEPS = 2000  # of a training that still runs when a second one has started
-MOST_STEPS = 5000  # of a training that outlives the shortest time limit there is, a minute
 FEW = ["--set-threads", "train=1", "evaluate=1", "evaluate_mixture=1", "evaluate_oracle=1", "synthesize=2", "pack=1"]
 WATCHFUL = [str(ROOT / "tests" / "slurm" / "watchful.py"), "--max-status-checks-per-second", "2"]
-SHORT_LIMIT = ["--set-resources", "train:runtime=3*attempt-2", "train:slurm_extra='--signal=USR1@45'"]
+SHORT_LIMIT = ["--set-resources", "train:runtime=3*attempt-1", "train:slurm_extra='--signal=USR1@20'"]
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +86,12 @@ class Snakemake:
 class Workplace:
     """A folder with the smoke test's data and mixture's scores, to train and score one variant in; what disturbs it."""
 
-    def __init__(self, clone: Path, smoke: Path, folder: Path, steps: int) -> None:
+    def __init__(self, clone: Path, smoke: Path, folder: Path) -> None:
         self.clone, self.folder, self.run = clone, folder, folder / RUN
         self.started: list[Snakemake] = []
+        self.held: list[psutil.Process] = []
         config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
-        config["variant"]["training"] |= {"steps": steps, "validate_every": steps // 2}
+        config["variant"]["training"] |= {"steps": STEPS, "validate_every": STEPS // 2}
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         for part in ("data", Path(RUN).parents[1] / "mixture"):
@@ -114,13 +115,46 @@ class Workplace:
         raise TimeoutError(self.started[-1].log.read_text()[-4000:])
 
     def in_training(self) -> str:
-        """Wait until the middle of the training; its Slurm job."""
+        """Wait until the middle of the training, and hold it there, on however fast a machine; its Slurm job.
+
+        What Slurm does to end a job begins with SIGCONT: a held process ends as one that runs.
+        """
         self.until(lambda: (self.run / "checkpoint.pt").exists())
+        self.held = holding(self.run / ".train.lock")
+        for process in self.held:
+            process.suspend()
+        assert self.held and not (self.run / "model.safetensors").exists(), "it was to be in training still"
         return self.until(lambda: next(iter(jobs("train", "RUNNING")), None))
+
+    def go_on(self) -> None:
+        """Let a training that is held go on, where it is there still."""
+        for process in self.held:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def said(self, what: str) -> bool:
         """Whether any Snakemake here, or a job whose log it shows, has said so."""
         return any(what in run.log.read_text() for run in self.started)
+
+
+def holding(file: Path) -> list[psutil.Process]:
+    """The processes that have a file open."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(opened.path == str(file) for opened in process.open_files()):
+                found.append(process)
+    return found
+
+
+def warned(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process that is held, or has let it go on."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has gone on, to its end
+    waiting = re.findall(r"^S\w*Pnd:\s*(\w+)$", status, re.MULTILINE)
+    return "State:\tT" not in status or any(int(mask, 16) >> (number - 1) & 1 for mask in waiting)
 
 
 def jobs(rule: str, state: str) -> list[str]:
@@ -147,27 +181,23 @@ def smoke(cluster: Cluster, clone: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def undisturbed(clone: Path, smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Steps -> run folder of a training of as many that nothing happened to."""
-    places = {
-        n: Workplace(clone, smoke, tmp_path_factory.mktemp("undisturbed") / str(n), n)
-        for n in (STEPS, MORE_STEPS, MOST_STEPS)
-    }
-    runs = [place.snakemake() for place in places.values()]
+def undisturbed(clone: Path, smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a training that nothing happened to."""
+    place = Workplace(clone, smoke, tmp_path_factory.mktemp("undisturbed") / "work")
+    run = place.snakemake()
     try:
-        for run in runs:
-            run.good()
+        run.good()
     finally:
-        for run in runs:
-            run.kill()
-    return {steps: place.run for steps, place in places.items()}
+        run.kill()
+    return place.run
 
 
 @pytest.fixture
-def place(clone: Path, smoke: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workplace]:
+def place(clone: Path, smoke: Path, tmp_path: Path) -> Iterator[Workplace]:
     """Where nothing is trained yet."""
-    place = Workplace(clone, smoke, tmp_path / "work", getattr(request, "param", STEPS))
+    place = Workplace(clone, smoke, tmp_path / "work")
     yield place
+    place.go_on()
     for run in place.started:
         run.kill()
     subprocess.run(["scancel", "--user=root"], check=False, timeout=60)
@@ -238,27 +268,28 @@ again = pytest.mark.parametrize("repeat", range(REPEATS))
 
 
 @again
-def test_cancelled_training_is_run_again(place: Workplace, undisturbed: dict[int, Path], repeat: int) -> None:
+def test_cancelled_training_is_run_again(place: Workplace, undisturbed: Path, repeat: int) -> None:
     run = place.snakemake()
     subprocess.run(["scancel", place.in_training()], check=True)
     run.good()
     assert place.said("stopped after step")
-    assert_same(place.run, undisturbed[STEPS])
+    assert_same(place.run, undisturbed)
 
 
 @again
-@pytest.mark.parametrize("place", [MOST_STEPS], indirect=True)
-def test_training_out_of_time_is_warned_and_goes_on(
-    place: Workplace, undisturbed: dict[int, Path], repeat: int
-) -> None:
-    place.snakemake(*SHORT_LIMIT).good()
+def test_training_out_of_time_is_warned_and_goes_on(place: Workplace, undisturbed: Path, repeat: int) -> None:
+    run = place.snakemake(*SHORT_LIMIT)
+    place.in_training()
+    place.until(lambda: all(warned(process, signal.SIGUSR1) for process in place.held))
+    place.go_on()
+    run.good()
     assert place.said("stopped after step")
-    assert_same(place.run, undisturbed[MOST_STEPS])
+    assert_same(place.run, undisturbed)
 
 
 @again
 def test_jobs_of_a_node_that_died_run_on_another(
-    place: Workplace, cluster: Cluster, undisturbed: dict[int, Path], repeat: int
+    place: Workplace, cluster: Cluster, undisturbed: Path, repeat: int
 ) -> None:
     run = place.snakemake()
     node = node_of(place.in_training())
@@ -267,24 +298,25 @@ def test_jobs_of_a_node_that_died_run_on_another(
         run.good()
     finally:
         cluster.start_node(node)
-    assert_same(place.run, undisturbed[STEPS])
+    assert_same(place.run, undisturbed)
 
 
 @again
 def test_controller_may_be_away_for_a_minute(
-    place: Workplace, cluster: Cluster, undisturbed: dict[int, Path], repeat: int
+    place: Workplace, cluster: Cluster, undisturbed: Path, repeat: int
 ) -> None:
     run = place.snakemake()
     place.in_training()
     cluster.kill_controller()
+    place.go_on()
     time.sleep(60)
     cluster.start_controller()
     run.good()
-    assert_same(place.run, undisturbed[STEPS])
+    assert_same(place.run, undisturbed)
 
 
 def test_controller_may_be_away_when_a_job_is_to_be_submitted(
-    place: Workplace, cluster: Cluster, undisturbed: dict[int, Path]
+    place: Workplace, cluster: Cluster, undisturbed: Path
 ) -> None:
     run = place.snakemake()
     place.until(lambda: "Building DAG" in run.log.read_text())
@@ -292,14 +324,11 @@ def test_controller_may_be_away_when_a_job_is_to_be_submitted(
     place.until(lambda: "Trying to restart job" in run.log.read_text())
     cluster.start_controller()
     run.good()
-    assert_same(place.run, undisturbed[STEPS])
+    assert_same(place.run, undisturbed)
 
 
 @again
-@pytest.mark.parametrize("place", [MORE_STEPS], indirect=True)
-def test_duplicate_of_a_job_that_still_runs_waits_for_it(
-    place: Workplace, undisturbed: dict[int, Path], repeat: int
-) -> None:
+def test_duplicate_of_a_job_that_still_runs_waits_for_it(place: Workplace, undisturbed: Path, repeat: int) -> None:
     run = place.snakemake()
     first = place.in_training()
     run.kill()
@@ -309,13 +338,14 @@ def test_duplicate_of_a_job_that_still_runs_waits_for_it(
     log = place.run / "train.log"
     place.until(lambda: log.exists() and "waiting for another process" in log.read_text())
     assert first in jobs("train", "RUNNING"), "the first was to be running still"
+    place.go_on()
     run.good()
     assert second and not place.said("Error in rule")
-    assert_same(place.run, undisturbed[MORE_STEPS])
+    assert_same(place.run, undisturbed)
 
 
 @again
-def test_preempted_training_is_started_again(place: Workplace, undisturbed: dict[int, Path], repeat: int) -> None:
+def test_preempted_training_is_started_again(place: Workplace, undisturbed: Path, repeat: int) -> None:
     run = place.snakemake()
     job = place.in_training()
     subprocess.run(["sbatch", "-p", "urgent", "-N2", "--gpus=4", "-o", "/dev/null", "--wrap", "sleep 5"], check=True)
@@ -323,20 +353,18 @@ def test_preempted_training_is_started_again(place: Workplace, undisturbed: dict
     run.good()
     shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
     assert "Restarts=1" in shown, shown
-    assert_same(place.run, undisturbed[STEPS])
+    assert_same(place.run, undisturbed)
 
 
 @again
-def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(
-    place: Workplace, undisturbed: dict[int, Path], repeat: int
-) -> None:
+def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(place: Workplace, undisturbed: Path, repeat: int) -> None:
     run = place.snakemake()
     place.in_training()
     os.killpg(run.process.pid, signal.SIGINT)
     assert run.wait() != 0
     place.snakemake().good()
     assert (place.run / "system.json").exists() and not jobs("train", "RUNNING")
-    assert_same(place.run, undisturbed[STEPS])
+    assert_same(place.run, undisturbed)
 
 
 def node_of(job: str) -> str:
