@@ -23,13 +23,12 @@ from pydantic import Field, model_validator
 from audioslots.budgets import Rates, at_budgets, at_rate, chosen, of_steps
 from audioslots.checking import Section, checked, nearest, read_yaml
 from audioslots.config import Name, Resolved, Variant
-from audioslots.dataset import SUBSETS, SYNTHESIS, Corpus, MixtureSet
+from audioslots.dataset import DOWNLOADED, SUBSETS, SYNTHESIS, Corpus, MixtureSet, official_table
 from audioslots.errors import InputError
 from audioslots.study import ABLATIONS, deltas, merge, read_study
 from audioslots.untrained import BASELINES, EXTERNAL, is_untrained, parse
 
 CONFIG = ABLATIONS.parent / "config"
-DOWNLOADED = Path("data")  # where LibriSpeech and LibriMix's metadata are put that were not given, for all benchmarks
 
 
 class Scale(Section):
@@ -44,7 +43,8 @@ class Benchmark(Section):
     name: Name
     title: str
     rate: Literal[8000, 16000]
-    sources: int = Field(2, ge=2)
+    sources: int = Field(2, ge=2, le=9, description="speakers a mixture; of several numbers, as in [1, 2, 3], the most")
+    counts: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list, description="all of several numbers")
     mode: Literal["min", "max"] = "min"
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
     corpus: Corpus
@@ -68,6 +68,18 @@ class Benchmark(Section):
         1, ge=1, le=6, description="trainings of every variant, each with half the steps of the next, the last with all"
     )
     rates: Rates | None = Field(None, description="learning rates to try on dev speakers before all else")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_numbers(cls, content: Any) -> Any:
+        """``sources: [1, 2, 3]`` is the most of them, and all of them."""
+        if isinstance(content, dict) and isinstance(several := content.get("sources"), list):
+            if len(several) < 2 or not all(type(one) is int for one in several) or several != sorted(set(several)):
+                raise ValueError(
+                    f"sources {several}; expected a number, or different numbers in order, as in [1, 2, 3]"
+                )
+            return content | {"sources": several[-1], "counts": several}
+        return content
 
     @model_validator(mode="after")
     def _corpus_given(self) -> Self:
@@ -144,6 +156,7 @@ class Benchmark(Section):
     def folder_of(self, subset: str) -> str:
         """Folder of a set's metadata and mixtures: another for every other set, beside the corpus, which stays."""
         content = self.mixture_sets[subset].content | {"held_out": self.held_out(subset)}
+        content |= {"counts": self.counts} if self.counts else {}
         return f"{self.data}/{subset}-{_hashed(content | {'librimix': self.librimix})[:8]}"
 
     def metadata(self, subset: str) -> str:
@@ -159,29 +172,16 @@ class Benchmark(Section):
         """Where a subset's packed speech lies."""
         return f"{self.data}/packed/wav{self.rate // 1000}k/{subset}"
 
-    def official(self, subset: str) -> Path:
-        """LibriMix's own CSV for a subset: ``librimix`` itself, or in it, or in a clone near LibriSpeech.
-
-        Where that is not given and none is near, the place that it is downloaded to.
+    def official(self, subset: str) -> list[Path]:
+        """LibriMix's own tables for a subset, one a number of sources above 1, as of ``dataset.official_table``.
 
         Raises:
-            InputError: it is not where it was said to be.
+            InputError: one is not where it was said to be.
         """
-        name = f"libri{self.sources}mix_{subset}.csv"
-        inside = Path("metadata") / f"Libri{self.sources}Mix" / name
         if self.librispeech and not Path(self.librispeech).is_dir():
             raise InputError(f"librispeech: {self.librispeech}: no such folder; expected LibriSpeech's subsets in it")
-        near = [Path(self.corpus_root).parent, Path(self.corpus_root).parent.parent]
-        homes = [Path(self.librimix)] if self.librimix else [p / n for p in near for n in ("LibriMix", "librimix")]
-        for candidate in [p for home in homes for p in (home, home / name, home / inside)]:
-            if candidate.is_file():
-                return candidate
-        if not self.librimix:
-            return DOWNLOADED / "LibriMix" / inside
-        raise InputError(
-            f"librimix: no {name} in {' or '.join(map(str, homes))}; expected a clone of JorisCos/LibriMix, "
-            "its metadata folder or the file (--config librimix=PATH)"
-        )
+        numbers = [sources for sources in self.counts or [self.sources] if sources > 1]
+        return [official_table(subset, sources, Path(self.corpus_root), self.librimix) for sources in numbers]
 
 
 def _hashed(content: dict[str, Any]) -> str:
@@ -281,6 +281,7 @@ def resolve(
         "seed": seed,
         "rate": benchmark.rate,
         "sources": benchmark.sources,
+        "counts": benchmark.counts,
         "train": benchmark.packed(corpus.train),
         "validation": corpus.validation and benchmark.packed(corpus.validation),
         "held_out_speakers": corpus.held_out_speakers,

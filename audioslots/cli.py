@@ -93,6 +93,9 @@ def separate_audio(
         typer.Option(help="Run folder or safetensors file; by default the weights that come with audioslots."),
     ] = None,
     config: Config = None,
+    sources: Annotated[
+        str, typer.Option(help="A number, or auto: as many as are found, by a model of several numbers of speakers.")
+    ] = "",
     each_channel: Annotated[
         bool, typer.Option("--each-channel", help="Separate every channel by itself, not their mean.")
     ] = False,
@@ -106,6 +109,7 @@ def separate_audio(
 ) -> None:
     """Separate recordings of any length; memory is bounded."""
     from audioslots.model.weights import SHIPPED
+    from audioslots.separation.presence import Sources
     from audioslots.separation.recording import separate_file
     from audioslots.separation.separate import Separator
 
@@ -116,9 +120,13 @@ def separate_audio(
         estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
         if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:
             raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
+    if not re.fullmatch(r"[1-9]?|auto", sources):
+        raise InputError(f"--sources: {sources}; expected a number from 1 to 9, or auto")
+    asked: Sources = int(sources) if sources.isdecimal() else "auto" if sources == "auto" else None
     separator = Separator.load(model or SHIPPED, _torch_device(device), config)
+    separator.finds(asked)
     for path in audio:
-        for written in separate_file(separator, path, out, each_channel, mixture_consistency, floating):
+        for written in separate_file(separator, path, out, each_channel, mixture_consistency, floating, asked):
             print(written)
 
 

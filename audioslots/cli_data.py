@@ -20,6 +20,17 @@ HeldOut = Annotated[
 ]
 
 
+def _numbers(text: str) -> list[int]:
+    """``1,2,3`` as numbers.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not re.fullmatch(r"[1-9](,[1-9])*", text):
+        raise InputError(f"--sources: {text}; expected a number from 1 to 9, or several, as in 1,2,3")
+    return [int(number) for number in text.split(",")]
+
+
 @corpus.command("synthesize")
 def corpus_synthesize(
     out: Path,
@@ -102,15 +113,17 @@ def mixtures_draw(
     corpus: Subset,
     out: Annotated[Path, typer.Argument(help="Metadata CSV to write; statistics are written beside it.")],
     count: Annotated[int, typer.Option(min=1)],
-    sources: Annotated[int, typer.Option(min=2)] = 2,
+    sources: Annotated[
+        str, typer.Option(help="A mixture; several numbers, as in 1,2,3: as many mixtures of each.")
+    ] = "2",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     held_out: HeldOut = 0,
 ) -> None:
     """Draw mixtures by LibriMix's rules."""
-    from audioslots.data.metadata import draw, statistics, write_metadata
+    from audioslots.data.metadata import draw_some, statistics, write_metadata
     from audioslots.files import write_json
 
-    metadata = draw(corpus.parent, corpus.name, sources, count, seed, held_out)
+    metadata = draw_some(corpus.parent, corpus.name, _numbers(sources), count, seed, held_out)
     if out.suffix == ".json":
         raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
     facts = statistics(metadata, corpus.parent)
@@ -141,17 +154,21 @@ def mixtures_converse(
 
 @mixtures.command("select")
 def mixtures_select(
-    metadata: Path, out: Path, librispeech: Annotated[Path, typer.Option(help="Folder of LibriSpeech's subsets.")]
+    metadata: Annotated[list[Path], typer.Argument(help="CSV of LibriMix; of several, all rows are taken.")],
+    out: Annotated[Path, typer.Argument(help="Metadata CSV to write.")],
+    librispeech: Annotated[Path, typer.Option(help="Folder of LibriSpeech's subsets.")],
+    single: Annotated[bool, typer.Option("--single", help="First the first sources, as mixtures of one.")] = False,
 ) -> None:
     """Keep the rows whose every source is on disk, for a LibriSpeech that is only partly there."""
-    from audioslots.data.metadata import read_metadata, select, write_metadata
+    from audioslots.data.metadata import joined, read_metadata, select, singles, write_metadata
 
-    rows = read_metadata(metadata)
+    tables = [read_metadata(table) for table in metadata]
+    rows = joined([singles(tables[0]), *tables] if single else tables)
     if not librispeech.is_dir():
         raise InputError(f"{librispeech}: no such folder; expected LibriSpeech's subsets")
     selected = select(rows, librispeech)
     if selected.empty:
-        raise InputError(f"{metadata}: no row has all its sources under {librispeech}; expected at least one")
+        raise InputError(f"{metadata[0]}: no row has all its sources under {librispeech}; expected at least one")
     write_metadata(selected, out)
     print(f"{out}: {len(selected)} of {len(rows)} mixtures have all their sources on disk")
 

@@ -74,8 +74,11 @@ class Variant(Section):
                 f"separation.reconstruction {self.separation.reconstruction} needs a spectrogram, which conv_tasnet "
                 "lacks; expected direct"
             )
-        if self.model == "conv_tasnet" and (self.training.sequence > 1 or self.training.contrast):
-            raise ValueError("training.sequence, contrast of conv_tasnet, which has no slots; expected 1 and 0")
+        told = self.training
+        if self.model == "conv_tasnet" and (told.sequence > 1 or told.contrast or told.existence):
+            raise ValueError(
+                "training.sequence, contrast, existence of conv_tasnet, which has no slots; expected 1, 0, 0"
+            )
         if self.model == "conv_tasnet" and self.slots.passes > 1:
             raise ValueError(f"slots.passes {self.slots.passes} of conv_tasnet, which has no slots; expected 1")
         if self.slots.carry != "none" and self.training.sequence == 1:
@@ -126,10 +129,10 @@ class Variant(Section):
 NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 LATER: dict[str, dict[str, Any]] = {
-    "": {"context_s": 0.0},
+    "": {"context_s": 0.0, "counts": []},
     "slots": {"carry": "none", "passes": 1, **ATTENTION},
     "decoder": {"stride": [1, 1], "consistent": False},
-    "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0},
+    "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0, "existence": 0.0},
 }
 """Keys that came later, by section: what leaves them at these defaults keeps the identity that it had."""
 OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}
@@ -146,7 +149,8 @@ class Resolved(Variant):
     benchmark: Name
     seed: int = Field(ge=0, lt=2**32)
     rate: Literal[8000, 16000]
-    sources: int = Field(ge=2)
+    sources: int = Field(ge=2, description="speakers a mixture, or the most of them")
+    counts: list[int] = Field(default_factory=list, description="numbers of speakers, all as likely; none: sources")
     train: str = Field(description="packed training speech")
     validation: str | None = Field(description="packed validation speech; None: speakers held out of training")
     held_out_speakers: int = Field(ge=0, description="speakers held out of training for validation")
@@ -156,7 +160,13 @@ class Resolved(Variant):
     def _fits(self) -> Self:
         if self.slots.count < self.sources:
             raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
-        beyond, training = self.slots.count > self.sources, self.training
+        training = self.training
+        if self.counts and (training.order != "matched" or training.unmatched == "free" or training.mixing == "static"):
+            raise ValueError(
+                f"training.order {training.order}, unmatched {training.unmatched}, mixing {training.mixing} with "
+                f"sources {self.counts}; expected matched, silence and dynamic"
+            )
+        beyond = self.slots.count > self.sources or bool(self.counts)
         if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
             raise ValueError(
                 f"training.loss {training.loss} pulls no slot beyond the sources to silence; "

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from audioslots.checking import Section
+from audioslots.errors import InputError
 
 SUBSETS = {
     **{"dev-clean": 337926286, "dev-other": 314305928, "test-clean": 346663984, "test-other": 328757843},
     **{"train-clean-100": 6387309499, "train-clean-360": 23049477885, "train-other-500": 30593501606},
 }
 """Subset of LibriSpeech -> bytes of its archive at openslr.org; its speech takes as many once more."""
+DOWNLOADED = Path("data")
+"""Where LibriSpeech and LibriMix's metadata are put that were not given, for all benchmarks."""
 SYNTHESIS = 2  # version of synthesized speech, part of what its data are made from: raised where a sample changes
 
 
@@ -62,10 +66,36 @@ class MixtureSet(Section):
         """The keys that it has, as JSON."""
         return self.model_dump(mode="json", exclude_none=True)
 
-    def described(self, sources: int) -> str:
-        """What the set holds, in words; ``sources`` a mixture."""
+    def described(self, sources: int, counts: list[int]) -> str:
+        """What the set holds, in words; ``sources`` a mixture, or each of several numbers of them."""
         if self.length_s:
             shortest, longest = self.length_s
             return f"{self.count} conversations of {sources} speakers of {self.subset}, {shortest:g} to {longest:g} s"
         drawn = f"{self.count} drawn" if self.rows == "drawn" else "official"
+        if counts:
+            numbers = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]}"
+            return f"{drawn} mixtures of {self.subset} of {numbers} speakers by LibriMix's rules"
         return f"{drawn} Libri{sources}Mix mixtures of {self.subset}"
+
+
+def official_table(subset: str, sources: int, root: Path, librimix: str | None) -> Path:
+    """LibriMix's own CSV for a subset: ``librimix`` itself, or in it, or in a clone near LibriSpeech, ``root``.
+
+    Where that is not given and none is near, the place that it is downloaded to.
+
+    Raises:
+        InputError: it is not where it was said to be.
+    """
+    name = f"libri{sources}mix_{subset}.csv"
+    inside = Path("metadata") / f"Libri{sources}Mix" / name
+    near = [root.parent, root.parent.parent]
+    homes = [Path(librimix)] if librimix else [p / n for p in near for n in ("LibriMix", "librimix")]
+    for candidate in [p for home in homes for p in (home, home / name, home / inside)]:
+        if candidate.is_file():
+            return candidate
+    if not librimix:
+        return DOWNLOADED / "LibriMix" / inside
+    raise InputError(
+        f"librimix: no {name} in {' or '.join(map(str, homes))}; expected a clone of JorisCos/LibriMix, "
+        "its metadata folder or the file (--config librimix=PATH)"
+    )

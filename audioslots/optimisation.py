@@ -44,6 +44,9 @@ class Training(Section):
         "weight of a contrastive loss on voices, made of slots: one source's alike in all its chunks, others' apart",
         ge=0,
     )
+    existence: float = hyper(
+        0.0, "weight of a binary cross-entropy on whether a slot holds a source, which is then told of each slot", ge=0
+    )
     discount: float = hyper(0.5, "of slots.passes: weight of a pass' loss, against that of the next pass", ge=0, le=1)
     accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
     mixing: Literal["dynamic", "static"] = hyper(

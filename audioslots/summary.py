@@ -39,7 +39,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         "budgets": budgets,
         "seeds": benchmark.seeds,
         "studies": studies,
-        "test_description": f"{corpus.described}, {test.described(benchmark.sources)}, "
+        "test_description": f"{corpus.described}, {test.described(benchmark.sources, benchmark.counts)}, "
         f"{benchmark.rate // 1000} kHz, {benchmark.mode}, clean",
         "train_description": f"{corpus.described}, {corpus.train}",
     }

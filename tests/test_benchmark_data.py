@@ -72,9 +72,9 @@ def test_official_metadata_is_found_in_a_clone_a_folder_or_as_the_file(tmp_path:
     with pytest.raises(InputError, match="librispeech: .*LibriSpeech: no such folder; expected LibriSpeech's subsets"):
         made("output", **speech).official("test-clean")
     (tmp_path / "LibriSpeech").mkdir()
-    assert made("output", **speech).official("test-clean") == inside  # near LibriSpeech
+    assert made("output", **speech).official("test-clean") == [inside]  # near LibriSpeech
     for home, found in ((clone, inside), (inside.parent, inside), (inside, inside), (tmp_path, tmp_path / name)):
-        assert made("output", **speech, librimix=str(home)).official("test-clean") == found
+        assert made("output", **speech, librimix=str(home)).official("test-clean") == [found]
     with pytest.raises(InputError, match=rf"librimix: no {name} in .*absent; expected a clone"):
         made("output", **speech, librimix=str(tmp_path / "absent")).official("test-clean")
 
@@ -90,10 +90,10 @@ def test_what_is_not_given_is_downloaded_to_one_place_for_all_benchmarks(
     assert nothing.speech("dev-clean") == ["data/LibriSpeech/dev-clean.done"]
     assert nothing.subsets == ["train-clean-360", "dev-clean", "test-clean"]
     rows = Path("data/LibriMix/metadata/Libri2Mix/libri2mix_test-clean.csv")
-    assert nothing.official("test-clean") == rows
+    assert nothing.official("test-clean") == [rows]
     (tmp_path / "speech" / "LibriSpeech").mkdir(parents=True)
     given = made("output", corpus=corpus, librispeech="speech/LibriSpeech")
     assert (given.archives, given.speech("dev-clean"), given.corpus_root) == ({}, [], "speech/LibriSpeech")
-    assert given.official("test-clean") == rows  # none is near
+    assert given.official("test-clean") == [rows]  # none is near
     made_here = made("output")
     assert (made_here.archives, made_here.speech("dev-clean")) == ({}, [f"{made_here.corpus_root}/manifest.json"])

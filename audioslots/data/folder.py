@@ -63,7 +63,7 @@ def recording(folder: Path, jobs: int) -> Iterator[tuple[IO[str], dict[str, Resu
 def close(folder: Path, arguments: dict[str, Any], results: list[Result], tables: dict[str, pd.DataFrame]) -> None:
     """Write the tables of a folder whose audio is complete, its record in the order of the rows, and its manifest."""
     metadata = folder.parent / "metadata"
-    names = list(results[0]["pcm_md5"])
+    names = list(dict.fromkeys(name for result in results for name in result["pcm_md5"]))  # of some, not all sources
     _refuse_strays(folder, names, {f"{result['mixture_ID']}.wav" for result in results})
     for leftover in [*folder.rglob(".*.tmp*"), *_leftovers(metadata, tables)]:  # of a killed run
         leftover.unlink(missing_ok=True)

@@ -3,7 +3,8 @@
 A metadata table has one row a mixture and LibriMix's columns: ``mixture_ID``, then ``source_<i>_path`` (relative to
 the corpus root) and ``source_<i>_gain`` (a factor on the samples) for each source, then optionally ``noise_path`` and
 ``noise_gain``. In a conversation (``data/conversations.py``) a source has a list of paths, gains and starts, parted by
-";". Reference: JorisCos/LibriMix at b898ca3, ``scripts/create_librimix_metadata.py``.
+";". Where mixtures have different numbers of sources, the last columns of those with fewer are empty. Reference:
+JorisCos/LibriMix at b898ca3, ``scripts/create_librimix_metadata.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,9 +33,9 @@ FRUITLESS_PASSES = 20  # passes over a subset without a new mixture before givin
 
 
 def source_count(metadata: pd.DataFrame) -> int:
-    """Number of sources a mixture, by the columns present; at least 2."""
+    """Number of sources a mixture, or the most of them, by the columns present; at least 1."""
     numbers = (re.fullmatch(r"source_(\d+)_(?:path|gain)", str(column)) for column in metadata.columns)
-    return max([2, *(int(number[1]) for number in numbers if number)])
+    return max([1, *(int(number[1]) for number in numbers if number)])
 
 
 def read_metadata(csv: Path) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def read_metadata(csv: Path) -> pd.DataFrame:
     """
     as_text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "index_col": False}
     table = parsed(csv, lambda text: pd.read_csv(io.StringIO(text), **as_text), "CSV").fillna("")
-    names = [f"source_{i}" for i in range(1, source_count(table) + 1)]
+    names = [f"source_{i}" for i in range(1, max(2, source_count(table)) + 1)]
     if {"noise_path", "noise_gain"} & set(table.columns):
         names.append("noise")
     for column in ["mixture_ID", *(f"{name}_{kind}" for name in names for kind in ("path", "gain"))]:
@@ -70,7 +71,10 @@ def read_metadata(csv: Path) -> pd.DataFrame:
     for name in names:
         layout = "a file" if name == "noise" else "subset/speaker/chapter/utterance"
         turns = f"{name}_start" in table.columns
+        lacks = _lacking(table, name, csv)
         for row, texts in enumerate(table[f"{name}_path"], start=1):
+            if lacks[row - 1]:
+                continue
             for text in texts.split(SEPARATOR) if turns else [texts]:
                 path = PurePosixPath(text)
                 if path.is_absolute() or ".." in path.parts or "\\" in text or len(path.parts) <= layout.count("/"):
@@ -80,9 +84,25 @@ def read_metadata(csv: Path) -> pd.DataFrame:
             _check_turns(table, name, csv)
         else:
             table[f"{name}_gain"] = [
-                _gain(text, f"{csv}: row {row}: {name}_gain") for row, text in enumerate(table[f"{name}_gain"], start=1)
+                math.nan if lacks[row - 1] else _gain(text, f"{csv}: row {row}: {name}_gain")
+                for row, text in enumerate(table[f"{name}_gain"], start=1)
             ]
     return table
+
+
+def _lacking(table: pd.DataFrame, name: str, csv: Path) -> list[bool]:
+    """Which rows have no source of that name: the last of some mixtures, whose path and gain are both empty."""
+    number = name.removeprefix("source_")
+    lacks: list[bool] = (table[f"{name}_path"] == "").tolist()
+    if number in ("1", "noise") or not any(lacks) or f"{name}_start" in table.columns:
+        return [False] * len(table)
+    for row, lacking in enumerate(lacks, start=1):
+        given = table.at[row - 1, f"{name}_gain"]
+        if lacking and given:
+            raise InputError(f"{csv}: row {row}: {name}_path is '' and {name}_gain {given!r}; expected both or neither")
+        if not lacking and table.at[row - 1, f"source_{int(number) - 1}_path"] == "":
+            raise InputError(f"{csv}: row {row}: {name} follows none; expected the sources from the first on")
+    return lacks
 
 
 def _check_turns(table: pd.DataFrame, name: str, csv: Path) -> None:
@@ -100,7 +120,9 @@ def _check_turns(table: pd.DataFrame, name: str, csv: Path) -> None:
 
 
 def turns_of(record: Mapping[Any, Any], name: str) -> list[tuple[str, int, float]]:
-    """Path, start (samples at 16 kHz) and gain of each turn of a source in a row of a checked table."""
+    """Path, start (samples at 16 kHz) and gain of each turn of a source in a row of a checked table, if it is there."""
+    if not record[f"{name}_path"]:
+        return []
     if f"{name}_start" not in record:
         return [(str(record[f"{name}_path"]), 0, float(record[f"{name}_gain"]))]
     parts = (str(record[f"{name}_{part}"]).split(SEPARATOR) for part in ("path", "start", "gain"))
@@ -127,7 +149,7 @@ def select(metadata: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Rows whose every source file is on disk under ``root``, for a corpus that is only partly there."""
     paths = [f"source_{i}_path" for i in range(1, source_count(metadata) + 1)]
     present = {
-        text: all((Path(root) / path).is_file() for path in text.split(SEPARATOR))
+        text: not text or all((Path(root) / path).is_file() for path in text.split(SEPARATOR))
         for text in pd.unique(metadata[paths].to_numpy().ravel())
     }
     return metadata[metadata[paths].map(present.__getitem__).all(axis=1)].reset_index(drop=True)
@@ -145,7 +167,7 @@ def info(metadata: pd.DataFrame, root: Path) -> pd.DataFrame:
     sexes = speaker_sex(root)
     table = metadata[["mixture_ID"]].copy()
     for i in range(1, source_count(metadata) + 1):
-        speakers = [PurePosixPath(path).parts[1] for path in metadata[f"source_{i}_path"]]
+        speakers = [PurePosixPath(path).parts[1] if path else "" for path in metadata[f"source_{i}_path"]]
         table[f"speaker_{i}_ID"] = speakers
         table[f"speaker_{i}_sex"] = [sexes.get(speaker, "") for speaker in speakers]
     return table
@@ -167,7 +189,7 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int, of_held_o
     Args:
         root: corpus in LibriSpeech's layout.
         subset: folder under ``root``, e.g. ``test-clean``.
-        sources: sources a mixture, 2 or more.
+        sources: sources a mixture, 1 or more; of a single one the mixture is the source.
         count: mixtures, 1 or more.
         seed: same seed and corpus, same table, whatever the order of files on disk.
         of_held_out: draw from so many speakers alone, those that ``held_out`` of training; 0: from all.
@@ -175,8 +197,8 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int, of_held_o
     Raises:
         InputError: an argument out of range, or too few utterances or speakers.
     """
-    if sources < 2 or count < 1:
-        raise InputError(f"draw: {sources} sources, {count} mixtures; expected 2 sources or more, 1 mixture or more")
+    if sources < 1 or count < 1:
+        raise InputError(f"draw: {sources} sources, {count} mixtures; expected 1 source or more, 1 mixture or more")
     speech = utterances(root, subset)
     speech = speech[speech["frames"] >= MIN_UTTERANCE_S * RATE].sort_values("path", ignore_index=True)
     if of_held_out:
@@ -208,6 +230,32 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int, of_held_o
             row |= {f"source_{i}_path": path, f"source_{i}_gain": factor}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def draw_some(
+    root: Path, subset: str, sources: Sequence[int], count: int, seed: int, of_held_out: int = 0
+) -> pd.DataFrame:
+    """As ``draw``, of several numbers of sources: as many mixtures of each, the first ones one more where need be."""
+    each = [count // len(sources) + (place < count % len(sources)) for place in range(len(sources))]
+    tables = [draw(root, subset, *one, seed, of_held_out) for one in zip(sources, each, strict=True) if one[1]]
+    return joined(tables)
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of different numbers of sources as one, without noise; where a mixture has fewer, its cells are empty."""
+    if len(tables) == 1:
+        return tables[0]
+    speech = [table.drop(columns=["noise_path", "noise_gain"], errors="ignore") for table in tables]
+    table = pd.concat(speech, ignore_index=True)
+    paths = [column for column in table.columns if str(column).endswith("_path")]
+    return table.fillna(dict.fromkeys(paths, ""))
+
+
+def singles(metadata: pd.DataFrame) -> pd.DataFrame:
+    """Mixtures of one source: the first ones of a table, with their gains, each utterance once."""
+    first = metadata[["source_1_path", "source_1_gain"]].drop_duplicates("source_1_path", ignore_index=True)
+    first.insert(0, "mixture_ID", [PurePosixPath(path).stem for path in first["source_1_path"]])
+    return first
 
 
 @cache
@@ -255,30 +303,30 @@ def statistics(metadata: pd.DataFrame, root: Path) -> dict[str, object]:
     root = Path(root)
     numbers = range(1, source_count(metadata) + 1)
     people = info(metadata, root)
-    paths = metadata[[f"source_{i}_path" for i in numbers]]
-    gains = metadata[[f"source_{i}_gain" for i in numbers]]
-    frames = {path: measured(root / path)[0] for path in pd.unique(paths.to_numpy().ravel())}
-    lengths = paths.map(frames.__getitem__)
-    loudness = [
-        measured(root / path)[1] + 20 * math.log10(gain)
-        for path, gain in zip(paths.to_numpy().ravel(), gains.to_numpy().ravel(), strict=True)
+    mixtures = [  # path and gain of the sources of each
+        [(str(row[f"source_{i}_path"]), float(row[f"source_{i}_gain"])) for i in numbers if row[f"source_{i}_path"]]
+        for row in metadata.to_dict("records")
     ]
+    frames = {path: measured(root / path)[0] for mixture in mixtures for path, _ in mixture}
+    lengths = [[frames[path] for path, _ in mixture] for mixture in mixtures]
+    shortest, longest = np.array([min(of) for of in lengths]), np.array([max(of) for of in lengths])
+    loudness = [measured(root / path)[1] + 20 * math.log10(gain) for mixture in mixtures for path, gain in mixture]
     clipped = sum(
-        _mixture_peak(root, list(path), list(gain)) > CLIPPED_PEAK
-        for path, gain in zip(paths.to_numpy(), gains.to_numpy(), strict=True)
+        _mixture_peak(root, [path for path, _ in mixture], [gain for _, gain in mixture]) > CLIPPED_PEAK
+        for mixture in mixtures
     )
-    speakers = people[[f"speaker_{i}_ID" for i in numbers]].to_numpy()
+    speakers = [[one for one in row if one] for row in people[[f"speaker_{i}_ID" for i in numbers]].to_numpy()]
     sexes = pd.Series(["".join(sorted(row)) for row in people[[f"speaker_{i}_sex" for i in numbers]].to_numpy()])
     return {
         "mixtures": len(metadata),
         "sources": len(numbers),
-        "speakers": len(pd.unique(speakers.ravel())),
+        "speakers": len({one for group in speakers for one in group}),
         "pairs": len({frozenset(group) for group in speakers}),
         "utterances": len(frames),
         "sexes": {str(sex): int(mixtures) for sex, mixtures in sexes.value_counts().sort_index().items()},
-        "hours_min": round(float(lengths.min(axis=1).sum()) / RATE / 3600, 3),
-        "hours_max": round(float(lengths.max(axis=1).sum()) / RATE / 3600, 3),
-        "overlap_ratio": round(float((lengths.min(axis=1) / lengths.max(axis=1)).mean()), 3),
+        "hours_min": round(float(shortest.sum()) / RATE / 3600, 3),
+        "hours_max": round(float(longest.sum()) / RATE / 3600, 3),
+        "overlap_ratio": round(float((shortest / longest).mean()), 3),
         "loudness_lufs": [round(float(value), 1) for value in (min(loudness), np.mean(loudness), max(loudness))],
         "clipped": int(clipped),
     }

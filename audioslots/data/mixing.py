@@ -47,6 +47,7 @@ class Mixer:
         even_speakers: every speaker is as likely as any other; LibriMix's rule is that every utterance is.
         together: items that follow one another and are of the same utterances at the same levels, each from places of
             its own.
+        counts: numbers of speakers, all as likely, at most ``sources``; sources beyond are silent. Empty: all speak.
 
     Raises:
         InputError: too few speakers, or an utterance shorter than a crop.
@@ -59,6 +60,7 @@ class Mixer:
     speed: float = 0.0
     even_speakers: bool = False
     together: int = 1
+    counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shortest, needed = int(self.speech.index["length"].min()), math.ceil(self.chunk * (1 + self.speed))
@@ -94,6 +96,9 @@ class Mixer:
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + first]))
         rows = self._rows(random)
         crops = [self._drawn(row, random) for row in rows]
+        if self.counts:
+            speak = self.counts[int(random.integers(len(self.counts)))]
+            crops = [crop if place < speak else crop._replace(gain=0.0) for place, crop in enumerate(crops)]
         if item == first:
             return crops
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))

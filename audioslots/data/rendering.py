@@ -106,7 +106,7 @@ def render(
         rows = _rows(metadata, metadata_csv, Path(librispeech), Path(wham) if noisy and wham is not None else None)
         people = info(metadata, librispeech)
         with recording(folder, jobs) as (record, done):
-            for name in _folders(rows[0], types):
+            for name in dict.fromkeys(name for row in rows for name in _folders(row, types)):
                 (folder / name).mkdir(exist_ok=True)
             work = partial(_render_row, folder=folder, rate=rate, mode=mode, types=types)
             waiting = [row for row in rows if row.mixture_id not in done]
@@ -129,10 +129,15 @@ def _tables(
     folder: Path, out: Path, types: tuple[str, ...], results: list[Result], people: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
     """LibriMix's tables of a split: files and signal-to-noise ratios of each type of mixture, and the speakers."""
-    names = list(results[0]["pcm_md5"])
+    names = list(dict.fromkeys(name for result in results for name in result["pcm_md5"]))
     ids = pd.DataFrame({"mixture_ID": [result["mixture_ID"] for result in results]})
     files = {
-        name: [f"{(folder / name).relative_to(out).as_posix()}/{mixture}.wav" for mixture in ids["mixture_ID"]]
+        name: [
+            f"{(folder / name).relative_to(out).as_posix()}/{result['mixture_ID']}.wav"
+            if name in result["pcm_md5"]
+            else ""
+            for result in results
+        ]
         for name in names
     }
     speech = [name for name in names if re.fullmatch(r"s\d+", name)]
@@ -143,7 +148,7 @@ def _tables(
         mixtures, metrics = ids.assign(mixture_path=files[kind]), ids.copy()
         for i, part in enumerate(parts):
             mixtures[f"{part}_path"] = files[part.replace("source_", "s")]
-            ratios = np.array([result["snr"][kind][i] for result in results])
+            ratios = np.array([_ratio_of(result, kind, part, i) for result in results])
             # The reference's column is as wide as its first value, which is float64 where a noise was extended.
             metrics[f"{part}_SNR"] = ratios.astype(np.float32) if ratios[0] == np.float32(ratios[0]) else ratios
         tables[f"mixture_{folder.name}_{kind}.csv"] = mixtures.assign(length=[result["length"] for result in results])
@@ -151,10 +156,18 @@ def _tables(
     return tables | {f"info_{folder.name}.csv": people}
 
 
+def _ratio_of(result: Result, kind: str, part: str, place: int) -> float:
+    """Signal-to-noise ratio of a part of a mixture, dB; NaN of a source that it does not have."""
+    ratios: list[float] = result["snr"][kind]
+    if part == "noise":
+        return ratios[-1]
+    return ratios[place] if part.replace("source_", "s") in result["pcm_md5"] else math.nan
+
+
 def _split(metadata: pd.DataFrame, csv: Path) -> str:
     """LibriMix's name of the split: the one subset that all sources come from, without "-clean"."""
     paths = metadata[[f"source_{i}_path" for i in range(1, source_count(metadata) + 1)]]
-    first = paths.map(lambda text: {PurePosixPath(path).parts[0] for path in text.split(SEPARATOR)})
+    first = paths.map(lambda text: {PurePosixPath(path).parts[0] for path in text.split(SEPARATOR) if path})
     subsets = sorted(set().union(*first.to_numpy().ravel()))
     if len(subsets) > 1:
         raise InputError(f"{csv}: sources of several subsets ({', '.join(subsets)}); expected one subset a table")
@@ -177,7 +190,9 @@ def _rows(metadata: pd.DataFrame, csv: Path, librispeech: Path, wham: Path | Non
                     kind = "noise" if part == "noise" else "speech"
                     raise InputError(f"{csv}: row {number}: {path} does not exist; expected a {kind} file")
         noise = None if wham is None else said.pop()[0]
-        rows.append(Row(str(record["mixture_ID"]), tuple(said), None if noise is None else (noise[0], noise[2])))
+        rows.append(
+            Row(str(record["mixture_ID"]), tuple(filter(None, said)), None if noise is None else (noise[0], noise[2]))
+        )
     return rows
 
 

@@ -42,6 +42,7 @@ class AudioSlots(nn.Module):
         self.slots = part("slots", variant.slots.kind)(variant.slots, variant.encoder)
         self.carry = CARRIES[variant.slots.carry](variant.encoder.width) if variant.slots.carry != "none" else None
         self.voice = nn.Linear(variant.slot_width, VOICE) if variant.training.contrast else None
+        self.existence = nn.Linear(variant.slot_width, 1) if variant.training.existence else None
         height, length = self.encoder.grid
         self.shown = round(length * frames / read)  # of the tokens' columns: those of the chunk, for the decoder
         self.before = (length - self.shown) // 2
@@ -91,7 +92,8 @@ class AudioSlots(nn.Module):
         if self.consistent:
             waveforms = consistent(waveforms, unit)
         voices = None if self.voice is None else self.voice(slots)
-        return Estimates(waveforms * level[:, None], level, compressed, slots, voices), spectra
+        existence = None if self.existence is None else self.existence(slots).squeeze(-1)
+        return Estimates(waveforms * level[:, None], level, compressed, slots, voices, existence), spectra
 
     def _again(self, tokens: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
         """Slots and maps of another pass: each slot reads tokens (B, C, W) with what was ``added`` for it."""

@@ -20,6 +20,7 @@ class Estimates(NamedTuple):
             None of a model without a spectrogram.
         slots: (B, K, W) source embeddings; None of a model without.
         voices: (B, K, V) whose the slots are, made of them; None of a model that is not trained to say it.
+        existence: (B, K) whether the slots hold a source, as a logit; None of a model that is not trained to say it.
         state: what the slots of the next chunks are to be carried on from; None of a model that does not.
         earlier: of the passes before the last, of a model that refines its estimates.
     """
@@ -29,6 +30,7 @@ class Estimates(NamedTuple):
     compressed: Tensor | None = None
     slots: Tensor | None = None
     voices: Tensor | None = None
+    existence: Tensor | None = None
     state: Tensor | None = None
     earlier: tuple[Estimates, ...] = ()
 

@@ -17,13 +17,13 @@ from audioslots.reporting.words import EMPTY, number, whole
 INPUT_EDGES_DB = (-5, 0, 5)
 DURATION_EDGES_S = (4, 6, 10)
 WORST = 3
-_SEXES = ("FF", "FM", "MM", "")
 
 
 def by_pair(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
-    """SI-SDRi by the sexes of the two speakers."""
+    """SI-SDRi by the sexes of the speakers."""
     sexes = scores["pair"].fillna("")
-    parts = {sex or "unknown": scores[sexes == sex] for sex in _SEXES if sexes.eq(sex).any()}
+    known = sorted(sexes.unique(), key=lambda sex: (not sex, len(sex), sex))  # those that nobody knows come last
+    parts = {sex or "unknown": scores[sexes == sex] for sex in known}
     return _table("pairs", "SI-SDRi (dB) by the sexes of the speakers (F, M)", "mixtures", parts, titles, scores)
 
 

@@ -15,6 +15,7 @@ from audioslots.reporting import (
     breakdown,
     comparisons,
     conclusions,
+    counting,
     figures,
     listening,
     page,
@@ -48,6 +49,7 @@ class Material:
     ceilings: dict[str, str]
     budgets: Budgets | None
     out: Path
+    every: pd.DataFrame  # scores, and of mixtures of several numbers of speakers the rows that say how many are found
 
     def histories(self, variants: list[str]) -> dict[str, list[pd.DataFrame]]:
         """Variant -> histories of its seeds, of those variants that have any."""
@@ -105,9 +107,12 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
     less = {run for at in named.values() for run in at.values()}  # these are shown beside their variant alone
     runs, scores = [run for run in runs if run.variant not in less], scores[~scores["variant"].isin(less)]
     titles = {run.variant: run.title for run in runs}
+    speakers = counting.counting(scores, titles)
+    every = scores
+    scores = scores[~scores["stitching"].isin([counting.COUNTED, counting.EVERY])]  # of which that table is all
     ceilings = {run.variant: run.config["ceiling"] for run in runs if run.trained and run.config.get("ceiling")}
     summary = statistics.summarise(scores)
-    made = Material(benchmark, runs, scores, summary, costs(runs), titles, ceilings, budgets, out)
+    made = Material(benchmark, runs, scores, summary, costs(runs), titles, ceilings, budgets, out, every)
 
     studies = [_study(study, made) for study in benchmark["studies"]]
     members = {study["title"]: study["variants"] for study in benchmark["studies"]}
@@ -126,6 +131,7 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
     ]
     if budgets and (curves := budgets.curves()) is not None:
         shown.append(tables.budgets(curves, titles))
+    shown += [speakers] if speakers is not None else []
     for table in shown:
         made.save(table)
     with written_aside(out / "scores.parquet") as aside:
@@ -206,6 +212,7 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
     if len(members) > 2:
         drawn.append(_significance(f"significance-{name}", members, f"the study {title}", made))
     conclusion = conclusions.conclusion(frame, baseline, titles, spent)
+    conclusion += counting.sentence(made.every[made.every["variant"].isin(members)], baseline, titles)
     return page.Study(name, title, study["question"], conclusion, made.save(table), drawn)
 
 

@@ -182,7 +182,10 @@ METRICS = {
     "own_output": Metric(own_output, "Own output", of_mixture=False, among=True),
 }
 """Column of the scores -> the metric; every table and column derives from it."""
-LATER = ("own_output",)
+COUNTED = ("outputs", "leak_db")
+"""Columns that are of a mixture: its estimates that are not silent, and the energy of those that no source was given,
+against that of the others, dB."""
+LATER = ("own_output", *COUNTED)
 """Columns that scores of earlier versions lack: they are missing there, without a reason."""
 REPORTED = {metric.gain or name: metric for name, metric in METRICS.items()}
 """Column that tables show -> the metric."""
@@ -242,9 +245,10 @@ def score(
         mixture_scores: what ``score_mixture`` returns for this mixture, computed where it is None.
 
     Returns:
-        One dict a source: the ``columns``; permutation (str, such as "1,0": the index of the estimate given to each
-        source); failure (str, "metric: reason; metric: reason", empty where nothing is missing). A missing value is
-        NaN; an improvement is missing where either of its terms is.
+        One dict a source: the ``columns`` and those of ``COUNTED``; permutation (str, such as "1,0": the index of the
+        estimate given to each source); failure (str, "metric: reason; metric: reason", empty where nothing is missing).
+        A missing value is NaN; an improvement is missing where either of its terms is, and
+        of a single source.
 
     Raises:
         InputError: fewer estimates than sources.
@@ -258,20 +262,30 @@ def score(
     order = permutation(estimates, sources) if same_length else tuple(range(len(sources)))
     ordered = estimates[[*order, *(index for index in range(len(estimates)) if index not in order)]]
     among = {name: metric.function(ordered, sources, rate) for name, metric in METRICS.items() if metric.among}
+    counted = dict(zip(COUNTED, _counted(ordered, len(sources)), strict=True))
     rows = []
     for place, (source, inputs) in enumerate(zip(sources, mixture_scores, strict=True)):
         given = {name: float(values[place]) for name, values in among.items()}
         scores = _measure(ordered[place], source, rate, "estimate", given=given)
-        row = {**inputs, **scores}
+        row = {**inputs, **scores, **counted}
         for name, metric in METRICS.items():
             if metric.gain:
-                row[metric.gain] = row[name] - row[f"input_{name}"]
+                alone = len(sources) == 1  # the mixture is the source: nothing is to be gained
+                row[metric.gain] = np.nan if alone else row[name] - row[f"input_{name}"]
             if not metric.of_mixture and not metric.among:
                 del row[f"input_{name}"]
         row["permutation"] = ",".join(map(str, order))
         row["failure"] = "; ".join(filter(None, (scores["failure"], inputs["failure"])))
         rows.append(row)
     return rows
+
+
+def _counted(ordered: Signal, sources: int) -> tuple[float, float]:
+    """Values of ``COUNTED`` of estimates, those of the sources first: NaN dB where there are no others, or all is 0."""
+    energies = np.nan_to_num(np.square(ordered).sum(-1), posinf=0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        leak = 10 * np.log10(energies[sources:].sum() / energies[:sources].sum())
+    return float((energies > 0).sum()), float(leak) if len(energies) > sources and np.isfinite(leak) else np.nan
 
 
 def _measure(

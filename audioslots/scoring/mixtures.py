@@ -115,8 +115,8 @@ def read_mixtures(folder: Path) -> list[TestMixture]:
             TestMixture(
                 folder,
                 mixture_id,
-                tuple(row[f"speaker_{i}_ID"] for i in numbers),
-                tuple(row[f"speaker_{i}_sex"] for i in numbers),
+                tuple(row[f"speaker_{i}_ID"] for i in numbers if row[f"speaker_{i}_ID"]),
+                tuple(row[f"speaker_{i}_sex"] for i in numbers if row[f"speaker_{i}_ID"]),
             )
         )
     return found

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from audioslots.audio import opened
 from audioslots.errors import InputError
 from audioslots.files import written_aside
+from audioslots.separation.presence import Presence, Sources
 from audioslots.separation.resampling import resampled
-from audioslots.separation.separate import Separator, consistent, loudest
+from audioslots.separation.separate import Separator, consistent
 
 BLOCK = 1 << 18  # frames read at a time: bounds memory
 LARGEST = 1e9  # beyond this a sample is no audio, and its square may be no number
@@ -84,18 +85,20 @@ class Spool:
     channel: int | None
 
     @classmethod
-    def fill(cls, file: BinaryIO, separator: Separator, recording: Recording, channel: int | None) -> Spool:
-        """Separate a recording into an empty file."""
+    def fill(
+        cls, file: BinaryIO, separator: Separator, recording: Recording, channel: int | None, sources: Sources = None
+    ) -> Spool:
+        """Separate a recording into an empty file; of its sources as many are kept as ``Separator.count`` says."""
         length = max(1, round(recording.frames * separator.rate / recording.rate))
         mixture = resampled(recording.blocks(channel), recording.rate, separator.rate, length)
-        energies = torch.zeros(0)
+        presence, slots = Presence(), 0
         with tqdm(total=round(length / separator.rate), desc=recording.path.name, unit="s", disable=None) as progress:
-            for piece in separator.stream(torch.from_numpy(block[:, 0]) for block in mixture):
-                energies = piece.double().square().sum(dim=-1) + (energies if len(energies) else 0)
+            for piece in separator.stream((torch.from_numpy(block[:, 0]) for block in mixture), None, presence):
+                slots = len(piece)
                 file.write(piece.T.contiguous().numpy().tobytes())
                 progress.update(piece.shape[-1] / separator.rate)
-        kept = loudest(energies, separator.config.sources).numpy()
-        return cls(file, separator.rate, len(energies), kept, recording, channel)
+        kept = presence.outputs(separator.count(presence, sources)).numpy()
+        return cls(file, separator.rate, slots, kept, recording, channel)
 
     def estimates(self, mixture_consistency: bool) -> Iterator[Frames]:
         """Blocks (n, S) at the recording's rate."""
@@ -123,6 +126,7 @@ def separate_file(
     each_channel: bool = False,
     mixture_consistency: bool = False,
     floating: bool = False,
+    sources: Sources = None,
 ) -> list[Path]:
     """Separate one audio file of any length and rate, in bounded memory; progress is shown on a terminal.
 
@@ -136,21 +140,25 @@ def separate_file(
         mixture_consistency: make the estimates add up to the recording.
         floating: write 32-bit float instead of 16-bit PCM. PCM that would clip is scaled down, all estimates alike,
             and standard error says so.
+        sources: how many it has, as of ``Separator.count``; where that is found, standard error says it.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: the file is absent, is no audio, or is empty; nothing is written then.
+        InputError: the file is absent, is no audio, or is empty, or as ``Separator.count``; nothing is written then.
     """
     recording = Recording.open(audio)
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for channel in range(recording.channels) if each_channel else [None]:
         stem = audio.stem if channel is None else f"{audio.stem}_c{channel + 1}"
-        paths = [out / f"{stem}_s{number}.wav" for number in range(1, separator.config.sources + 1)]
         with TemporaryFile(dir=out) as file:
-            spool = Spool.fill(file, separator, recording, channel)
+            spool = Spool.fill(file, separator, recording, channel, sources)
+            paths = [out / f"{stem}_s{number}.wav" for number in range(1, len(spool.kept) + 1)]
+            if separator.finds(sources):
+                number = len(paths)
+                print(f"{out / stem}_s*.wav: {number} source{'s'[: number != 1]} found", file=sys.stderr)
             peak = 1.0
             if not floating:
                 peak = max(np.abs(block).max(initial=1.0) for block in spool.estimates(mixture_consistency))

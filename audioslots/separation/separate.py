@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from audioslots.model.parts import modules
 from audioslots.model.reconstruction import reconstruct
 from audioslots.model.weights import load_model
 from audioslots.separation.chunking import batches, hop_of, surrounded
+from audioslots.separation.presence import Presence, Sources
 from audioslots.separation.resampling import resample
 from audioslots.separation.stitching import Stitcher, stitch
 
@@ -89,19 +91,50 @@ class Separator:
         """Modules of this package whose code decides the estimates."""
         return (__name__, *modules(self.config))
 
-    def separate(self, waveform: ArrayLike, rate: int, mixture_consistency: bool = False) -> Waveforms:
+    def finds(self, sources: Sources = None) -> bool:
+        """Whether the number of a recording's sources is to be found.
+
+        Args:
+            sources: where it is known; ``auto``: it is found; None: it is found by a model that was trained with
+                several numbers of speakers, else it is the number that the model was trained with.
+
+        Raises:
+            InputError: more than the model has slots, or none; ``auto`` of a model trained with one number.
+        """
+        slots = slots_of(self.config)
+        if sources == "auto" and not self.config.counts:
+            expected = "expected a number, or a model of several, as of config/mini-ablations-counting.yaml"
+            raise InputError(f"sources: auto of a model that was trained with {self.config.sources} alone; {expected}")
+        if isinstance(sources, int) and not 1 <= sources <= slots:
+            raise InputError(f"sources: {sources} of a model with {slots} slots; expected 1 to {slots}")
+        return bool(self.config.counts) and not isinstance(sources, int)
+
+    def count(self, presence: Presence, sources: Sources = None) -> int:
+        """How many sources a recording has, as ``finds`` says: by what its separation has gathered, if it is found."""
+        if self.finds(sources):
+            return presence.found(self.config.sources)
+        return sources if isinstance(sources, int) else self.config.sources
+
+    def separate(
+        self,
+        waveform: ArrayLike,
+        rate: int,
+        mixture_consistency: bool = False,
+        sources: Sources = None,
+    ) -> Waveforms:
         """Separate one recording in memory.
 
         Args:
             waveform: (T,) or (T, channels), as soundfile reads it; channels are averaged.
             rate: its sample rate, Hz; any.
             mixture_consistency: make the estimates add up to the waveform.
+            sources: how many it has, as of ``count``.
 
         Returns:
             (S, T) estimates at the same rate and level.
 
         Raises:
-            InputError: no samples, samples that are not finite, or more channels than samples.
+            InputError: no samples, samples that are not finite, more channels than samples, or as of ``count``.
         """
         samples = np.asarray(waveform, np.float32)
         if samples.ndim not in (1, 2) or not samples.size or (samples.ndim == 2 and samples.shape[1] > len(samples)):
@@ -110,38 +143,50 @@ class Separator:
             raise InputError("waveform: holds samples that are not finite numbers; expected audio")
         mixture = samples if samples.ndim == 1 else samples.mean(axis=1)
         length = max(1, round(len(mixture) * self.rate / rate))
-        blind, _ = self.estimates(torch.from_numpy(resample(mixture[:, None], rate, self.rate, length)[:, 0]))
+        resampled = torch.from_numpy(resample(mixture[:, None], rate, self.rate, length)[:, 0])
+        every, presence, _ = self._whole(resampled, None)
+        blind = every[presence.outputs(self.count(presence, sources))]
         estimates = resample(blind.numpy().T, self.rate, rate, len(mixture))
         return (consistent(estimates, mixture) if mixture_consistency else estimates).T
 
-    def stream(self, blocks: Iterable[Tensor], at_once: int | None = None) -> Iterator[Tensor]:
+    def stream(
+        self, blocks: Iterable[Tensor], at_once: int | None = None, presence: Presence | None = None
+    ) -> Iterator[Tensor]:
         """Separate one recording of any length as it comes.
 
         Args:
             blocks: (n,) each, at the model's rate.
             at_once: chunks that go through the model together. 1: every sample is there as soon as the samples that it
                 depends on, ``config.delay``, and one more are; None: some seconds of them, which takes less time.
+            presence: gathers which outputs hold a source, and is whole at the end.
 
         Yields:
             (K, n) estimates of all slots in blind order; together as long as the recording. Memory is that of a batch
             of chunks, however long the recording; that of its longest block where blocks are longer.
         """
-        heard, said, settings = 0, 0, self.config.separation
+        heard, said, presence = 0, 0, Presence() if presence is None else presence
 
         def listened() -> Iterator[Tensor]:
             nonlocal heard
             for block in blocks:
                 heard += len(block)
+                presence.hear(block)
                 yield block
 
         stitcher: Stitcher | None = None
-        for hop, chunks, slots in self._separated(listened(), at_once):
-            stitcher = stitcher or Stitcher(hop, settings.embedding_weight, settings.spectrum_weight)
-            piece = stitcher.add(chunks, slots)[:, : heard - said]  # the last chunk may reach beyond the end
+        for hop, chunks, found in self._separated(listened(), at_once):
+            stitcher = stitcher or self._stitcher(hop)
+            piece = stitcher.add(chunks, found.slots, existence=found.existence)
+            piece = piece[:, : heard - said]  # the last chunk may reach beyond the end
             said += piece.shape[-1]
+            presence.say(piece)
             yield piece
-        if stitcher is not None and said < heard:
-            yield stitcher.rest()[:, : heard - said]
+        if stitcher is not None:
+            rest = stitcher.rest()[:, : heard - said]
+            presence.say(rest)
+            presence.logits = stitcher.existence
+            if rest.shape[-1]:
+                yield rest
 
     def estimates(self, mixture: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Separate one recording in memory.
@@ -154,27 +199,50 @@ class Separator:
             (S, T) estimates in blind order, the loudest where there are more slots than sources; and (S, T) in oracle
             order where references are given.
         """
-        if references is None:
-            blind = torch.cat(list(self.stream([mixture])), dim=-1)
-            return blind[loudest(blind.square().sum(dim=-1), self.config.sources)], None
-        hops, batches_of_chunks, slots = zip(*self._separated([mixture]), strict=True)
-        chunks, hop, samples = torch.cat(batches_of_chunks), hops[0], mixture.shape[-1]
-        embeddings = None if slots[0] is None else torch.cat(slots)
-        settings = self.config.separation
-        blind = stitch(chunks, hop, samples, None, embeddings, settings.embedding_weight, settings.spectrum_weight)
-        oracle = stitch(chunks, hop, samples, references)
-        return blind[loudest(blind.square().sum(dim=-1), self.config.sources)], oracle[: len(references)]
+        every, presence, oracle = self._whole(mixture, references)
+        return every[presence.outputs(self.count(presence))], oracle
 
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
-        """Estimates (S, T) by stitching, ``blind`` and ``oracle``, of a mixture (T,) with known sources (S, T)."""
-        blind, oracle = self.estimates(torch.from_numpy(mixture), torch.from_numpy(sources))
-        assert oracle is not None
-        return {"blind": blind.numpy(), "oracle": oracle.numpy()}
+        """Estimates by stitching of a mixture (T,) with known sources (S, T).
 
-    def _separated(
-        self, blocks: Iterable[Tensor], at_once: int | None = None
-    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Hop, chunks' estimates (B, K, chunk) and embeddings (B, K, W) of a recording, batch by batch."""
+        ``blind`` (S, T): in blind order, as many as there are sources. ``oracle`` (S, T): in the order that suits the
+        sources best. Of a model that was trained with several numbers of speakers also ``counted``: in blind order, as
+        many as were found, with silence where sources are more; and ``every`` (K, T): all outputs in blind order.
+        """
+        every, presence, oracle = self._whole(torch.from_numpy(mixture), torch.from_numpy(sources))
+        assert oracle is not None
+        several = bool(self.config.counts)
+        known = every[presence.outputs(len(sources) if several else self.config.sources)]
+        by = {"blind": known.numpy(), "oracle": oracle.numpy()}
+        if several:
+            counted = every[presence.outputs(self.count(presence, "auto"))].numpy()
+            missing = max(0, len(sources) - len(counted))
+            by |= {"counted": np.pad(counted, ((0, missing), (0, 0))), "every": every.numpy()}
+        return by
+
+    def _whole(self, mixture: Tensor, references: Tensor | None) -> tuple[Tensor, Presence, Tensor | None]:
+        """All outputs (K, T) of a recording in blind order, which hold a source, and (S, T) in oracle order."""
+        hops, batches_of_chunks, told = zip(*self._separated([mixture]), strict=True)
+        blind, samples, presence = self._stitcher(hops[0]), mixture.shape[-1], Presence()
+        pieces = [
+            blind.add(chunks, one.slots, existence=one.existence)
+            for chunks, one in zip(batches_of_chunks, told, strict=True)
+        ]
+        every = torch.cat([*pieces, blind.rest()], dim=-1)[:, :samples]
+        presence.hear(mixture)
+        presence.say(every)
+        presence.logits = blind.existence
+        if references is None:
+            return every, presence, None
+        oracle = stitch(torch.cat(batches_of_chunks), hops[0], samples, references)
+        return every, presence, oracle[: len(references)]
+
+    def _stitcher(self, hop: int) -> Stitcher:
+        """What puts chunks together in blind order."""
+        return Stitcher(hop, self.config.separation.embedding_weight, self.config.separation.spectrum_weight)
+
+    def _separated(self, blocks: Iterable[Tensor], at_once: int | None = None) -> Iterator[tuple[int, Tensor, Told]]:
+        """Hop, chunks' estimates (B, K, chunk) and what is told of their slots, batch by batch of a recording."""
         settings, chunk = self.config.separation, self.config.chunk
         if self.config.model == "conv_tasnet":  # it takes any length: all of a recording, or the longest that is set
             blocks, chunk = _measured(iter(blocks), round(settings.longest_s * self.rate))
@@ -186,7 +254,8 @@ class Separator:
             with torch.inference_mode():
                 found, waveforms = self._reconstructed(batch.to(device), chunk, state)
             state, embeddings = found.state, found.slots if found.voices is None else found.voices
-            yield hop, waveforms.cpu(), None if embeddings is None else embeddings.cpu()
+            told = (None if one is None else one.cpu() for one in (embeddings, found.existence))
+            yield hop, waveforms.cpu(), Told(*told)
 
     def _reconstructed(self, crops: Tensor, chunk: int, state: Tensor | None) -> tuple[Estimates, Tensor]:
         """What the model says of crops in a row, and its waveforms (B, K, chunk) by the config's reconstruction."""
@@ -198,15 +267,26 @@ class Separator:
         return found, found.waveforms
 
 
+class Told(NamedTuple):
+    """What a model says of the slots of chunks.
+
+    Attributes:
+        slots: (B, K, W) embeddings that the order goes by.
+        existence: (B, K) logits of whether they hold a source.
+    """
+
+    slots: Tensor | None
+    existence: Tensor | None
+
+
+def slots_of(config: Resolved) -> int:
+    """How many estimates a model makes."""
+    return config.sources if config.model == "conv_tasnet" else config.slots.count
+
+
 def chunks_at_once(config: Resolved, chunk: int, device: str) -> int:
     """Chunks of so many samples that go through the model together on a kind of device, the fewer the more slots."""
-    slots = config.sources if config.model == "conv_tasnet" else config.slots.count
-    return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * slots)))
-
-
-def loudest(energies: Tensor, count: int) -> Tensor:
-    """Which ``count`` of the estimates, by their energies (K,), are the loudest, in their order."""
-    return energies.argsort(descending=True, stable=True)[:count].sort().values
+    return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * slots_of(config))))
 
 
 def consistent(estimates: Waveforms, mixture: Waveforms) -> Waveforms:

@@ -42,17 +42,25 @@ class Stitcher:
         self.spectrum_weight = spectrum_weight
         self.order: list[int] = []
         self.loudest = 0.0
+        self.told, self.logits = 0, torch.zeros(0)  # chunks, and (K,) summed logits of the outputs
         self.mean = torch.zeros(0)  # (K, W) summed embeddings of the outputs
         self.spectrum = torch.zeros(0)  # (K, BANDS) summed log spectra of the outputs, as of ``distinct``
         self.total = self.weight = self.window = torch.zeros(0)  # (K, chunk) and (chunk,), from the next chunk's start
 
-    def add(self, chunks: Tensor, embeddings: Tensor | None = None, references: Tensor | None = None) -> Tensor:
+    def add(
+        self,
+        chunks: Tensor,
+        embeddings: Tensor | None = None,
+        references: Tensor | None = None,
+        existence: Tensor | None = None,
+    ) -> Tensor:
         """Order and cross-fade the next chunks.
 
         Args:
             chunks: (B, K, chunk) estimates of each chunk, slots in any order.
             embeddings: (B, K, W) of the slots, for blind order; None for a model without.
             references: (B, S, chunk) true sources, S <= K, for oracle order; None for blind order.
+            existence: (B, K) logits of whether the slots hold a source; None of a model that does not say it.
 
         Returns:
             (K, B * hop) samples that no later chunk changes.
@@ -75,12 +83,20 @@ class Stitcher:
                     self.order = _best(self._likeness(chunk, named[number], spectrum))
                 self.mean += named[number][self.order]
                 self.spectrum += spectrum[self.order]
+                if existence is not None:
+                    told = existence[number][self.order]
+                    self.told, self.logits = self.told + 1, told + (self.logits if self.told else 0)
             self.total += chunk[self.order] * self.window
             self.weight += self.window
             done.append(self.total[:, : self.hop] / self.weight[: self.hop])
             self.total = F.pad(self.total[:, self.hop :], (0, self.hop))
             self.weight = F.pad(self.weight[self.hop :], (0, self.hop))
         return torch.cat(done, dim=-1)
+
+    @property
+    def existence(self) -> Tensor:
+        """Mean logit of each output over the chunks that are not silent: (K,); empty where none was told."""
+        return self.logits / max(1, self.told)
 
     def rest(self) -> Tensor:
         """What is left after the last chunk: (K, chunk - hop)."""

@@ -28,6 +28,11 @@ def occupancy(waveforms: Tensor, mixture: Tensor) -> Tensor:
     return (energy > OCCUPIED * mixture.square().sum(dim=-1, keepdim=True)).sum(dim=-1).float()
 
 
+def silent(sources: Tensor) -> Tensor:
+    """Which of sources (B, S, T) are silent throughout: (B, S) bool."""
+    return (sources == 0).all(dim=-1)
+
+
 def contrast(voices: Tensor) -> Tensor:
     """Supervised contrastive loss (Khosla et al. 2020, equation 2) of a batch's voices.
 
@@ -57,11 +62,13 @@ class Matched(nn.Module):
         variant: kind of loss, exponent of its magnitudes, ``order`` and ``unmatched``; the spectrogram.
         together: chunks that lie side by side in a batch and are matched as one, by the mean of their costs; what
             ``training.contrast`` compares them by is added.
+        varies: sources may be silent, as where the number of speakers varies. The slot of a silent source is to be
+            silent, which costs what it costs an unmatched slot.
     """
 
-    def __init__(self, variant: Variant, together: int = 1) -> None:
+    def __init__(self, variant: Variant, together: int = 1, varies: bool = False) -> None:
         super().__init__()
-        self.together = together
+        self.together, self.varies = together, varies
         self.settings, self.kind = variant.training, LOSSES[variant.training.loss]
         self.exponent = variant.spectrogram.exponent
         self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
@@ -85,20 +92,31 @@ class Matched(nn.Module):
             voices = estimates.voices.unflatten(0, (-1, self.together))  # (B, C, K, V)
             chosen = matched[:, None, :, None].expand(-1, self.together, -1, voices.shape[-1])
             cost = cost + self.settings.contrast * contrast(voices.gather(2, chosen))
+        if self.settings.existence and estimates.existence is not None:
+            cost = cost + self.settings.existence * self._existence(estimates.existence, sources, matched)
         return cost
+
+    def _existence(self, told: Tensor, sources: Tensor, matched: Tensor) -> Tensor:
+        """Binary cross-entropy of logits (B, K), nats: a slot holds a source if it is matched to one that speaks."""
+        told = told.unflatten(0, (-1, self.together))  # (B, C, K)
+        speaks = (~silent(sources)).unflatten(0, (-1, self.together)).any(dim=1)  # (B, S)
+        holds = torch.zeros_like(told[:, 0]).scatter(1, matched, speaks.to(told.dtype))
+        return F.binary_cross_entropy_with_logits(told, holds[:, None].expand_as(told))
 
     def _costs(self, estimates: Estimates, sources: Tensor) -> tuple[Tensor, Tensor]:
         """Costs (B, S, K) of each slot for each source, and of each slot's silence (B, K); of those together, means."""
         signals, references = self.compared(estimates, sources / estimates.level[:, None])
         costs = self.kind.cost(signals[:, None], references[:, :, None])
         silence = costs.new_zeros(len(costs), costs.shape[2])
-        if self._silences(costs):
+        if self._silences(costs) or self.varies:
             if self.kind.silence is None:
                 others = such(lambda loss: loss.silence is not None)
                 raise ValueError(
                     f"loss {self.settings.loss} cannot pull slots beyond the sources to silence; expected {others}"
                 )
             silence = self.kind.silence(signals)
+        if self.varies:
+            costs = torch.where(silent(sources)[..., None], silence[:, None], costs)
         if self.together > 1:
             costs, silence = (cost.unflatten(0, (-1, self.together)).mean(dim=1) for cost in (costs, silence))
         return costs, silence
@@ -132,10 +150,10 @@ class Objective(nn.Module):
     Args as of ``Matched``.
     """
 
-    def __init__(self, variant: Variant, together: int = 1) -> None:
+    def __init__(self, variant: Variant, together: int = 1, varies: bool = False) -> None:
         super().__init__()
         self.settings = variant.training
-        self.matched, self.mixit = Matched(variant, together), MixIT(together)
+        self.matched, self.mixit = Matched(variant, together, varies), MixIT(together)
 
     def hears_sources(self, step: int) -> bool:
         """Whether the sources of a step are known to it; of MixIT's a share, evenly spread."""

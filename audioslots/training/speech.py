@@ -46,5 +46,12 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
         size = settings.batch // settings.sequence
         return StaticMixer(speech, config.mixed, config.heard, config.seed, size=size)
     return Mixer(
-        speech, config.mixed, config.heard, config.seed, settings.speed, settings.even_speakers, settings.together
+        speech,
+        config.mixed,
+        config.heard,
+        config.seed,
+        settings.speed,
+        settings.even_speakers,
+        settings.together,
+        tuple(config.counts),
     )

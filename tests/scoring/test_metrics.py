@@ -25,7 +25,7 @@ from audioslots.scoring.metrics import METRICS, Undefined, permutation, pesq, sc
 RATE = 8000
 ROW_KEYS = (
     "input_si_sdr_db si_sdr_db si_sdri_db sdr_db sdri_db pesq input_pesq stoi input_stoi estoi input_estoi "
-    "own_output permutation failure"
+    "own_output outputs leak_db permutation failure"
 ).split()
 
 
@@ -151,6 +151,23 @@ def test_improvements_are_differences_to_the_mixture() -> None:
     assert row["si_sdri_db"] == row["si_sdr_db"] - float(si_sdr(mixture, sources[0]))
     assert row["sdri_db"] == row["sdr_db"] - sdr(mixture, sources[0])
     assert row["input_pesq"] == pesq_package.pesq(RATE, sources[0], mixture, "nb")
+
+
+def test_outputs_are_counted_and_what_no_source_was_given_leaks() -> None:
+    sources, estimates = pair()
+    loud = np.square(estimates).sum()
+    further = np.stack([0 * sources[0], np.full(len(sources[0]), np.sqrt(loud / 100 / len(sources[0])))])
+    row = score(np.concatenate([further, estimates]), sources, sources.sum(0), RATE)[0]
+    assert (row["outputs"], row["leak_db"]) == (3, pytest.approx(-20))
+    none = score(estimates, sources, sources.sum(0), RATE)[0]
+    assert none["outputs"] == 2 and np.isnan(none["leak_db"])
+
+
+def test_of_a_single_source_nothing_is_gained() -> None:
+    source, estimates = pair()[0][:1], pair()[1]
+    (row,) = score(estimates, source, source[0], RATE)
+    assert np.isfinite(row["si_sdr_db"]) and np.isnan(row["si_sdri_db"]) and np.isnan(row["sdri_db"])
+    assert "input_si_sdr_db: infinite" in row["failure"]
 
 
 def test_given_mixture_scores_are_reused_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from audioslots.files import write_json
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build, save_model
 from audioslots.separation.chunking import cut, hop_of
-from audioslots.separation.separate import BATCH_S, Separator, chunks_at_once, consistent, loudest
+from audioslots.separation.presence import Presence
+from audioslots.separation.separate import BATCH_S, Separator, chunks_at_once, consistent
 from audioslots.separation.stitching import stitch
 
 
@@ -121,12 +122,12 @@ def test_a_model_is_applied_as_a_variant_of_other_separation_and_of_no_other_tra
 def test_the_loudest_estimates_are_kept_where_slots_are_spare() -> None:
     separator, levels = tiny(slots=3), torch.tensor([0.2, 0.001, 0.1])
     estimates = levels[:, None].expand(3, 100)
-    assert loudest(estimates.square().sum(dim=-1), 2).tolist() == [0, 2]
+    assert Presence(energies=estimates.square().sum(dim=-1)).outputs(2).tolist() == [0, 2]
     mixture = torch.from_numpy(recording(0.5, 8000)[:, 0]).float()
     every = replace(separator, config=separator.config.model_copy(update={"sources": 3})).estimates(mixture)[0]
     kept = separator.estimates(mixture)[0]
     assert kept.shape == (2, 4000)
-    torch.testing.assert_close(kept, every[loudest(every.square().sum(dim=-1), 2)], atol=0, rtol=0)
+    torch.testing.assert_close(kept, every[Presence(energies=every.square().sum(dim=-1)).outputs(2)], atol=0, rtol=0)
 
 
 def tiny_conv_tasnet(longest_s: float) -> Separator:
@@ -149,7 +150,7 @@ def test_a_stream_gives_what_the_whole_gives_however_it_is_cut(separator: Separa
         pieces = list(separator.stream(iter(mixture.split(size))))
         torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, atol=1e-6, rtol=1e-5)
     blind, _ = separator.estimates(mixture, torch.stack([mixture, mixture]))
-    kept = loudest(whole.square().sum(dim=-1), 2)
+    kept = Presence(energies=whole.square().sum(dim=-1)).outputs(2)
     torch.testing.assert_close(blind, whole[kept], atol=1e-6, rtol=1e-5)
 
 

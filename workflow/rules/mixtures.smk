@@ -17,7 +17,7 @@ rule draw:
     localrule: True
     params:
         corpus=f"{benchmark.corpus_root}/{{subset}}",
-        sources=benchmark.sources,
+        sources=",".join(map(str, benchmark.counts or [benchmark.sources])),
         mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
         seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
         held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
@@ -52,7 +52,7 @@ rule converse:
 rule select:
     input:
         lambda wildcards: benchmark.speech(wildcards.subset),
-        rows=lambda wildcards: str(OFFICIAL[wildcards.subset]),
+        rows=lambda wildcards: [str(table) for table in OFFICIAL[wildcards.subset]],
     output:
         METADATA,
     log:
@@ -62,8 +62,10 @@ rule select:
     localrule: True
     params:
         corpus=benchmark.corpus_root,
+        single="--single" if 1 in benchmark.counts else "",
     shell:
-        "audioslots --wait --fresh mixtures select {input.rows:q} {output} --librispeech {params.corpus:q} > {log} 2>&1"
+        "audioslots --wait --fresh mixtures select {input.rows:q} {output} --librispeech {params.corpus:q} {params.single}"
+        " > {log} 2>&1"
 
 
 for part in benchmark.mixture_sets:

@@ -1,0 +1,177 @@
+"""Mixtures of several numbers of speakers: what slots cost, against every assignment, and what tells their number."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_run import history, resolved, same, stopped
+from torch import Tensor
+
+from audioslots.config import Resolved
+from audioslots.errors import InputError
+from audioslots.losses import energy_db, snr
+from audioslots.model.estimates import Estimates, level_of
+from audioslots.model.weights import build
+from audioslots.training import trainer
+from audioslots.training.objective import Matched, Objective, silent
+
+few = settings(max_examples=15, deadline=None, derandomize=True)
+SEVERAL: dict[str, Any] = {"counts": [1, 2, 3], "sources": 3, "slots": {"count": 4, "layers": 1}}
+SNR: dict[str, Any] = {"loss": "snr"}
+
+
+def noise(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def scene(seed: int, counts: list[int], slots: int, most: int = 3) -> tuple[Estimates, Tensor]:
+    """Sources (B, S, T) of which the last are silent, and estimates by slots, with logits of what they hold."""
+    sources = 0.05 * noise(len(counts), most, 200, seed=seed)
+    for item, count in enumerate(counts):
+        sources[item, count:] = 0
+    waveforms = 0.05 * noise(len(counts), slots, 200, seed=seed + 1)
+    waveforms[:, :most] += sources
+    logits = noise(len(counts), slots, seed=seed + 2)
+    return Estimates(waveforms, level_of(sources.sum(dim=1)), existence=logits), sources
+
+
+def least(estimates: Estimates, sources: Tensor) -> tuple[Tensor, list[tuple[int, ...]]]:
+    """The least mean cost over slots of each mixture, by all ways to give the sources that speak a slot."""
+    level, costs, ways = estimates.level[:, None], [], []
+    for outputs, heard in zip(estimates.waveforms / level, sources / level, strict=True):
+        speaking = [source for source in heard if source.abs().max() > 0]
+        slots = range(len(outputs))
+        tried = {
+            way: sum(-snr(outputs[slot], source) for slot, source in zip(way, speaking, strict=True))
+            + sum(energy_db(outputs[slot]) for slot in slots if slot not in way)
+            for way in permutations(slots, len(speaking))
+        }
+        ways.append(min(tried, key=lambda way: float(tried[way])))
+        costs.append(tried[ways[-1]] / len(outputs))
+    return torch.stack(costs), ways
+
+
+@few
+@given(seed=st.integers(0, 2**31), counts=st.lists(st.integers(1, 3), min_size=1, max_size=4), slots=st.integers(3, 5))
+def test_a_silent_source_costs_what_an_unmatched_slot_does(seed: int, counts: list[int], slots: int) -> None:
+    estimates, sources = scene(seed, counts, slots)
+    config = resolved(Path(), SNR, **SEVERAL | {"slots": {"count": slots}})
+    expected, _ = least(estimates, sources)
+    cost = Matched(config, varies=True)(estimates, sources) * (slots / (3 if slots == 3 else slots))
+    torch.testing.assert_close(cost, expected.mean(), atol=1e-9, rtol=0)
+
+
+@few
+@given(seed=st.integers(0, 2**31), slots=st.integers(3, 5))
+def test_where_all_speak_the_cost_is_that_of_a_fixed_number(seed: int, slots: int) -> None:
+    estimates, sources = scene(seed, [3, 3], slots)
+    config = resolved(Path(), SNR, **SEVERAL | {"slots": {"count": slots}})
+    assert torch.equal(Matched(config, varies=True)(estimates, sources), Matched(config)(estimates, sources))
+
+
+@few
+@given(seed=st.integers(0, 2**31), counts=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+def test_existence_is_the_cross_entropy_of_what_is_matched_to_a_source_that_speaks(
+    seed: int, counts: list[int]
+) -> None:
+    estimates, sources = scene(seed, counts, 4)
+    told = resolved(Path(), SNR | {"existence": 0.7}, **SEVERAL)
+    plain = resolved(Path(), SNR, **SEVERAL)
+    holds = torch.zeros(len(counts), 4, dtype=torch.float64)
+    for item, way in enumerate(least(estimates, sources)[1]):
+        holds[item, list(way)] = 1
+    assert estimates.existence is not None
+    added = Matched(told, varies=True)(estimates, sources) - Matched(plain, varies=True)(estimates, sources)
+    expected = 0.7 * F.binary_cross_entropy_with_logits(estimates.existence, holds)
+    torch.testing.assert_close(added, expected, atol=1e-9, rtol=0)
+
+
+def test_chunks_together_are_told_of_as_one() -> None:
+    estimates, sources = scene(3, [2, 2], 4)
+    sources[1, 1] = 0  # it pauses in the second chunk
+    config = resolved(Path(), SNR | {"existence": 1.0, "together": 2}, **SEVERAL)
+    certain = estimates._replace(existence=torch.full((2, 4), -9.0, dtype=torch.float64))
+    costs = []
+    for slot in range(4):
+        logits = certain.existence.clone()
+        logits[:, slot] = 9.0
+        costs.append(float(Matched(config, 2, varies=True)(certain._replace(existence=logits), sources)))
+    assert sorted(costs)[1] - sorted(costs)[0] < 1e-9, "two slots hold a source, in both chunks"
+    assert sorted(costs)[2] - sorted(costs)[1] > 1
+
+
+def test_silent_means_silent_throughout() -> None:
+    sources = torch.zeros(1, 3, 50)
+    sources[0, 1, 7] = 1e-20
+    assert silent(sources).tolist() == [[True, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("training", "values", "words"),
+    [
+        ({"loss": "si_sdr"}, {}, "training.loss si_sdr pulls no slot beyond the sources to silence"),
+        (SNR | {"unmatched": "free"}, {}, "unmatched free"),
+        (SNR | {"order": "fixed"}, {}, r"training.order fixed, .* with sources \[1, 2, 3\]; expected matched"),
+        (SNR | {"mixing": "static"}, {}, "mixing static"),
+        (SNR | {"existence": 1.0}, {"model": "conv_tasnet"}, "existence of conv_tasnet, which has no slots"),
+    ],
+)
+def test_what_does_not_go_with_several_numbers_is_refused(training: dict, values: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        resolved(Path(), training, **SEVERAL | values)
+
+
+def test_a_head_of_its_own_changes_nothing_where_it_is_not_asked_for() -> None:
+    plain = resolved(Path(), SNR, slots={"count": 4, "layers": 1})
+    told = resolved(Path(), SNR | {"existence": 1.0}, slots={"count": 4, "layers": 1})
+    assert plain.identity != told.identity and "existence" not in plain.content["training"]
+    assert "counts" not in plain.content
+    model, other = build(plain), build(told)
+    mixture = 0.1 * torch.randn(2, plain.chunk)
+    assert model(mixture).existence is None
+    assert other(mixture).existence.shape == (2, 4)
+    assert set(other.state_dict()) - set(model.state_dict()) == {"existence.weight", "existence.bias"}
+
+
+def test_training_hears_each_number_and_resumes_to_the_same(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = resolved(packed, SNR | {"existence": 0.5, "batch": 6}, **SEVERAL)
+    heard: list[int] = []
+    whole = Objective.references
+
+    def noted(self: Objective, sources: Tensor, step: int) -> Tensor:
+        heard.extend((~silent(sources)).sum(dim=1).tolist())
+        return whole(self, sources, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Objective, "references", noted)
+        trainer.train(config, tmp_path / "whole", "cpu")
+    assert len(heard) == 20 * 6 and all(heard.count(count) > 20 for count in (1, 2, 3))
+    stopped(8, config, tmp_path / "parted", monkeypatch)
+    trainer.train(config, tmp_path / "parted", "cpu")
+    same(tmp_path / "whole", tmp_path / "parted")
+    assert history(tmp_path / "whole").equals(history(tmp_path / "parted"))
+
+
+def test_the_head_learns_how_many_slots_hold_a_source() -> None:
+    config: Resolved = resolved(Path(), SNR | {"existence": 1.0}, **SEVERAL)
+    torch.manual_seed(0)
+    model, objective = build(config), Objective(config, varies=True)
+    time = torch.arange(config.chunk) / 8000
+    tones = torch.stack([(2 * torch.pi * pitch * time).sin() for pitch in (300.0, 900.0, 2100.0)])
+    sources = 0.1 * torch.stack([tones * (torch.arange(3) < count)[:, None] for count in (1, 2, 3, 1, 2, 3)])
+    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+    for step in range(120):
+        optimiser.zero_grad()
+        objective(model(sources.sum(dim=1)), sources, step).backward()
+        optimiser.step()
+    told = model(sources.sum(dim=1)).existence
+    assert (told > 0).sum(dim=1).tolist() == [1, 2, 3, 1, 2, 3]
