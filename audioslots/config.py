@@ -61,6 +61,9 @@ class Variant(Section):
     conv_tasnet: ConvTasNet = ConvTasNet()
     training: Training = Training()
     separation: Separation = Separation()
+    start: str = hyper(
+        "", "run folder or model file whose weights training starts from, {seed} being the run's; none: drawn anew"
+    )
 
     @model_validator(mode="after")
     def _loss_suits_the_model(self) -> Self:
@@ -88,6 +91,11 @@ class Variant(Section):
         if self.model == "conv_tasnet" and self.context_s:
             raise ValueError(f"context_s {self.context_s} of conv_tasnet, which decodes all it reads; expected 0")
         return self
+
+    def start_at(self, seed: int | str) -> Path | None:
+        """The model file whose weights training starts from with a seed, if it does not draw them anew."""
+        path = Path(self.start.replace("{seed}", str(seed)))
+        return None if not self.start else path if path.suffix == ".safetensors" else path / "model.safetensors"
 
     @property
     def slot_width(self) -> int:
@@ -129,7 +137,7 @@ class Variant(Section):
 NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 LATER: dict[str, dict[str, Any]] = {
-    "": {"context_s": 0.0, "counts": []},
+    "": {"context_s": 0.0, "counts": [], "start": ""},
     "slots": {"carry": "none", "passes": 1, **ATTENTION},
     "decoder": {"stride": [1, 1], "consistent": False},
     "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0, "existence": 0.0},
@@ -224,6 +232,11 @@ class Resolved(Variant):
         """
         whole = round(self.separation.longest_s * self.rate)
         return whole if self.model == "conv_tasnet" else self.chunk + self.context
+
+    @property
+    def started(self) -> Path | None:
+        """The model file whose weights training starts from, if it does not draw them anew."""
+        return self.start_at(self.seed)
 
     @property
     def identity(self) -> str:

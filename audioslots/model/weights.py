@@ -11,7 +11,7 @@ from torch import nn
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
-from audioslots.files import written_aside
+from audioslots.files import sha256, written_aside
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.conv_tasnet import ConvTasNet
 
@@ -25,6 +25,40 @@ def build(config: Resolved) -> nn.Module:
     if config.model == "audioslots":
         return AudioSlots(config, config.chunk, config.context)
     return ConvTasNet(config, config.chunk)
+
+
+def started(config: Resolved) -> nn.Module:
+    """The model of a resolved variant as training starts: of weights that are drawn anew, or of another run's.
+
+    Raises:
+        InputError: as ``load_model`` of the other, or it has other parts or sizes, another rate or spectrogram.
+    """
+    model = build(config)
+    if config.started is not None:
+        other, trained = load_model(config.started)
+        for key in ("rate", "model", "chunk_s", "context_s", "spectrogram"):
+            theirs, ours = getattr(trained, key), getattr(config, key)
+            if theirs != ours:
+                raise InputError(f"start: {config.started} has {key} {theirs}; expected the variant's, {ours}")
+        try:
+            model.load_state_dict(other.state_dict())
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()
+            raise InputError(f"start: {config.started} has other weights ({reason}); expected the variant's") from None
+    return model
+
+
+def start_of(config: Resolved) -> dict[str, str]:
+    """What training depends on beside its config: the checksum of the weights that it starts from, if it does.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if config.started is None:
+        return {}
+    if not config.started.is_file():
+        raise InputError(f"start: {config.started}: no such file; expected a model that was trained before")
+    return {"start_sha256": sha256(config.started)}
 
 
 def save_model(path: Path, model: nn.Module, config: Resolved) -> None:

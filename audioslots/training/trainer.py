@@ -28,7 +28,7 @@ from audioslots.errors import InputError, Interrupted
 from audioslots.files import write_json
 from audioslots.model.estimates import covered
 from audioslots.model.parts import modules
-from audioslots.model.weights import build, save_model
+from audioslots.model.weights import save_model, start_of, started
 from audioslots.stage import Stage
 from audioslots.training.batches import ahead, batches, sequenced
 from audioslots.training.checkpoint import load_state, save_state
@@ -110,7 +110,7 @@ class Trainer:
         validation = Mixer(held_out, config.sources, config.heard, VALIDATION_SEED)
         mixtures = max(1, self.settings.validation_mixtures // self.settings.sequence)
         self.validation = self._sequenced(torch.from_numpy(validation.batch(0, mixtures)))
-        model = build(config)
+        model = started(config)
         if self.fabric.device.type == "cuda":  # as its convolutions want their weights
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = Objective(config, joined, bool(config.counts)).to(self.fabric.device)
@@ -342,8 +342,8 @@ def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None
         with following():
             Trainer(config, out, *machine).train()
         return
-    made_by = ("audioslots.training.trainer", *modules(config))
-    with Stage(Path(out), "train", config.content, made_by, MAKES, keeps=("checkpoint.pt",)).opened():
+    asked, made_by = config.content | start_of(config), ("audioslots.training.trainer", *modules(config))
+    with Stage(Path(out), "train", asked, made_by, MAKES, keeps=("checkpoint.pt",)).opened():
         for name in ("checkpoint", "model", "best", "last"):
             for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote
                 leftover.unlink()

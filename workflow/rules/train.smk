@@ -44,6 +44,7 @@ rule train:
     input:
         config=rules.resolve.output,
         packed=expand("{packed}/manifest.json", packed=PACKED),
+        start=lambda wildcards: str(VARIANTS[wildcards.variant].start_at(wildcards.seed) or "") or [],
     output:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",

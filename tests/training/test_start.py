@@ -1,0 +1,91 @@
+"""Training that starts from the weights of another run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_run import history, resolved, same, stopped
+
+from audioslots.config import Resolved
+from audioslots.errors import InputError
+from audioslots.model.weights import load_model, started
+from audioslots.training import trainer
+
+
+def trained(packed: Path, out: Path, **values: Any) -> Resolved:
+    config = resolved(packed, {"steps": 4}, **values)
+    trainer.train(config, out, "cpu")
+    return config
+
+
+def test_the_first_step_is_from_the_weights_of_the_other_run(packed: Path, tmp_path: Path) -> None:
+    trained(packed, tmp_path / "seed1")
+    config = resolved(packed, {"steps": 1, "learning_rate": 1e-12, "warmup": 0}, start=str(tmp_path / "seed{seed}"))
+    trainer.train(config, tmp_path / "tuned", "cpu")
+    first, _ = load_model(tmp_path / "seed1")
+    tuned, header = load_model(tmp_path / "tuned")
+    for name, weight in first.state_dict().items():
+        torch.testing.assert_close(tuned.state_dict()[name], weight, atol=1e-9, rtol=0)
+    assert header.start.endswith("seed{seed}") and header.started == tmp_path / "seed1" / "model.safetensors"
+    anew = resolved(packed, {"steps": 1, "learning_rate": 1e-12, "warmup": 0})
+    trainer.train(anew, tmp_path / "anew", "cpu")
+    other, _ = load_model(tmp_path / "anew")
+    assert any(not torch.allclose(other.state_dict()[name], weight) for name, weight in first.state_dict().items())
+    assert anew.identity != config.identity and "start" not in anew.content
+
+
+def test_it_resumes_from_its_own_checkpoint(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(packed, tmp_path / "first")
+    config = resolved(packed, start=str(tmp_path / "first" / "model.safetensors"))
+    trainer.train(config, tmp_path / "whole", "cpu")
+    stopped(8, config, tmp_path / "parted", monkeypatch)
+    trainer.train(config, tmp_path / "parted", "cpu")
+    same(tmp_path / "whole", tmp_path / "parted")
+    assert history(tmp_path / "whole").equals(history(tmp_path / "parted"))
+
+
+def test_other_weights_under_the_same_name_are_another_request(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(packed, tmp_path / "first")
+    config = resolved(packed, {"steps": 2}, start=str(tmp_path / "first"))
+    trainer.train(config, tmp_path / "tuned", "cpu")
+    trained(packed, tmp_path / "second", seed=2)
+    (tmp_path / "second" / "model.safetensors").replace(tmp_path / "first" / "model.safetensors")
+    with pytest.raises(InputError, match="start_sha256"):
+        trainer.train(config, tmp_path / "tuned", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"slots": {"count": 3, "layers": 1}, "training": {"loss": "snr"}}, r"has other weights \(.*slots"),
+        ({"encoder": {"kind": "frames", "width": 32, "layers": 1, "heads": 2, "mlp": 32}}, r"has other weights \("),
+        ({"spectrogram": {"window": 128, "hop": 32}}, "has spectrogram .*; expected the variant's"),
+        ({"chunk_s": 0.2}, "has chunk_s 0.1; expected the variant's, 0.2"),
+        ({"model": "conv_tasnet"}, "has model audioslots; expected the variant's, conv_tasnet"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(packed: Path, tmp_path: Path, values: dict, words: str) -> None:
+    trained(packed, tmp_path / "first")
+    training = values.pop("training", {"loss": "snr"} if "model" in values else {})
+    with pytest.raises(InputError, match=f"start: .*{words}"):
+        started(resolved(packed, training, start=str(tmp_path / "first"), **values))
+
+
+def test_weights_that_are_not_there_are_named(packed: Path, tmp_path: Path) -> None:
+    config = resolved(packed, start=str(tmp_path / "seed{seed}"))
+    with pytest.raises(InputError, match="start: .*seed1/model.safetensors: no such file; expected a model"):
+        trainer.train(config, tmp_path / "tuned", "cpu")
+    assert not (tmp_path / "tuned" / "model.safetensors").exists()
+
+
+def test_a_config_of_before_has_its_identity_still(packed: Path) -> None:
+    config = resolved(packed)
+    document = json.loads(json.dumps(config.document()))
+    del document["start"], document["counts"]
+    assert Resolved.of(document, "made").identity == config.identity
