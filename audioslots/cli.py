@@ -130,6 +130,20 @@ def separate_audio(
             print(written)
 
 
+@app.command("export")
+def export_model(
+    model: Annotated[Path, typer.Argument(help="Run folder or safetensors file.")],
+    out: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+) -> None:
+    """Write a model's network as an ONNX file, for other runtimes, and hold it against PyTorch."""
+    from audioslots.model.export import export
+
+    made = export(model, out)
+    for part in ("inputs", "outputs"):
+        print(f"{part}: {', '.join(f'{name} {shape}' for name, shape in made[part].items())}")
+    print(f"largest difference from PyTorch: {made['difference']:.1e}")
+
+
 @app.command("estimate")
 def estimate_mixtures(
     model: Annotated[Path, typer.Option(help="Run folder or safetensors file.")],

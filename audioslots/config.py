@@ -42,7 +42,16 @@ class Separation(Section):
     overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
     embedding_weight: float = hyper(4.0, "blind order: of the slots' likeness, against that of waveforms", ge=0)
     spectrum_weight: float = hyper(1.5, "blind order: of long-term spectra's likeness, against that of waveforms", ge=0)
+    spare: Literal["drop", "merge"] = hyper(
+        "drop", "slots beyond the sources: left out, or each added to the output that grows loud and quiet as it does"
+    )
     longest_s: float = hyper(30.0, "chunk of a model that takes any length (conv_tasnet), seconds", gt=0)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All keys, but for those that came later and are at their defaults."""
+        content = self.model_dump(mode="json")
+        return {key: value for key, value in content.items() if (key, value) != ("spare", "drop")}
 
 
 class Variant(Section):

@@ -25,7 +25,7 @@ def made_of(described: dict[str, Any], runs: Iterable[Resolved]) -> dict[str, An
     found: dict[str, Any] = {}
     for run in runs:
         content = {key: value for key, value in run.content.items() if key != "seed"}
-        made = {"identity": {}, "content": content, "separation": run.separation.model_dump(mode="json")}
+        made = {"identity": {}, "content": content, "separation": run.separation.content}
         found.setdefault(run.name, made)["identity"][f"seed {run.seed}"] = run.identity
     return {
         "seeds": described["seeds"],

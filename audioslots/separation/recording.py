@@ -80,7 +80,7 @@ class Spool:
     file: BinaryIO
     rate: int
     slots: int
-    kept: NDArray[np.intp]
+    kept: list[list[int]]
     recording: Recording
     channel: int | None
 
@@ -97,7 +97,7 @@ class Spool:
                 slots = len(piece)
                 file.write(piece.T.contiguous().numpy().tobytes())
                 progress.update(piece.shape[-1] / separator.rate)
-        kept = presence.outputs(separator.count(presence, sources)).numpy()
+        kept = separator.kept(presence, separator.count(presence, sources))
         return cls(file, separator.rate, slots, kept, recording, channel)
 
     def estimates(self, mixture_consistency: bool) -> Iterator[Frames]:
@@ -116,7 +116,8 @@ class Spool:
     def _blocks(self) -> Iterator[Frames]:
         self.file.seek(0)
         while content := self.file.read(BLOCK * self.slots * 4):
-            yield np.frombuffer(content, np.float32).reshape(-1, self.slots)[:, self.kept]
+            every = np.frombuffer(content, np.float32).reshape(-1, self.slots)
+            yield np.stack([every[:, parts].sum(axis=1) for parts in self.kept], axis=1)
 
 
 def separate_file(

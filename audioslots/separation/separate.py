@@ -115,6 +115,10 @@ class Separator:
             return presence.found(self.config.sources)
         return sources if isinstance(sources, int) else self.config.sources
 
+    def kept(self, presence: Presence, count: int) -> list[list[int]]:
+        """The outputs that make up each of a recording's estimates, as ``separation.spare`` says."""
+        return presence.kept(count, self.config.separation.spare == "merge")
+
     def separate(
         self,
         waveform: ArrayLike,
@@ -145,7 +149,7 @@ class Separator:
         length = max(1, round(len(mixture) * self.rate / rate))
         resampled = torch.from_numpy(resample(mixture[:, None], rate, self.rate, length)[:, 0])
         every, presence, _ = self._whole(resampled, None)
-        blind = every[presence.outputs(self.count(presence, sources))]
+        blind = summed(every, self.kept(presence, self.count(presence, sources)))
         estimates = resample(blind.numpy().T, self.rate, rate, len(mixture))
         return (consistent(estimates, mixture) if mixture_consistency else estimates).T
 
@@ -200,7 +204,7 @@ class Separator:
             order where references are given.
         """
         every, presence, oracle = self._whole(mixture, references)
-        return every[presence.outputs(self.count(presence))], oracle
+        return summed(every, self.kept(presence, self.count(presence))), oracle
 
     def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         """Estimates by stitching of a mixture (T,) with known sources (S, T).
@@ -212,10 +216,10 @@ class Separator:
         every, presence, oracle = self._whole(torch.from_numpy(mixture), torch.from_numpy(sources))
         assert oracle is not None
         several = bool(self.config.counts)
-        known = every[presence.outputs(len(sources) if several else self.config.sources)]
+        known = summed(every, self.kept(presence, len(sources) if several else self.config.sources))
         by = {"blind": known.numpy(), "oracle": oracle.numpy()}
         if several:
-            counted = every[presence.outputs(self.count(presence, "auto"))].numpy()
+            counted = summed(every, self.kept(presence, self.count(presence, "auto"))).numpy()
             missing = max(0, len(sources) - len(counted))
             by |= {"counted": np.pad(counted, ((0, missing), (0, 0))), "every": every.numpy()}
         return by
@@ -234,7 +238,8 @@ class Separator:
         presence.logits = blind.existence
         if references is None:
             return every, presence, None
-        oracle = stitch(torch.cat(batches_of_chunks), hops[0], samples, references)
+        merge = self.config.separation.spare == "merge"
+        oracle = stitch(torch.cat(batches_of_chunks), hops[0], samples, references, merge=merge)
         return every, presence, oracle[: len(references)]
 
     def _stitcher(self, hop: int) -> Stitcher:
@@ -281,12 +286,17 @@ class Told(NamedTuple):
 
 def slots_of(config: Resolved) -> int:
     """How many estimates a model makes."""
-    return config.sources if config.model == "conv_tasnet" else config.slots.count
+    return config.slots.count
 
 
 def chunks_at_once(config: Resolved, chunk: int, device: str) -> int:
     """Chunks of so many samples that go through the model together on a kind of device, the fewer the more slots."""
     return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * slots_of(config))))
+
+
+def summed(every: Tensor, kept: list[list[int]]) -> Tensor:
+    """All outputs (K, T) -> a recording's estimates (S, T), each made up of those that are ``kept`` for it."""
+    return torch.stack([every[parts].sum(dim=0) for parts in kept])
 
 
 def consistent(estimates: Waveforms, mixture: Waveforms) -> Waveforms:

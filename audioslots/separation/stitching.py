@@ -53,6 +53,7 @@ class Stitcher:
         embeddings: Tensor | None = None,
         references: Tensor | None = None,
         existence: Tensor | None = None,
+        merge: bool = False,
     ) -> Tensor:
         """Order and cross-fade the next chunks.
 
@@ -61,6 +62,7 @@ class Stitcher:
             embeddings: (B, K, W) of the slots, for blind order; None for a model without.
             references: (B, S, chunk) true sources, S <= K, for oracle order; None for blind order.
             existence: (B, K) logits of whether the slots hold a source; None of a model that does not say it.
+            merge: in oracle order, add every slot that is left over to the one whose reference it is most like.
 
         Returns:
             (K, B * hop) samples that no later chunk changes.
@@ -78,7 +80,9 @@ class Stitcher:
             if energy > SILENT * self.loudest:
                 spectrum = distinct(chunk * self.window)
                 if references is not None:
-                    self.order = _best(references[number] @ chunk.T)  # (S, K)
+                    likeness = references[number] @ chunk.T  # (S, K)
+                    self.order = _best(likeness)
+                    chunk = _merged(chunk, references[number], likeness, self.order) if merge else chunk
                 elif self.weight[0] > 0:
                     self.order = _best(self._likeness(chunk, named[number], spectrum))
                 self.mean += named[number][self.order]
@@ -122,6 +126,7 @@ def stitch(
     embeddings: Tensor | None = None,
     embedding_weight: float = 0.0,
     spectrum_weight: float = 0.0,
+    merge: bool = False,
 ) -> Tensor:
     """Order the slots of every chunk of a whole recording, and cross-fade.
 
@@ -133,13 +138,14 @@ def stitch(
         embeddings: (C, K, W) of the slots, for blind order; None for a model without.
         embedding_weight: as of ``Stitcher``.
         spectrum_weight: likewise.
+        merge: as of ``Stitcher.add``.
 
     Returns:
         (K, T) estimates. In oracle order the first S are in the references' order.
     """
     stitcher = Stitcher(hop, embedding_weight, spectrum_weight)
     wanted = None if references is None else cut(references, chunks.shape[-1], hop)  # (C, S, chunk)
-    return torch.cat([stitcher.add(chunks, embeddings, wanted), stitcher.rest()], dim=-1)[:, :samples]
+    return torch.cat([stitcher.add(chunks, embeddings, wanted, merge=merge), stitcher.rest()], dim=-1)[:, :samples]
 
 
 def distinct(chunk: Tensor) -> Tensor:
@@ -161,3 +167,13 @@ def _best(likeness: Tensor) -> list[int]:
     """The slot of each output that makes the summed likeness (O, K) greatest; slots left over follow."""
     chosen = linear_sum_assignment(likeness.cpu().numpy(), maximize=True)[1].tolist()
     return chosen + [slot for slot in range(likeness.shape[1]) if slot not in chosen]
+
+
+def _merged(chunk: Tensor, references: Tensor, likeness: Tensor, order: list[int]) -> Tensor:
+    """A chunk (K, chunk) whose slots left over are added to those of the references (S, chunk) they are most like."""
+    merged, sources = chunk.clone(), len(references)
+    alike = likeness / (references.norm(dim=-1, keepdim=True) + TINY)
+    for spare in order[sources:]:
+        merged[order[int(alike[:, spare].argmax())]] += chunk[spare]
+        merged[spare] = 0
+    return merged

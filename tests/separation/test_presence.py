@@ -136,3 +136,55 @@ def test_without_a_head_energy_tells_the_number(tmp_path: Path) -> None:
     energies = np.square(found["every"]).sum(axis=1)
     expected = min(3, max(1, int((energies > 0.01 * np.square(mixture).sum()).sum())))
     assert len(found["counted"]) == expected
+
+
+def spoken(pieces: int) -> tuple[Presence, torch.Tensor]:
+    """Four outputs: two speakers who take turns, the second in two parts, and next to nothing beside the first."""
+    random = torch.Generator().manual_seed(0)
+    time = torch.arange(16_000) / 8000
+    loud = ((time * 3).floor() % 2).double()
+    first, second, third = torch.randn(3, 16_000, generator=random, dtype=torch.float64)
+    every = torch.stack([0.4 * second * (1 - loud), first * loud, 0.01 * third * loud, second.roll(7) * (1 - loud)])
+    presence = Presence(mixture=float(every.sum(dim=0).square().sum()))
+    for piece in every.tensor_split(pieces, dim=-1):
+        presence.say(piece)
+    return presence, every
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+def test_spare_outputs_are_added_to_what_grows_loud_and_quiet_as_they_do(pieces: int) -> None:
+    presence, every = spoken(pieces)
+    assert presence.kept(2) == [[1], [3]]
+    assert presence.kept(2, merge=True) == [[1, 2], [3, 0]]
+    assert presence.kept(4, merge=True) == [[0], [1], [2], [3]]
+    levels = every.unfold(1, 256, 256).square().mean(dim=-1).sqrt()  # (K, frames) of the whole
+    expected = torch.corrcoef(levels)
+    means = presence.levels / presence.frames
+    covariance = presence.products / presence.frames - means.outer(means)
+    found = covariance / covariance.diagonal().sqrt().outer(covariance.diagonal().sqrt())
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert presence.waiting.shape == (4, 16_000 % 256)
+
+
+def test_merged_estimates_add_up_to_all_outputs(tmp_path: Path) -> None:
+    made = tiny(slots=4)
+    separation = made.config.separation.model_copy(update={"spare": "merge"})
+    merging = Separator(made.model, made.config.model_copy(update={"separation": separation}))
+    waveform = recording(0.7, 8000)[:, 0].astype(np.float32)
+    sources = np.stack([waveform, np.roll(waveform, 5)])
+    blind, oracle = merging.by_stitching(waveform, sources).values()
+    every, _, _ = made._whole(torch.from_numpy(waveform), None)
+    assert blind.shape == oracle.shape == (2, len(waveform))
+    assert np.allclose(blind.sum(axis=0), every.sum(dim=0).numpy(), atol=1e-5)
+    assert np.allclose(oracle.sum(axis=0), every.sum(dim=0).numpy(), atol=1e-5)
+    soundfile.write(tmp_path / "talk.wav", waveform, 8000, subtype="FLOAT")
+    written = separate_file(merging, tmp_path / "talk.wav", tmp_path / "out", floating=True)
+    assert np.allclose(np.stack([soundfile.read(path)[0] for path in written]), blind, atol=1e-5)
+    dropped = made.by_stitching(waveform, sources)["blind"]
+    assert not np.allclose(dropped.sum(axis=0), blind.sum(axis=0), atol=1e-3)
+
+
+def test_recordings_shorter_than_a_frame_have_nothing_to_merge_by() -> None:
+    presence = Presence(mixture=1.0)
+    presence.say(torch.ones(3, 100))
+    assert presence.kept(2, merge=True) == [[0], [1]]

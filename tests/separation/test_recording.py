@@ -153,7 +153,7 @@ def test_what_is_no_audio_is_refused_and_nothing_is_written(tmp_path: Path) -> N
 
 def test_a_separation_that_breaks_leaves_no_file(tmp_path: Path) -> None:
     class Breaking(Separator):
-        def stream(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
+        def stream(self, blocks: Iterator[Tensor], *settings: object) -> Iterator[Tensor]:
             yield torch.zeros(2, 100)
             raise KeyboardInterrupt
 
