@@ -129,7 +129,7 @@ def values_used(key: str) -> set[Any]:
         ("decoder.kind", kinds("decoders")),
         ("decoder.output", list(OUTPUTS)),
         ("training.loss", list(LOSSES)),
-        ("training.order", ["matched", "fixed"]),
+        ("training.order", ["matched", "fixed", "mixit"]),
         ("training.unmatched", ["silence", "free"]),
         ("training.mixing", ["dynamic", "static"]),
         ("training.exponent", [0.3, 0.5, 1.0]),

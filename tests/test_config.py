@@ -28,6 +28,8 @@ RESOLVED: dict[str, Any] = {
 }
 # Another valid value for what cannot simply be doubled.
 OTHER = {
+    "start": "runs/seed{seed}",
+    "separation.spare": "merge",
     "encoder.kind": "frames",
     "encoder.blocks": (1, 1),
     "encoder.kernel": 3,

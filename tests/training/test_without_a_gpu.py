@@ -24,7 +24,7 @@ from audioslots.architecture import kinds
 from audioslots.config import Resolved
 from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
-from audioslots.model.weights import build
+from audioslots.model.weights import started
 from audioslots.training import trainer
 from audioslots.training.matching import match
 from audioslots.training.trainer import Trainer
@@ -80,7 +80,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
 
     def on_device(config: Resolved) -> nn.Module:
         with CUDA:
-            return build(config)
+            return started(config)
 
     def on_device_too(kind: type[nn.Module]) -> Callable[..., nn.Module]:
         def made(*given: Any) -> nn.Module:
@@ -96,7 +96,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
     monkeypatch.setattr(trainer, "Fabric", fabric)
-    monkeypatch.setattr(trainer, "build", on_device)
+    monkeypatch.setattr(trainer, "started", on_device)
     for kind in (trainer.Matched, trainer.Objective):
         monkeypatch.setattr(trainer, kind.__name__, on_device_too(kind))
     monkeypatch.setattr(nn.Module, "to", moved)
