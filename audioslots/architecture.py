@@ -100,6 +100,19 @@ class Slots(Section):
         "state that a GRU makes of all chunks before; memory: attention over the slots of the last 64 chunks",
     )
 
+    in_turn: bool = hyper(
+        False, "one slot at a time, each with the same weights from what the estimates before it leave of the mixture"
+    )
+
+    @model_validator(mode="after")
+    def _turns_are_of_one_slot(self) -> Self:
+        if self.in_turn and (self.passes > 1 or self.carry != "none" or self.kind == "attention"):
+            raise ValueError(
+                f"in_turn with passes {self.passes}, carry {self.carry}, kind {self.kind}; expected 1, none, and a "
+                "kind whose slots do not compete"
+            )
+        return self
+
     @model_validator(mode="after")
     def _passes_are_of_one_chunk(self) -> Self:
         if self.passes > 1 and self.carry != "none":

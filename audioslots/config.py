@@ -91,11 +91,17 @@ class Variant(Section):
             raise ValueError(
                 "training.sequence, contrast, existence of conv_tasnet, which has no slots; expected 1, 0, 0"
             )
-        if self.model == "conv_tasnet" and self.slots.passes > 1:
-            raise ValueError(f"slots.passes {self.slots.passes} of conv_tasnet, which has no slots; expected 1")
+        if self.model == "conv_tasnet" and (self.slots.passes > 1 or self.slots.in_turn):
+            passes = f"slots.passes {self.slots.passes}, in_turn {str(self.slots.in_turn).lower()}"
+            raise ValueError(f"{passes} of conv_tasnet, which has no slots; expected 1, false")
         if self.slots.carry != "none" and self.training.sequence == 1:
             raise ValueError(
                 f"slots.carry {self.slots.carry} is learned from sequences; expected training.sequence above 1"
+            )
+        if self.slots.in_turn and (self.decoder.output == "softmax" or self.decoder.consistent or self.context_s):
+            raise ValueError(
+                "slots.in_turn, one slot at a time, with decoder.output softmax, decoder.consistent or context_s; "
+                "expected another output, false and 0"
             )
         if self.model == "conv_tasnet" and self.context_s:
             raise ValueError(f"context_s {self.context_s} of conv_tasnet, which decodes all it reads; expected 0")
@@ -147,7 +153,7 @@ NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 LATER: dict[str, dict[str, Any]] = {
     "": {"context_s": 0.0, "counts": [], "start": ""},
-    "slots": {"carry": "none", "passes": 1, **ATTENTION},
+    "slots": {"carry": "none", "passes": 1, "in_turn": False, **ATTENTION},
     "decoder": {"stride": [1, 1], "consistent": False},
     "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0, "existence": 0.0},
 }

@@ -84,7 +84,7 @@ def export(path: Path, out: Path) -> dict[str, Any]:
 
     Raises:
         InputError: as ``load_model``; onnx, onnxscript or onnxruntime are not installed; the model carries slots from
-            chunk to chunk or refines its estimates; or the file's numbers are not those of the model.
+            chunk to chunk, refines its estimates or takes turns; or the file's numbers are not those of the model.
     """
     try:
         import onnx  # noqa: F401
@@ -95,9 +95,9 @@ def export(path: Path, out: Path) -> dict[str, Any]:
             f"export: {error.name} is not installed; expected it: pip install 'audioslots[onnx]'"
         ) from None
     model, config = load_model(path)
-    if config.slots.carry != "none" or config.slots.passes > 1:
-        asked = f"slots.carry {config.slots.carry}, passes {config.slots.passes}"
-        raise InputError(f"{path}: {asked}; expected none and 1, of which a chunk is decoded by itself and once")
+    if config.slots.carry != "none" or config.slots.passes > 1 or config.slots.in_turn:
+        asked = f"slots.carry {config.slots.carry}, passes {config.slots.passes}, in_turn {config.slots.in_turn}"
+        raise InputError(f"{path}: {asked}; expected none, 1, false: a chunk decoded by itself and once")
     random = torch.Generator().manual_seed(0)
     waveforms = torch.randn(TRIED, config.crop, generator=random)
     if isinstance(model, AudioSlots):

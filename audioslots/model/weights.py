@@ -14,6 +14,7 @@ from audioslots.errors import InputError
 from audioslots.files import sha256, written_aside
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.conv_tasnet import ConvTasNet
+from audioslots.model.turns import InTurn
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "librispeech-8k.safetensors"
 """The weights that come with the package, of a run of the reference on real speech (``audioslots ship``)."""
@@ -23,7 +24,7 @@ MODELS: dict[str, type[nn.Module]] = {"audioslots": AudioSlots, "conv_tasnet": C
 def build(config: Resolved) -> nn.Module:
     """The model of a resolved variant, its weights drawn anew: mixtures (B, T) -> ``Estimates``."""
     if config.model == "audioslots":
-        return AudioSlots(config, config.chunk, config.context)
+        return (InTurn if config.slots.in_turn else AudioSlots)(config, config.chunk, config.context)
     return ConvTasNet(config, config.chunk)
 
 

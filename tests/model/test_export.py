@@ -103,7 +103,8 @@ def test_conv_tasnet_takes_waveforms(tmp_path: Path) -> None:
     ("delta", "words"),
     [
         ({"slots": {"carry": "last"}, "training": {"sequence": 2, "batch": 4}}, "slots.carry last, passes 1"),
-        ({"slots": {"passes": 2}}, "slots.carry none, passes 2; expected none and 1"),
+        ({"slots": {"passes": 2}}, "slots.carry none, passes 2, in_turn False; expected none, 1, false"),
+        ({"slots": {"in_turn": True}}, "in_turn True; expected none, 1, false"),
     ],
 )
 def test_models_of_more_than_a_chunk_at_once_are_refused(delta: dict, words: str, tmp_path: Path) -> None:

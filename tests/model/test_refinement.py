@@ -212,7 +212,7 @@ RESOLVED = {
         ({"slots": {"passes": 2, "carry": "last"}}, "passes 2 with carry last; expected 1, or carry none"),
         (
             {"model": "conv_tasnet", "slots": {"passes": 2}, "training": {"loss": "snr"}},
-            "slots.passes 2 of conv_tasnet, which has no slots; expected 1",
+            "slots.passes 2, in_turn false of conv_tasnet, which has no slots; expected 1, false",
         ),
     ],
 )
