@@ -101,15 +101,16 @@ class Slots(Section):
     )
 
     in_turn: bool = hyper(
-        False, "one slot at a time, each with the same weights from what the estimates before it leave of the mixture"
+        False,
+        "one source at a time, by the same weights: two slots part one source from the rest, and read the rest next",
     )
 
     @model_validator(mode="after")
-    def _turns_are_of_one_slot(self) -> Self:
-        if self.in_turn and (self.passes > 1 or self.carry != "none" or self.kind == "attention"):
+    def _turns_are_of_one_chunk(self) -> Self:
+        if self.in_turn and (self.passes > 1 or self.carry != "none" or self.count < 2):
             raise ValueError(
-                f"in_turn with passes {self.passes}, carry {self.carry}, kind {self.kind}; expected 1, none, and a "
-                "kind whose slots do not compete"
+                f"in_turn with passes {self.passes}, carry {self.carry}, count {self.count}; "
+                "expected 1, none, 2 or more"
             )
         return self
 

@@ -98,10 +98,10 @@ class Variant(Section):
             raise ValueError(
                 f"slots.carry {self.slots.carry} is learned from sequences; expected training.sequence above 1"
             )
-        if self.slots.in_turn and (self.decoder.output == "softmax" or self.decoder.consistent or self.context_s):
+        if self.slots.in_turn and (self.context_s or told.order == "mixit"):
             raise ValueError(
-                "slots.in_turn, one slot at a time, with decoder.output softmax, decoder.consistent or context_s; "
-                "expected another output, false and 0"
+                f"slots.in_turn with context_s {self.context_s}, training.order {told.order}; expected 0, and matched "
+                "or fixed"
             )
         if self.model == "conv_tasnet" and self.context_s:
             raise ValueError(f"context_s {self.context_s} of conv_tasnet, which decodes all it reads; expected 0")

@@ -145,7 +145,8 @@ def test_provenance_word_changes_with_the_value_of_every_key_but_ours() -> None:
         (
             {"slots": {"zzzzz": 2}},
             "slots.zzzzz",
-            "['carry', 'count', 'gradient', 'in_turn', 'iterations', 'kind', 'layers', 'passes', 'start', 'tokens', 'update']",
+            "['carry', 'count', 'gradient', 'in_turn', 'iterations', 'kind', 'layers', 'passes', 'start', 'tokens', "
+            "'update']",
         ),
     ],
 )

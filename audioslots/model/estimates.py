@@ -23,6 +23,7 @@ class Estimates(NamedTuple):
         existence: (B, K) whether the slots hold a source, as a logit; None of a model that is not trained to say it.
         state: what the slots of the next chunks are to be carried on from; None of a model that does not.
         earlier: of the passes before the last, of a model that refines its estimates.
+        left: of a model that takes sources in turn, what each turn but the last has left, to be the sum of those after.
     """
 
     waveforms: Tensor
@@ -33,6 +34,7 @@ class Estimates(NamedTuple):
     existence: Tensor | None = None
     state: Tensor | None = None
     earlier: tuple[Estimates, ...] = ()
+    left: Estimates | None = None
 
 
 def bottleneck(model: nn.Module, samples: int) -> dict[str, int]:

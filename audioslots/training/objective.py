@@ -55,8 +55,9 @@ def contrast(voices: Tensor) -> Tensor:
 class Matched(nn.Module):
     """Mean cost of the slots, each matched to a source or to silence so that the sum over all slots is least (PIT).
 
-    Of a model that refines its estimates, the passes before the last are matched as the last one is, and cost less and
-    less the earlier they are.
+    Of a model that takes sources in turn, what each turn leaves is compared with the sum of the sources that are left,
+    and the mean cost of that is added. Of a model that refines its estimates, the passes before the last are matched as
+    the last one is, and cost less and less the earlier they are.
 
     Args:
         variant: kind of loss, exponent of its magnitudes, ``order`` and ``unmatched``; the spectrogram.
@@ -88,6 +89,8 @@ class Matched(nn.Module):
         cost = self._mean(costs, silence, matched)
         for age, before in enumerate(reversed(estimates.earlier), start=1):
             cost = cost + self.settings.discount**age * self._mean(*self._costs(before, sources), matched)
+        if estimates.left is not None:
+            cost = cost + self._left(estimates.left, sources, matched)
         if self.settings.contrast and self.together > 1 and estimates.voices is not None:
             voices = estimates.voices.unflatten(0, (-1, self.together))  # (B, C, K, V)
             chosen = matched[:, None, :, None].expand(-1, self.together, -1, voices.shape[-1])
@@ -95,6 +98,13 @@ class Matched(nn.Module):
         if self.settings.existence and estimates.existence is not None:
             cost = cost + self.settings.existence * self._existence(estimates.existence, sources, matched)
         return cost
+
+    def _left(self, left: Estimates, sources: Tensor, matched: Tensor) -> Tensor:
+        """Mean cost of what R turns have left (Takahashi et al. 2019): the sum of the sources that later turns took."""
+        turns = torch.arange(left.waveforms.shape[1], device=matched.device)
+        later = matched.repeat_interleave(self.together, dim=0)[:, None] > turns[:, None]  # (B, R, S)
+        costs, silence = self._costs(left, later.to(sources.dtype) @ sources)
+        return self._mean(costs, silence, turns.expand(len(costs), -1))
 
     def _existence(self, told: Tensor, sources: Tensor, matched: Tensor) -> Tensor:
         """Binary cross-entropy of logits (B, K), nats: a slot holds a source if it is matched to one that speaks."""
