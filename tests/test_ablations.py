@@ -79,7 +79,7 @@ def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
     assert read_json(out / "system.json")["steps"] == 2
     model, read = load_model(out)
     assert read == config
-    assert type(model) is MODELS[config.model]
+    assert isinstance(model, MODELS[config.model])
     mixture = 0.1 * torch.randn(round(3.2 * 8000), generator=torch.Generator().manual_seed(0))
     assert len(mixture) > max(config.chunk, config.separation.longest_s * 8000), "longer than a chunk"
     blind, oracle = Separator.load(out).estimates(mixture, torch.stack([mixture, mixture.flip(0)]))
@@ -134,6 +134,7 @@ def values_used(key: str) -> set[Any]:
         ("training.mixing", ["dynamic", "static"]),
         ("training.exponent", [0.3, 0.5, 1.0]),
         ("slots.count", [2, 3, 4, 8]),
+        ("slots.in_turn", [False, True]),
         ("slots.iterations", [1, 2, 3, 4, 5]),
     ],
 )
