@@ -11,13 +11,13 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit)
-SPEECH := librispeech librispeech-systems
+SPEECH := librispeech librispeech-systems librispeech-adaptation
 COMMA := ,
-STUDIES := $(subst $() ,$(COMMA),$(filter-out counting mixit,$(basename $(notdir $(wildcard ablations/*.yaml)))))
+STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation counting mixit,$(basename $(notdir $(wildcard ablations/*.yaml)))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: $(PARTS) $(SPEECH) help demo long smoke rates gpu ablations test test-slurm lint format bench reference sizes lock clean
+.PHONY: $(PARTS) $(SPEECH) mini-adaptation help demo long smoke rates gpu ablations test test-slow test-slurm lint format bench reference sizes lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,8 +35,11 @@ smoke: .venv/.installed ## Run the same at a size of about a minute.
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
 	@$(call PLACE,results/smoke)
 
-test: .venv/.installed ## Run the tests.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: .venv/.installed ## Run the tests, but for the slow ones.
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not slurm"
+
+test-slow: .venv/.installed ## Run the slow tests.
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not slurm"
 
 test-slurm: .venv/.installed ## Run the workflow on a real Slurm, started on this machine for as long as it takes (Debian, root).
 	$(BIN)/python -m pytest -m slurm tests/slurm/test_taking_down.py
@@ -72,6 +75,11 @@ $(PARTS): .venv/.installed
 	@$(call PLACE,results/$@)
 
 reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
+
+librispeech-adaptation: mini-adaptation
+
+mini-adaptation: .venv/.installed
+	@$(SNAKEMAKE) --configfile config/mini-adaptation.yaml
 
 $(SPEECH): .venv/.installed
 	@$(SNAKEMAKE) --configfile config/$@.yaml $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")

@@ -42,7 +42,8 @@ def name_at(name: str, share: float) -> str:
 
 def of_steps(variant: Variant, share: float) -> Variant:
     """A variant with a share of its steps."""
-    return _trained_otherwise(variant, steps=max(1, round(share * variant.training.steps)))
+    steps = variant.training.steps
+    return _trained_otherwise(variant, steps=min(steps, max(1, round(share * steps))))
 
 
 def at_rate(variant: Variant, rate: float) -> Variant:

@@ -87,6 +87,8 @@ class Variant(Section):
                 "lacks; expected direct"
             )
         told = self.training
+        if not told.steps and not self.start:
+            raise ValueError("training.steps 0 without start; expected 1 or more, or the weights to start from")
         if self.model == "conv_tasnet" and (told.sequence > 1 or told.contrast or told.existence):
             raise ValueError(
                 "training.sequence, contrast, existence of conv_tasnet, which has no slots; expected 1, 0, 0"

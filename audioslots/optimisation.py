@@ -28,7 +28,7 @@ class Training(Section):
         0.0, "mixit: share of the steps that are trained on one mixture and its sources instead", ge=0, le=1
     )
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
-    steps: int = hyper(300_000, "optimiser steps", secondary=300_000, ge=1)
+    steps: int = hyper(300_000, "optimiser steps; 0: the weights of start as they are", secondary=300_000, ge=0)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
     together: int = hyper(
         1, "chunks of the same utterances that share a permutation: a slot stays with its source", ge=1

@@ -48,12 +48,12 @@ SMALL: dict[str, Any] = {
     },
 }
 NAMES = {study: list(read_study(study).variants) for study in STUDIES}
-# Of the same few steps whatever a delta says; and of another batch than the baseline's, else the variant that has the
+# Of the same few steps, or of none, whatever a delta says; and of another batch than the baseline's, else the variant that has the
 # baseline's values on the axis would be left out.
 SHORT = {
-    name: {"training": {"steps": 2, "batch": 8, "warmup": 1}}
+    name: {"training": {"steps": min(2, delta.get("training", {}).get("steps", 2)), "batch": 8, "warmup": 1}}
     for study in STUDIES
-    for name in NAMES[study]
+    for name, delta in read_study(study).variants.items()
     if name != read_study(study).baseline
 }
 
@@ -75,8 +75,13 @@ def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
     """Train a variant two steps, load what was saved, and separate a recording with it: (S, T)."""
     places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1])}
     config = resolve(small, name, 0).model_copy(update=places)
+    if config.start:  # another benchmark's run, of the same parts
+        steps = config.training.model_copy(update={"steps": 2})
+        first = config.model_copy(update={"start": "", "training": steps})
+        Trainer(first, out / "first", accelerator="cpu").train()
+        config = config.model_copy(update={"start": str(out / "first")})
     Trainer(config, out, accelerator="cpu").train()
-    assert read_json(out / "system.json")["steps"] == 2
+    assert read_json(out / "system.json")["steps"] == config.training.steps
     model, read = load_model(out)
     assert read == config
     assert isinstance(model, MODELS[config.model])

@@ -154,6 +154,8 @@ class Trainer:
         bar = tqdm(None, str(self.out), settings.steps, initial=progress.step, unit="step", disable=disable)
         self.saved = time.perf_counter()
         with bar, stop_asked() as asked:
+            if not settings.steps:
+                self._log(0.0, self.validate(), bar)
             for sources in self._batches():
                 learning_rate = self._step(self.fabric.to_device(sources))
                 bar.update()
@@ -184,8 +186,7 @@ class Trainer:
             made = map(mixed, ahead(self.workers, lambda step: drawn(step, items), steps))
         while True:
             began = time.perf_counter()
-            sources = next(made, None)
-            if sources is None:
+            if (sources := next(made, None)) is None:
                 return
             self.progress.waited_s += time.perf_counter() - began
             yield sources
@@ -292,8 +293,8 @@ class Trainer:
         return bool(self.fabric.all_reduce(torch.tensor(float(asked), device=self.fabric.device), reduce_op="sum"))
 
     def _due(self) -> bool:
-        minutes = (time.perf_counter() - self.saved) / 60
-        return self.progress.step % self.settings.checkpoint_every == 0 or minutes >= self.settings.checkpoint_minutes
+        late = time.perf_counter() - self.saved >= 60 * self.settings.checkpoint_minutes
+        return late or self.progress.step % self.settings.checkpoint_every == 0
 
     def save(self) -> None:
         """Write the checkpoint, and the history so far for who looks in on a long run."""
@@ -314,14 +315,13 @@ class Trainer:
         self.saved = time.perf_counter()
 
     def _finish(self, command: str) -> None:
-        self.progress.write(self.out)
-        last, best = self.kept, copy.deepcopy(self.kept)
+        progress, last, best = self.progress, self.kept, copy.deepcopy(self.kept)
+        progress.write(self.out)
         if self.best is not None:
             best.load_state_dict(self.best)
         model, other = (last, best) if self.settings.keep == "last" else (best, last)
         save_model(self.out / ("best.safetensors" if other is best else "last.safetensors"), other, self.config)
         save_model(self.out / "model.safetensors", model, self.config)
-        progress = self.progress
         measured = {
             "wall_s": round(progress.seconds, 3),
             "peak_memory_bytes": progress.peak_memory_bytes,

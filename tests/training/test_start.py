@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from tiny_run import history, resolved, same, stopped
 
 from audioslots.config import Resolved
 from audioslots.errors import InputError
+from audioslots.files import read_json
 from audioslots.model.weights import load_model, started
 from audioslots.training import trainer
 
@@ -36,6 +38,26 @@ def test_the_first_step_is_from_the_weights_of_the_other_run(packed: Path, tmp_p
     other, _ = load_model(tmp_path / "anew")
     assert any(not torch.allclose(other.state_dict()[name], weight) for name, weight in first.state_dict().items())
     assert anew.identity != config.identity and "start" not in anew.content
+
+
+def test_no_steps_keep_the_weights_validate_them_and_cost_nothing(packed: Path, tmp_path: Path) -> None:
+    trained(packed, tmp_path / "first")
+    config = resolved(packed, {"steps": 0}, start=str(tmp_path / "first"))
+    for _ in range(2):  # the second time there is nothing to do
+        trainer.train(config, tmp_path / "kept", "cpu")
+    first, kept = (load_model(tmp_path / name)[0].state_dict() for name in ("first", "kept"))
+    assert all(torch.equal(kept[name], weight) for name, weight in first.items())
+    rows, before = history(tmp_path / "kept"), history(tmp_path / "first")
+    assert list(rows["step"]) == ["0"] and rows["loss"].isna().all()
+    validated = [name for name in rows if name.startswith("validation")]
+    pd.testing.assert_series_equal(rows.iloc[-1][validated], before.iloc[-1][validated], check_names=False)
+    system = read_json(tmp_path / "kept" / "system.json")
+    assert (system["steps"], system["audio_s"], system["wall_s"]) == (0, 0, 0)
+
+
+def test_no_steps_need_weights(packed: Path) -> None:
+    with pytest.raises(InputError, match="training.steps 0 without start; expected 1 or more"):
+        resolved(packed, {"steps": 0})
 
 
 def test_it_resumes_from_its_own_checkpoint(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
