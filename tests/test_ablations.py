@@ -48,8 +48,8 @@ SMALL: dict[str, Any] = {
     },
 }
 NAMES = {study: list(read_study(study).variants) for study in STUDIES}
-# Of the same few steps, or of none, whatever a delta says; and of another batch than the baseline's, else the variant that has the
-# baseline's values on the axis would be left out.
+# Of the same few steps, or of none, whatever a delta says; and of another batch than the baseline's, else the variant
+# that has the baseline's values on the axis would be left out.
 SHORT = {
     name: {"training": {"steps": min(2, delta.get("training", {}).get("steps", 2)), "batch": 8, "warmup": 1}}
     for study in STUDIES
