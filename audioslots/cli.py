@@ -174,7 +174,8 @@ def evaluate_system(
     config: Config = None,
     benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
     mixture_scores: Annotated[Path | None, typer.Option(help="Scores of the mixture itself, to be reused.")] = None,
-    examples: Annotated[int, typer.Option(min=0, help="Mixtures kept to listen to.")] = 4,
+    examples: Annotated[int, typer.Option(min=0, help="Mixtures kept to listen to, at most.")] = 4,
+    chosen_by: Annotated[Path | None, typer.Option(help="Scores that choose them, if not those made here.")] = None,
     shard: Annotated[
         str, typer.Option(help="n/of: score every of-th mixture from the n-th on, and leave the table to a last call.")
     ] = "1/1",
@@ -209,7 +210,8 @@ def evaluate_system(
         system = Separator.load(Path(model), _torch_device(device), config)
     else:
         raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")
-    evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, (int(numbers[1]), int(numbers[2])))
+    part = (int(numbers[1]), int(numbers[2]))
+    evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, part, chosen_by)
 
 
 @app.command("sizes")

@@ -17,7 +17,7 @@ from made_benchmark import LONG
 from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 from snakemake.cli import get_argument_parser
 
-from audioslots.benchmark import read_benchmark, twins, untrained, variants
+from audioslots.benchmark import Benchmark, read_benchmark, read_for_counting, twins, untrained, variants
 from audioslots.cli import app
 from audioslots.study import read_study
 
@@ -88,6 +88,14 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     assert jobs["separate"] == jobs["evaluate"] == 2 * (jobs["train"] + twins), "on test and on dev"
 
 
+def weights_to_start_from(read: Benchmark, folder: Path) -> None:
+    """Empty files in place of the models of another benchmark that training starts from."""
+    for path in {variant.start_at(seed) for variant in variants(read).values() for seed in read.seeds} - {None}:
+        assert path is not None
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).touch()
+
+
 # --- planning ------------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +124,7 @@ def test_dev_scores_every_variant_on_the_speakers_that_validate_where_no_report_
     given = {"librispeech": "LibriSpeech", "librimix": "."} if "kind: librispeech" in config.read_text() else {}
     speech = ["--config", *(f"{key}={value}" for key, value in given.items())] if given else []
     read = read_benchmark(yaml.safe_load(config.read_text(encoding="utf-8")) | given)
+    weights_to_start_from(read, tmp_path)
     arguments = ("--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
     plan = snakemake(tmp_path, *arguments, "--", "dev")
     assert plan.returncode == 0, plan.stdout[-REPORT:]
@@ -135,6 +144,7 @@ def test_every_benchmark_is_planned_and_drawn_as_a_graph(config: Path, tmp_path:
         (tmp_path / "LibriSpeech" / subset).mkdir(parents=True)
         (tmp_path / f"libri2mix_{subset}.csv").touch()
     speech = ["--config", "librispeech=LibriSpeech", "librimix=."] if "kind: librispeech" in config.read_text() else []
+    weights_to_start_from(read_for_counting(config), tmp_path)
     plan = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
     assert plan.returncode == 0, plan.stdout[-REPORT:]
     assert planned(plan.stdout)["train"] >= 2

@@ -32,25 +32,28 @@ class Signal:
 
 @dataclass(frozen=True)
 class Example:
-    """A mixture with its references and the estimates of every variant: rows of (title, signals)."""
+    """A mixture, why it was chosen, its references and the estimates of every variant: rows of (title, signals)."""
 
     mixture_id: str
+    why: str
     duration_s: float
     rows: list[tuple[str, list[Signal]]]
 
 
-def found(folders: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
-    """Mixture id -> variant -> folder of the example, in order of the ids.
+def found(folders: Mapping[str, Path], order: Collection[str] = ()) -> dict[str, dict[str, Path]]:
+    """Mixture id -> variant -> folder of the example: those in ``order`` first, then in order of the ids.
 
     Args:
         folders: variant -> its folder of examples, of one seed; a variant without the folder is left out.
+        order: mixture ids, as they were chosen.
     """
     examples: dict[str, dict[str, Path]] = {}
     for variant, folder in folders.items():
         for example in folder.iterdir() if folder.is_dir() else []:
             if example.is_dir():
                 examples.setdefault(example.name, {})[variant] = example
-    return dict(sorted(examples.items()))
+    places = {mixture_id: place for place, mixture_id in enumerate(order)}
+    return dict(sorted(examples.items(), key=lambda item: (places.get(item[0], len(places)), item[0])))
 
 
 def gained(scores: pd.DataFrame, mixtures: Collection[str]) -> dict[tuple[str, str, int], float]:
@@ -62,7 +65,11 @@ def gained(scores: pd.DataFrame, mixtures: Collection[str]) -> dict[tuple[str, s
 
 
 def collect(
-    examples: Mapping[str, Mapping[str, Path]], scores: pd.DataFrame, titles: Mapping[str, str], out: Path
+    examples: Mapping[str, Mapping[str, Path]],
+    scores: pd.DataFrame,
+    titles: Mapping[str, str],
+    out: Path,
+    why: Mapping[str, str] | None = None,
 ) -> list[Example]:
     """Copy what is to be heard to ``out/audio/<number of the mixture>/``, with a spectrogram of each signal.
 
@@ -74,6 +81,7 @@ def collect(
         scores: all rows; of each variant those of its first seed, stitched blindly, are shown beside its estimates.
         titles: variant -> title.
         out: folder of the page; an earlier ``audio`` in it is removed.
+        why: mixture id -> why it was chosen, where that is known.
     """
     gains = gained(scores, examples)
     shutil.rmtree(out / "audio", ignore_errors=True)
@@ -81,7 +89,8 @@ def collect(
     for place, (mixture_id, folders) in enumerate(list(examples.items())[:EXAMPLES], start=1):
         if written and size(out / "audio") * place / len(written) > BUDGET_BYTES:
             break
-        written.append(_example(mixture_id, folders, gains, titles, out, f"audio/{place}"))
+        duration_s, rows = _example(mixture_id, folders, gains, titles, out, f"audio/{place}")
+        written.append(Example(mixture_id, (why or {}).get(mixture_id, ""), duration_s, rows))
     return written
 
 
@@ -92,7 +101,9 @@ def size(folder: Path) -> int:
 
 def _example(
     mixture_id: str, folders: Mapping[str, Path], gains: dict, titles: Mapping[str, str], out: Path, to: str
-) -> Example:
+) -> tuple[float, list[tuple[str, list[Signal]]]]:
+    """Seconds of an example, and its rows, copied to the folder ``to`` of ``out``."""
+
     def signal(source: Path, name: str, label: str, spoken: str) -> Signal:
         # Names of variants stay out of paths: any character may be in them.
         audio, picture = f"{to}/{name}.wav", f"{to}/{name}.png"
@@ -117,4 +128,4 @@ def _example(
             spoken = f"{titles[variant]}, estimate of source {k}, {label}"
             row.append(signal(folder / f"estimate{k}.wav", f"v{place}-{k}", label, spoken))
         listened.append((titles[variant], row))
-    return Example(mixture_id, soundfile.info(given / "mixture.wav").duration, listened)
+    return soundfile.info(given / "mixture.wav").duration, listened

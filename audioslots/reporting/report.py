@@ -29,6 +29,7 @@ from audioslots.reporting.budgets import Budgets
 from audioslots.reporting.runs import Run, costs, made_by, read_description, read_runs
 from audioslots.reporting.table import Table
 from audioslots.reporting.words import listed
+from audioslots.scoring.examples import chosen
 from audioslots.stage import Stage
 
 LEGIBLE = 20  # variants of the heat map over all; each study has its own
@@ -136,9 +137,10 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
         made.save(table)
     with written_aside(out / "scores.parquet") as aside:
         rows.to_parquet(aside, index=False)
-    heard = _heard(made)
+    why = _why(made)
+    heard = _heard(made, why)
     drawn = [*_overview(made), *_panel(heard, made), *_reconstruction(heard, made)]
-    examples = listening.collect(heard, scores, titles, out)
+    examples = listening.collect(heard, scores, titles, out, why)
     return page.write(out, benchmark, conclusions.headline(main), studies, shown, drawn, examples, made_by(runs))
 
 
@@ -216,11 +218,18 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
     return page.Study(name, title, study["question"], conclusion, made.save(table), drawn)
 
 
-def _heard(made: Material) -> dict[str, dict[str, Path]]:
+def _why(made: Material) -> dict[str, str]:
+    """Mixture id -> why it is heard, as evaluation chose: by the first study's baseline, first seed."""
+    first = [study["baseline"] for study in made.benchmark["studies"][:1]]
+    rows = made.scores[made.scores["variant"].isin(first) & made.scores["seed"].isin(made.benchmark["seeds"][:1])]
+    return chosen(rows, listening.EXAMPLES)
+
+
+def _heard(made: Material, why: Mapping[str, str]) -> dict[str, dict[str, Path]]:
     """Examples of the variants, the best first, and of the oracles only those that are a variant's ceiling."""
     wanted = [*made.best_first(), *dict.fromkeys(made.ceilings.values())]
     first = {run.variant: run.folder / "examples" for run in reversed(made.runs)}
-    return listening.found({variant: first[variant] for variant in wanted if variant in first})
+    return listening.found({variant: first[variant] for variant in wanted if variant in first}, why)
 
 
 def _panel(heard: Mapping[str, Mapping[str, Path]], made: Material) -> list[page.Drawn]:

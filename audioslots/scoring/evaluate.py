@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import soundfile as sf
 from tqdm import tqdm
 
 from audioslots.code import commit
 from audioslots.errors import InputError
 from audioslots.files import read_json, write_json, written_aside
+from audioslots.scoring import examples as listening
 from audioslots.scoring.estimates import Estimated, Kept, System, separated
 from audioslots.scoring.metrics import COUNTED, LATER, columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, digests, read_mixtures
@@ -61,6 +60,7 @@ def evaluate(
     mixture_scores: Path | None = None,
     examples: int = 4,
     shard: tuple[int, int] = (1, 1),
+    chosen_by: Path | None = None,
 ) -> None:
     """Separate and score the mixtures of a folder; write the scores, ``evaluation.json`` and ``examples/`` beside them.
 
@@ -76,21 +76,26 @@ def evaluate(
         benchmark: name of the benchmark, for its column.
         jobs: number of scoring processes.
         mixture_scores: scores.parquet of the variant "mixture" for the same mixtures, whose input scores are reused.
-        examples: number of mixtures, from the first, kept as WAV; one that would clip is scaled to a peak of one.
+        examples: number of mixtures kept as WAV, at most, as ``scoring.examples`` chooses and writes them.
         shard: (n, of): score every ``of``-th mixture from the n-th on, and write no table; shards may run at the same
             time. The same call without it scores the rest and writes the table.
+        chosen_by: scores.parquet of the system whose scores choose the examples; not given, the scores made here do.
 
     Raises:
-        InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores`` or the
-            estimates are of other mixtures, the system has fewer estimates than there are sources, or as
-            ``Stage.opened``.
+        InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores``,
+            ``chosen_by`` or the estimates are of other mixtures, the system has fewer estimates than there are
+            sources, or as ``Stage.opened``.
     """
     mixtures, out = Path(mixtures), Path(out)
     listed = read_mixtures(mixtures)
     inputs = _read_mixture_scores(mixture_scores, listed) if mixture_scores else {}
+    heard = list(listening.chosen(read_scores(chosen_by), examples)) if chosen_by else None
+    by_id = {item.mixture_id: item for item in listed}
+    if heard and (other := [mixture_id for mixture_id in heard if mixture_id not in by_id]):
+        raise InputError(f"{chosen_by}: scores of other mixtures, {other[0]}; expected those of {mixtures}")
     request = {
         **{"benchmark": benchmark, "variant": system.name, "seed": system.seed, "identity": system.identity},
-        **{"examples": examples, "mixtures": digests(mixtures)},
+        **{"examples": examples if heard is None else heard, "mixtures": digests(mixtures)},
     }
     if isinstance(system, Estimated) and system.mixtures != request["mixtures"]:
         raise InputError(f"{system.folder}: estimates of other mixtures; expected those of {mixtures}")
@@ -114,13 +119,19 @@ def evaluate(
         for rows, scoring_s in in_order(score_job, separate(), jobs):
             index, job, separation_s = scoring.popleft()
             item, audio_s = listed[index], len(job.mixture) / job.rate
-            if index < examples:
-                _write_examples(out.parent / "examples" / item.mixture_id, job, rows)
             described = [{**_described(system, benchmark, item, job, row["source"]), **row} for row in rows]
             seconds = {"audio_s": audio_s, "separation_s": separation_s, "scoring_s": scoring_s}
             write_json(_part(kept, index), {"rows": described, **seconds})
         if step == 1:
-            _write_table(out, [read_json(_part(kept, index)) for index in range(len(listed))])
+            parts = [read_json(_part(kept, index)) for index in range(len(listed))]
+            rows_of = {item.mixture_id: part["rows"] for item, part in zip(listed, parts, strict=True)}
+            table = _table(parts)
+            for mixture_id in list(listening.chosen(table, examples)) if heard is None else heard:
+                mixture, sources, estimates, _ = separated(system, by_id[mixture_id])
+                order = _order(rows_of[mixture_id])
+                folder = out.parent / "examples" / mixture_id
+                listening.write(folder, mixture, sources, estimates, order, system.rate)
+            _write(out, table, parts)
             for folder in out.parent.glob(f".{out.stem}.*.parts"):  # those of earlier requests too
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -130,9 +141,21 @@ def _part(folder: Path, index: int) -> Path:
     return folder / f"{index:06d}.json"
 
 
-def _write_table(out: Path, scored: list[dict[str, Any]]) -> None:
-    """The parts of all mixtures, in their order, as one table; what they took, in ``evaluation.json``."""
-    table = pd.DataFrame([row for part in scored for row in part["rows"]], columns=list(COLUMNS)).astype(COLUMNS)
+def _table(scored: list[dict[str, Any]]) -> pd.DataFrame:
+    """The parts of all mixtures, in their order, as one table."""
+    return pd.DataFrame([row for part in scored for row in part["rows"]], columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _order(rows: list[dict[str, Any]]) -> list[int]:
+    """For each source of a mixture, the number of its estimate: of the stitching that a user gets."""
+    stitching = min(row["stitching"] for row in rows)
+    return [
+        int(index) for index in next(row for row in rows if row["stitching"] == stitching)["permutation"].split(",")
+    ]
+
+
+def _write(out: Path, table: pd.DataFrame, scored: list[dict[str, Any]]) -> None:
+    """The table, and what it took, in ``evaluation.json``."""
     failures = Counter(reason for cell in table["failure"] for reason in cell.split("; ") if reason)
     total = {key: sum(part[key] for part in scored) for key in ("audio_s", "separation_s", "scoring_s")}
     write_json(
@@ -215,17 +238,3 @@ def _read_mixture_scores(path: Path, listed: list[TestMixture]) -> dict[str, lis
         inputs["failure"] = "; ".join(part for part in row["failure"].split("; ") if part.startswith("input_"))
         scores.setdefault(str(row["mixture_id"]), []).append(inputs)
     return scores
-
-
-def _write_examples(folder: Path, job: Job, rows: list[dict[str, Any]]) -> None:
-    """Mixture, sources, and the estimates (blind where there is a choice) in the order of the sources, as WAV."""
-    stitching = min(job.estimates)  # "blind" comes before "oracle"
-    order = next(row["permutation"] for row in rows if row["stitching"] == stitching).split(",")
-    waveforms = {"mixture": job.mixture}
-    for number, (source, index) in enumerate(zip(job.sources, order, strict=True), start=1):
-        waveforms[f"s{number}"] = source
-        waveforms[f"estimate{number}"] = job.estimates[stitching][int(index)]
-    for name, waveform in waveforms.items():
-        audible = np.nan_to_num(np.asarray(waveform, np.float64), posinf=0.0, neginf=0.0)
-        with written_aside(folder / f"{name}.wav") as aside:
-            sf.write(aside, audible / max(1.0, np.abs(audible).max(initial=0.0)), job.rate, subtype="PCM_16")

@@ -39,6 +39,16 @@ def test_every_mixture_has_its_references_and_every_variant_s_estimates(results,
             assert not set(signal.audio) & set("<>& ")
 
 
+def test_mixtures_stand_in_the_order_in_which_they_were_chosen_with_the_reason(results, tmp_path):
+    folders = {"mask": results / "runs/mask/seed1/examples"}
+    ids = list(listening.found(folders))
+    found = listening.found(folders, [ids[2], "absent"])
+    assert list(found) == [ids[2], ids[0], ids[1]]
+    scores = pd.read_parquet(results / "runs/mask/seed1/scores.parquet")
+    examples = listening.collect(found, scores, TITLES, tmp_path, {ids[2]: "the median"})
+    assert [(one.mixture_id, one.why) for one in examples] == [(ids[2], "the median"), (ids[0], ""), (ids[1], "")]
+
+
 def test_the_audio_is_that_of_the_run(results, tmp_path):
     example = heard(results, tmp_path)[1]
     played = tmp_path / example.rows[3][1][1].audio

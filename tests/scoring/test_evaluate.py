@@ -17,6 +17,7 @@ import audioslots.scoring.evaluate as evaluate_module
 from audioslots.baselines.oracles import baseline
 from audioslots.errors import InputError
 from audioslots.scoring.evaluate import COLUMNS, Waveforms, evaluate
+from audioslots.scoring.examples import chosen
 
 
 class Broken(Leaky):
@@ -135,12 +136,22 @@ def test_separation_time_is_that_of_separation_alone(
     assert (written["separation_s"], written["audio_s"], written["real_time_factor"]) == (1.5, 3.0, 0.5)
 
 
-def test_examples_are_the_first_mixtures_in_the_sources_order_and_never_clipped(
+def test_examples_are_chosen_by_a_system_s_scores_in_the_sources_order_and_never_clipped(
     made_mixtures: Path, tmp_path: Path
 ) -> None:
     evaluate(Leaky(), made_mixtures, tmp_path / "scores.parquet", examples=2)
-    assert sorted(folder.name for folder in (tmp_path / "examples").iterdir()) == sorted(IDS[:2])
-    folder = tmp_path / "examples" / IDS[0]
+    own = list(chosen(pd.read_parquet(tmp_path / "scores.parquet"), 2))
+    assert sorted(folder.name for folder in (tmp_path / "examples").iterdir()) == sorted(own)
+    by = tmp_path / "by.parquet"
+    rows = pd.read_parquet(tmp_path / "scores.parquet")
+    rows["si_sdri_db"] = rows["mixture_id"].map({IDS[0]: 2.0, IDS[1]: 1.0, IDS[2]: 3.0})
+    rows.to_parquet(by)
+    evaluate(Leaky(), made_mixtures, tmp_path / "other" / "scores.parquet", examples=1, chosen_by=by)
+    assert [folder.name for folder in (tmp_path / "other" / "examples").iterdir()] == [IDS[0]], "the median"
+    rows.assign(mixture_id="elsewhere").to_parquet(by)
+    with pytest.raises(InputError, match="scores of other mixtures, elsewhere; expected those of"):
+        evaluate(Leaky(), made_mixtures, tmp_path / "wrong" / "scores.parquet", examples=1, chosen_by=by)
+    folder = tmp_path / "other" / "examples" / IDS[0]
     read = {path.stem: sf.read(path)[0] for path in folder.iterdir()}
     assert set(read) == {"mixture", "s1", "s2", "estimate1", "estimate2"}
     assert sf.info(folder / "estimate1.wav").subtype == "PCM_16"

@@ -5,6 +5,9 @@ SETS = {"runs": benchmark.test.subset} | ({"dev": benchmark.dev.subset} if bench
 MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
 MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
+# What is heard of every system are the mixtures that the scores of one choose, the first study's baseline, once there are any.
+FIRST = (read_study(benchmark.studies[0]).baseline, str(benchmark.seeds[0]))
+CHOSEN_BY = f"{RESULTS}/runs/{FIRST[0]}/seed{FIRST[1]}/scores.parquet"
 EVALUATE = (
     "audioslots --wait --fresh evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
     " --examples {params.examples} --jobs {threads}"
@@ -28,7 +31,7 @@ rule evaluate_mixture:
     params:
         mixtures=subpath(input.mixtures, parent=True),
         benchmark=benchmark.name,
-        examples=lambda wildcards: EXAMPLES[wildcards.part],
+        examples=0,
     shell:
         f"{EVALUATE} --model mixture > {{log}} 2>&1"
 
@@ -36,6 +39,7 @@ rule evaluate_mixture:
 rule evaluate_oracle:
     input:
         mixture=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
+        chosen_by=ancient(CHOSEN_BY),
     output:
         scores=f"{RESULTS}/runs/{{oracle}}/seed0/scores.parquet",
         costs=f"{RESULTS}/runs/{{oracle}}/seed0/evaluation.json",
@@ -51,7 +55,7 @@ rule evaluate_oracle:
         benchmark=benchmark.name,
         examples=benchmark.examples,
     shell:
-        f"{EVALUATE} --model {{wildcards.oracle}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
+        f"{EVALUATE} --model {{wildcards.oracle}} --mixture-scores {{input.mixture}} --chosen-by {{input.chosen_by}} > {{log}} 2>&1"
 
 
 # Estimates that a system of another package has made: a folder or a CSV, named under `external`.
@@ -59,6 +63,7 @@ rule evaluate_external:
     input:
         estimates=lambda wildcards: benchmark.external[wildcards.system],
         mixture=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
+        chosen_by=ancient(CHOSEN_BY),
     output:
         scores=f"{RESULTS}/runs/external-{{system}}/seed0/scores.parquet",
         costs=f"{RESULTS}/runs/external-{{system}}/seed0/evaluation.json",
@@ -74,7 +79,7 @@ rule evaluate_external:
         benchmark=benchmark.name,
         examples=benchmark.examples,
     shell:
-        f"{EVALUATE} --estimates {{input.estimates:q}} --name {{wildcards.system}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
+        f"{EVALUATE} --estimates {{input.estimates:q}} --name {{wildcards.system}} --mixture-scores {{input.mixture}} --chosen-by {{input.chosen_by}} > {{log}} 2>&1"
 
 
 # A variant that differs from another in separation alone trains nothing: it is that other's model with its own config.
@@ -108,6 +113,7 @@ rule evaluate:
     input:
         estimates=rules.separate.output,
         mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
+        chosen_by=lambda run: ancient(CHOSEN_BY) if run.part == "runs" and (run.variant, run.seed) != FIRST else [],
     output:
         scores=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/scores.parquet",
         costs=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/evaluation.json",
@@ -123,8 +129,9 @@ rule evaluate:
         mixtures=lambda wildcards: MIXTURES[wildcards.part],
         benchmark=benchmark.name,
         examples=lambda wildcards: EXAMPLES[wildcards.part],
+        chosen_by=lambda wildcards, input: f"--chosen-by {input.chosen_by}" if input.get("chosen_by") else "",
     shell:
-        f"{EVALUATE} --estimates {{input.estimates}} --mixture-scores {{input.mixture}} > {{log}} 2>&1"
+        f"{EVALUATE} --estimates {{input.estimates}} --mixture-scores {{input.mixture}} {{params.chosen_by}} > {{log}} 2>&1"
 
 
 rule dev:
