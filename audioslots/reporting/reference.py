@@ -83,6 +83,8 @@ def _published(results: Path, benchmark: dict[str, Any], folder: Path, command: 
     ]
     lines += ["## Conclusions", _table(folder, "conclusions")]
     lines += ["## Results", _table(folder, "main"), "![Estimates with intervals](figures/estimates.svg)"]
+    if _counts(folder):
+        lines += ["## How many speakers", _table(folder, "counting")]
     for study in benchmark["studies"]:
         lines += [f"## Study: {study['title']}", study["question"], _table(folder, f"comparison-{study['name']}")]
         lines += [f"![{study['title']}: estimates with intervals](figures/estimates-{study['name']}.svg)"]
@@ -129,9 +131,15 @@ def put(page: Path, source: str, content: str) -> None:
 
 
 def shown(folder: Path) -> str:
-    """The main table of a reference folder, or what its studies found where that would be long."""
+    """The main table of a reference folder, or what its studies found where that would be long; numbers of speakers."""
     rows = (folder / "tables" / "main.md").read_text(encoding="utf-8").count("\n| ")
-    return _table(folder, "main" if rows <= LONGEST else "conclusions")
+    names = ["main" if rows <= LONGEST else "conclusions", *(["counting"] if _counts(folder) else [])]
+    return "\n\n".join(_table(folder, name) for name in names)
+
+
+def _counts(folder: Path) -> bool:
+    """Whether the number of speakers differs among a reference's mixtures."""
+    return (folder / "tables" / "counting.md").is_file()
 
 
 def _table(folder: Path, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import made_results
@@ -167,6 +168,17 @@ def test_only_the_marked_parts_of_the_pages_are_replaced_in_the_readme_by_fewer_
     for name, si_sdri, *_ in rows[2:]:
         assert f"| {name} | " in shown(folder) and f" | {si_sdri} | " in shown(folder)
     assert "12 test mixtures" not in brief(folder) and "30 test mixtures and 2 seeds" in brief(folder)
+
+
+def test_numbers_of_speakers_are_shown_where_they_differ(results: Path, tmp_path: Path) -> None:
+    counted = tmp_path / "counted"
+    shutil.copytree(results, counted)
+    (counted / "tables" / "counting.md").write_text("Numbers of speakers that are found.\n")
+    folder = publish(counted, tmp_path / "reference", "make counted")
+    page = (folder / "README.md").read_text()
+    assert "## How many speakers\n\nNumbers of speakers that are found.\n\n## Study" in page
+    main = (folder / "tables" / "main.md").read_text().strip()
+    assert shown(folder) == f"{main}\n\nNumbers of speakers that are found."
 
 
 def test_pages_without_marks_are_refused(results: Path, tmp_path: Path) -> None:
