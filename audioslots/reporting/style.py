@@ -1,6 +1,7 @@
 """One style for all figures: told apart by shape and line as well as by colour, which colour-blind eyes can tell apart.
 
-SVG files are reproducible: fixed identifiers, no date, text as paths, so they need no font.
+SVG files are reproducible: fixed identifiers, no date, text as paths, so they need no font. PDF files are for LaTeX: no date
+either, fonts embedded as outlines that publishers take (Type 42).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -22,6 +24,7 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa5588", "#b07800", "#3a8fc0")  # a
 MARKERS = "osD^vPX*"
 DASHES = ("-", "--", ":", "-.")
 WIDTH = 7  # inches
+UNDATED: Any = {"CreationDate": None, "Creator": None, "Producer": None}
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -45,6 +48,7 @@ _STYLE: Any = {
     "axes.facecolor": PAPER,
     "svg.hashsalt": "audioslots",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,
 }
 
 
@@ -72,10 +76,12 @@ def legend(figure: Figure, entries: int) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write ``path``, an SVG, and the same as PNG beside it; returns ``path``."""
+    """Write ``path``, an SVG, and the same as PNG and PDF beside it; returns ``path``."""
     with matplotlib.rc_context(_STYLE):
         with written_aside(path) as aside:
             FigureCanvasSVG(figure).print_figure(aside, format="svg", metadata={"Date": None, "Creator": None})
         with written_aside(path.with_suffix(".png")) as aside:
             FigureCanvasAgg(figure).print_figure(aside, format="png", dpi=150, metadata={"Software": None})
+        with written_aside(path.with_suffix(".pdf")) as aside:
+            FigureCanvasPdf(figure).print_figure(aside, format="pdf", metadata=UNDATED)
     return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from made_results import scores
@@ -69,3 +71,16 @@ def test_slots_that_repeat_are_named(summary):
     assert [label.get_text() for label in alone.axes[0].get_xticklabels()] == ["2", "4"]
     assert TITLES["v0"] not in texts(alone)
     assert TITLES["v0"] in texts(figures.slots(summary, {"v0": 2, "v1": 4, "v2": 4}, TITLES))
+
+
+def test_a_figure_is_saved_as_svg_png_and_pdf_the_same_every_time_and_its_fonts_are_those_publishers_take(
+    summary, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        style.save(figures.estimates(summary, TITLES, {}), tmp_path / name / "estimates.svg")
+    for kind in ("svg", "png", "pdf"):
+        one, two = ((tmp_path / name / f"estimates.{kind}").read_bytes() for name in ("one", "two"))
+        assert one == two and len(one) > 1000, kind
+    pdf = (tmp_path / "one" / "estimates.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and b"/Type3" not in pdf and b"/CreationDate" not in pdf
