@@ -1,33 +1,66 @@
 "use strict";
 
+// The view of a table, its order, filter and hidden columns, stands in the address: a link to it shows the same.
+const address = new URLSearchParams(location.search);
+const kept = (table, key) => address.get(`${table.id}.${key}`) ?? "";
+const keep = (table, key, value) => {
+  if (value) address.set(`${table.id}.${key}`, value);
+  else address.delete(`${table.id}.${key}`);
+  history.replaceState(null, "", `${location.pathname}${address.size ? "?" : ""}${address}${location.hash}`);
+};
+
 // Sorting: numbers by value, text by the alphabet, missing values last either way.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
+  const sort = (column, order) => {
+    headings.forEach((other) => other.removeAttribute("aria-sort"));
+    headings[column].setAttribute("aria-sort", order);
+    const sign = order === "ascending" ? 1 : -1;
+    const value = (row) => row.cells[column].dataset.value;
+    const rows = [...table.tBodies[0].rows].sort((a, b) => {
+      const [left, right] = [value(a), value(b)];
+      if (left === "" || right === "") return (left === "") - (right === "");
+      const numbers = !isNaN(left) && !isNaN(right);
+      return sign * (numbers ? left - right : left.localeCompare(right));
+    });
+    table.tBodies[0].append(...rows);
+  };
   headings.forEach((heading, column) => {
     heading.querySelector("button").addEventListener("click", () => {
       const first = heading.classList.contains("number") ? "descending" : "ascending";
       const second = first === "ascending" ? "descending" : "ascending";
       const order = heading.getAttribute("aria-sort") === first ? second : first;
-      headings.forEach((other) => other.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", order);
-      const sign = order === "ascending" ? 1 : -1;
-      const value = (row) => row.cells[column].dataset.value;
-      const rows = [...table.tBodies[0].rows].sort((a, b) => {
-        const [left, right] = [value(a), value(b)];
-        if (left === "" || right === "") return (left === "") - (right === "");
-        const numbers = !isNaN(left) && !isNaN(right);
-        return sign * (numbers ? left - right : left.localeCompare(right));
-      });
-      table.tBodies[0].append(...rows);
+      sort(column, order);
+      keep(table, "order", `${column} ${order}`);
     });
   });
+  const [column, order] = kept(table, "order").split(" ");
+  if (headings[column]) sort(column, order);
+}
+
+// Columns: those whose box is not checked are hidden.
+for (const boxes of document.querySelectorAll(".columns")) {
+  const table = document.getElementById(boxes.dataset.columns);
+  const hidden = new Set(kept(table, "hidden").split(","));
+  for (const box of boxes.querySelectorAll("input")) {
+    const apply = () => {
+      for (const row of table.rows) row.cells[box.value].hidden = !box.checked;
+    };
+    box.checked = !hidden.has(box.value);
+    apply();
+    box.addEventListener("input", () => {
+      apply();
+      keep(table, "hidden", [...boxes.querySelectorAll("input:not(:checked)")].map((one) => one.value).join());
+    });
+  }
 }
 
 // Filtering: a row stays while it is in the chosen view and holds every word of the filter.
 for (const filters of document.querySelectorAll(".filters")) {
-  const words = filters.querySelector("input");
+  const words = filters.querySelector("input[type=search]");
   const view = filters.querySelector("select");
-  const rows = [...document.getElementById(words.dataset.filter).tBodies[0].rows];
+  const table = document.getElementById(words.dataset.filter);
+  const rows = [...table.tBodies[0].rows];
   const apply = () => {
     const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of rows) {
@@ -38,7 +71,14 @@ for (const filters of document.querySelectorAll(".filters")) {
     const left = rows.filter((row) => !row.hidden).length;
     filters.querySelector(".count").textContent = `${left} of ${rows.length} rows`;
   };
-  for (const control of [words, view]) control?.addEventListener("input", apply);
+  words.value = kept(table, "filter");
+  if (view) view.selectedIndex = Math.min(Number(kept(table, "view")) || 0, view.length - 1);
+  for (const control of [words, view]) {
+    control?.addEventListener("input", () => {
+      apply();
+      keep(table, control === words ? "filter" : "view", control.value === "0" && control === view ? "" : control.value);
+    });
+  }
   apply();
 }
 

@@ -183,6 +183,29 @@ def test_a_filter_keeps_the_rows_that_hold_its_words(tab):
     assert rows.count() == 2
 
 
+def test_columns_can_be_hidden_and_the_address_shows_the_same_again(tab):
+    tab.locator(".columns[data-columns=table-main] summary").click()
+    box = tab.locator(".columns[data-columns=table-main] label", has_text="PESQ").locator("input")
+    column = int(box.get_attribute("value"))
+    cells = tab.locator(f"#table-main tr > :nth-child({column + 1}):visible")
+    assert cells.count() == 6, "a heading and five rows"
+    box.uncheck()
+    tab.locator("#table-main thead button", has_text="SDRi").first.click()
+    tab.locator("[data-view=table-main]").select_option(label="All rows")
+    tab.locator("[data-filter=table-main]").fill("mask")
+    seen = "[...document.querySelectorAll('#table-main tbody tr')].filter((row) => !row.hidden).map((row) => row.innerText)"
+    assert cells.count() == 0 and len(shown := tab.evaluate(seen)) > 1
+    address = tab.url
+    tab.goto(address.partition("?")[0])
+    assert cells.count() == 6 and tab.evaluate(seen) != shown
+    tab.goto(address)
+    assert cells.count() == 0 and tab.evaluate(seen) == shown and not box.is_checked()
+    assert tab.locator("#table-main th[aria-sort]").count() == 1
+    tab.locator(".columns[data-columns=table-main] summary").click()
+    box.check()
+    assert cells.count() > 1 and "hidden" not in tab.url
+
+
 @pytest.mark.parametrize("width", [380, 1280])
 def test_everything_open_still_fits_the_window(tab, width):
     tab.set_viewport_size({"width": width, "height": 800})
