@@ -155,3 +155,51 @@ for (const player of players) {
     if (audio.duration) audio.currentTime = (audio.duration * (event.clientX - box.left)) / box.width;
   });
 }
+
+// Blind comparison (ABX): X is A or B by chance; how many answers were right, and how likely as many are by guessing.
+for (const abx of document.querySelectorAll(".abx")) {
+  const [a, b] = abx.querySelectorAll("select");
+  const audio = new Audio();
+  const signals = [...abx.closest(".player").querySelectorAll("button[data-audio]")];
+  let isA, right, trials;
+  const draw = () => (isA = Math.random() < 0.5);
+  const show = () => {
+    let ways = 1; // of n answers k right; summed over k and more, a share of 2^n
+    let sum = 0;
+    for (let k = trials; k >= right; k--) {
+      sum += ways;
+      ways = (ways * k) / (trials - k + 1);
+    }
+    const p = (sum / 2 ** trials).toPrecision(2);
+    abx.querySelector("output").textContent = trials ? `${right} of ${trials} right, p = ${p} by guessing` : "";
+  };
+  const restart = () => {
+    audio.pause();
+    [right, trials] = [0, 0];
+    draw();
+    show();
+  };
+  const play = (signal) => {
+    players.forEach((player) => player.querySelector("audio").pause());
+    const place = audio.currentTime < audio.duration ? audio.currentTime : 0;
+    audio.src = signal;
+    audio.addEventListener("loadedmetadata", () => (audio.currentTime = place), { once: true });
+    audio.play().catch(() => {});
+  };
+  for (const [index, choice] of [a, b].entries()) {
+    for (const signal of signals) choice.add(new Option(signal.getAttribute("aria-label"), signal.dataset.audio));
+    choice.selectedIndex = Math.min(3 + 2 * index, signals.length - 1);
+    choice.addEventListener("input", restart);
+  }
+  abx.addEventListener("toggle", () => audio.pause());
+  abx.addEventListener("click", ({ target: { dataset } }) => {
+    if (dataset.play) play({ a: a.value, b: b.value, x: isA ? a.value : b.value }[dataset.play]);
+    if (!dataset.answer) return;
+    right += (dataset.answer === "a") === isA;
+    trials += 1;
+    draw();
+    show();
+    audio.pause();
+  });
+  restart();
+}

@@ -1,7 +1,7 @@
 """One style for all figures: told apart by shape and line as well as by colour, which colour-blind eyes can tell apart.
 
-SVG files are reproducible: fixed identifiers, no date, text as paths, so they need no font. PDF files are for LaTeX: no date
-either, fonts embedded as outlines that publishers take (Type 42).
+SVG files are reproducible: fixed identifiers, no date, text as paths, so they need no font. PDF files are for LaTeX: no
+date either, fonts embedded as outlines that publishers take (Type 42).
 """
 
 from __future__ import annotations
