@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -42,6 +42,7 @@ def evaluate(
     name: str,
     version: str = "",
     jobs: int = 1,
+    cost: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Score any function that separates, as ``audioslots evaluate`` scores a model.
 
@@ -54,6 +55,8 @@ def evaluate(
         version: of the function. An interrupted call goes on where it stopped if name and version are the same; a
             finished one is not repeated.
         jobs: scoring processes.
+        cost: what it is known to cost, for tables: parameters, macs_per_second, real_time_factor, delay_ms, of those
+            that are known.
 
     Returns:
         One row a mixture and source: the columns of ``scores.parquet``, such as ``si_sdri_db``.
@@ -68,5 +71,11 @@ def evaluate(
     from audioslots.scoring.mixtures import read_mixtures
 
     rate = read_mixtures(Path(mixtures))[0].read()[2]
-    evaluate(Function(separate, external_name(name), rate, f"{name} {version}"), Path(mixtures), Path(out), jobs=jobs)
+    evaluate(
+        Function(separate, external_name(name), rate, f"{name} {version}"),
+        Path(mixtures),
+        Path(out),
+        jobs=jobs,
+        cost=cost,
+    )
     return read_scores(Path(out))

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from audioslots.budgets import Rates, at_budgets, at_rate, chosen, of_steps
 from audioslots.checking import Section, checked, nearest, read_yaml
 from audioslots.config import Name, Resolved, Variant
-from audioslots.dataset import DOWNLOADED, SUBSETS, SYNTHESIS, Corpus, MixtureSet, official_table
+from audioslots.dataset import DOWNLOADED, SUBSETS, SYNTHESIS, Corpus, External, MixtureSet, official_table
 from audioslots.errors import InputError
 from audioslots.study import ABLATIONS, deltas, merge, read_study
 from audioslots.untrained import BASELINES, EXTERNAL, is_untrained, parse
@@ -53,7 +53,7 @@ class Benchmark(Section):
     baselines: list[Literal[BASELINES]] = Field(  # type: ignore[valid-type]
         list(BASELINES), description="untrained systems, at the scale's STFT; the variants' ceilings are added"
     )
-    external: dict[Name, str] = Field(
+    external: dict[Name, External] = Field(
         default_factory=dict, description="systems of other packages: name -> folder or CSV of their estimates"
     )
     studies: list[str] = Field(min_length=1)
@@ -319,8 +319,8 @@ def read_benchmark(document: dict[str, Any] | Path, source: str = "") -> Benchma
     source = source or (str(document) if isinstance(document, Path) else "config")
     benchmark = checked(Benchmark, _based(read_yaml(document) if isinstance(document, Path) else document), source)
     checked(Scale, {"variant": benchmark.variant}, source)
-    if absent := [name for name, place in benchmark.external.items() if not Path(place).exists()]:
-        place = benchmark.external[absent[0]]
+    if absent := [name for name, one in benchmark.external.items() if not Path(one.estimates).exists()]:
+        place = benchmark.external[absent[0]].estimates
         raise InputError(f"{source}: external.{absent[0]}: {place}: no such folder or file; expected its estimates")
     known = variants(benchmark)
     for key in ("overrides", "without"):

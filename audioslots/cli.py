@@ -18,6 +18,7 @@ from audioslots.cli_reporting import reporting
 from audioslots.counting.cards import CARDS, EFFICIENCY
 from audioslots.errors import InputError, Interrupted
 from audioslots.gpus import take
+from audioslots.untrained import COST
 
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus, name="corpus")
@@ -171,6 +172,9 @@ def evaluate_system(
         Path | None, typer.Option(help="Instead: what `estimate` has written, or with --name the files of any system.")
     ] = None,
     name: Annotated[str, typer.Option(help="Of the system of another package that made the estimates.")] = "",
+    cost: Annotated[
+        list[str] | None, typer.Option(help=f"Of --name, key=number, for the costs: {', '.join(COST)}.")
+    ] = None,
     config: Config = None,
     benchmark: Annotated[str, typer.Option(help="Name for the scores' benchmark column.")] = "",
     mixture_scores: Annotated[Path | None, typer.Option(help="Scores of the mixture itself, to be reused.")] = None,
@@ -186,7 +190,7 @@ def evaluate_system(
     from audioslots.baselines.oracles import baseline
     from audioslots.scoring.estimates import Estimated, Kept, System
     from audioslots.scoring.evaluate import evaluate, read_mixtures
-    from audioslots.scoring.external import Files
+    from audioslots.scoring.external import Files, costs_of
     from audioslots.untrained import BASELINES, is_untrained
 
     numbers = re.fullmatch(r"(\d+)/(\d+)", shard)
@@ -194,6 +198,8 @@ def evaluate_system(
         raise InputError(f"--shard: {shard}; expected n/of, n from 1 to of, such as 3/50")
     if name and estimates is None:
         raise InputError(f"--name: {name} of no estimates; expected --estimates besides")
+    if cost and not name:
+        raise InputError(f"--cost: {cost[0]} of no --name; expected the name of the system that costs it")
     if (model is None) == (estimates is None):
         raise InputError("evaluate: --model and --estimates; expected one of the two")
     if config is not None and (model is None or is_untrained(model)):
@@ -211,7 +217,7 @@ def evaluate_system(
     else:
         raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")
     part = (int(numbers[1]), int(numbers[2]))
-    evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, part, chosen_by)
+    evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, part, chosen_by, costs_of(cost or []))
 
 
 @app.command("sizes")

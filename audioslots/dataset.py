@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from audioslots.checking import Section
 from audioslots.errors import InputError
+from audioslots.untrained import COST
 
 SUBSETS = {
     **{"dev-clean": 337926286, "dev-other": 314305928, "test-clean": 346663984, "test-other": 328757843},
@@ -41,6 +42,20 @@ class Corpus(Section):
         if (self.validation is None) == (self.held_out_speakers == 0):
             raise ValueError("give either validation (a subset) or held_out_speakers (above 0); expected exactly one")
         return self
+
+
+class External(Section):
+    """A system of another package: where its estimates of the test mixtures are, and what it is known to cost."""
+
+    estimates: str = Field(description="folder or CSV")
+    cost: dict[Literal[COST], Annotated[float, Field(gt=0)]] = Field(  # type: ignore[valid-type]
+        default_factory=dict, description="of separation, for the table of costs"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _estimates_alone(cls, content: Any) -> Any:
+        return {"estimates": content} if isinstance(content, str) else content
 
 
 class MixtureSet(Section):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 MIXTURE = "mixture"
 EXTERNAL = "external-"
+COST = ("parameters", "macs_per_second", "real_time_factor", "delay_ms")
+"""What may be told of the cost of an external system, each a positive number."""
 TITLES = {
     "ibm": "binary mask",
     "irm": "ratio mask",

@@ -206,14 +206,17 @@ def test_conversations_are_drawn_and_rendered_whole(kind: str, made_corpus: Path
 
 def test_systems_of_other_packages_are_scored_and_each_has_a_study(tmp_path: Path) -> None:
     (tmp_path / "their estimates").mkdir()
-    config = write_config(tmp_path / "other.yaml", external={"sepformer": "their estimates"})
+    other = {"estimates": "their estimates", "cost": {"parameters": 25.7e6, "delay_ms": 16}}
+    config = write_config(tmp_path / "other.yaml", external={"sepformer": "their estimates", "costly": other})
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config))
     assert run.returncode == 0, run.stdout[-REPORT:]
-    assert planned(run.stdout)["evaluate_external"] == 1
-    (call,) = re.findall(r"audioslots --wait --fresh (evaluate .* --name .*) > ", run.stdout)
+    assert planned(run.stdout)["evaluate_external"] == 2
+    calls = re.findall(r"audioslots --wait --fresh (evaluate .* --name .*) > ", run.stdout)
+    (call,) = (call for call in calls if "--name sepformer" in call)
+    assert " --cost parameters=2.57e+07 --cost delay_ms=16 " in next(other for other in calls if other != call)
     verb: Any = typer.main.get_command(app).commands["evaluate"]  # type: ignore[attr-defined]
     given = verb.make_context(verb.name, shlex.split(call)[1:]).params
-    assert (given["estimates"], given["name"]) == (Path("their estimates"), "sepformer")
+    assert (given["estimates"], given["name"], given["cost"]) == (Path("their estimates"), "sepformer", None)
     assert given["out"] == Path("results/tiny/runs/external-sepformer/seed0/scores.parquet")
     (tmp_path / "their estimates").rmdir()
     run = snakemake(tmp_path, "--dry-run", "--configfile", str(config))

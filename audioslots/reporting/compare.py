@@ -76,9 +76,6 @@ def _cost(path: Path, variant: str) -> dict[str, float]:
     run = path.parent
     if (folder := run / "runs" / variant).is_dir():
         run = min(folder.glob("seed*"), default=run)
-    cost: dict[str, float] = {}
-    for name, key in (("system.json", "macs_per_second"), ("evaluation.json", "real_time_factor")):
-        if (run / name).is_file():
-            found = read_json(run / name)
-            cost |= {key: found[key]} if key in found else {}
-    return cost
+    system, evaluation = (read_json(run / n) if (run / n).is_file() else {} for n in ("system.json", "evaluation.json"))
+    found = system | {key: value for key, value in evaluation.items() if value} | evaluation.get("cost", {})
+    return {key: found[key] for key in ("macs_per_second", "real_time_factor") if key in found}

@@ -47,7 +47,7 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
         names = listed([_quoted(name, titles) for name in unscored["variant"]])
         clauses.append(f"for {names} there is no score to compare")
     compared = "Compared"
-    if spent is not None and baseline in spent.index:
+    if spent is not None and baseline in spent.index[spent["steps"].notna()]:
         steps, train_s = spent.loc[baseline, ["steps", "train_s"]]
         compared = f"After {whole(steps)} steps ({duration(train_s)} a run), compared"
     return f"{compared} with {_quoted(baseline, titles)}, {'; '.join(clauses)}."

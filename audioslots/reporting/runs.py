@@ -35,6 +35,11 @@ class Run:
         return not is_untrained(self.variant)
 
     @property
+    def told(self) -> dict[str, float]:
+        """What is told of the cost of a system that is not trained here."""
+        return {} if self.trained else self.evaluation.get("cost", {})
+
+    @property
     def title(self) -> str:
         """What people call the variant."""
         return self.config.get("title") or title_of(self.variant) or self.variant
@@ -141,7 +146,10 @@ def read_history(path: Path, ratio: bool = False) -> pd.DataFrame | None:
 
 
 def costs(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a trained variant: means over its seeds, of peak memory the largest, of the time a step the least."""
+    """One row a variant of known cost: means over its seeds, of peak memory the largest, of the time a step the least.
+
+    A system of another package costs what was told of it.
+    """
     spent: dict[str, tuple[str, str | Callable]] = {
         "seeds": ("seed", "nunique"),
         "real_time_factor": ("real_time_factor", "mean"),
@@ -160,6 +168,7 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
         if run.trained
     ]
     needed = list(dict.fromkeys(["variant", *(source for source, _ in spent.values())]))
+    records += [{"variant": run.variant, "seed": run.seed} | run.told for run in runs if run.told]
     frame = pd.DataFrame(records).reindex(columns=needed)
     means = frame.groupby("variant", sort=False).agg(**spent).reset_index()
     return means.assign(step_s=means["step_s"] / means["steps"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,7 @@ def evaluate(
     examples: int = 4,
     shard: tuple[int, int] = (1, 1),
     chosen_by: Path | None = None,
+    cost: Mapping[str, float] | None = None,
 ) -> None:
     """Separate and score the mixtures of a folder; write the scores, ``evaluation.json`` and ``examples/`` beside them.
 
@@ -80,6 +81,7 @@ def evaluate(
         shard: (n, of): score every ``of``-th mixture from the n-th on, and write no table; shards may run at the same
             time. The same call without it scores the rest and writes the table.
         chosen_by: scores.parquet of the system whose scores choose the examples; not given, the scores made here do.
+        cost: what the system is known to cost, by the keys of ``untrained.COST``, kept in ``evaluation.json``.
 
     Raises:
         InputError: the folder is not finished, a file is absent or bad, the rates differ, ``mixture_scores``,
@@ -97,6 +99,7 @@ def evaluate(
         **{"benchmark": benchmark, "variant": system.name, "seed": system.seed, "identity": system.identity},
         **{"examples": examples if heard is None else heard, "mixtures": digests(mixtures)},
     }
+    request |= {"cost": dict(cost)} if cost else {}
     if isinstance(system, Estimated) and system.mixtures != request["mixtures"]:
         raise InputError(f"{system.folder}: estimates of other mixtures; expected those of {mixtures}")
     stage = Stage(out.parent, out.stem, request, (__name__, *system.modules), (out.name, *BESIDE))
@@ -131,7 +134,7 @@ def evaluate(
                 order = _order(rows_of[mixture_id])
                 folder = out.parent / "examples" / mixture_id
                 listening.write(folder, mixture, sources, estimates, order, system.rate)
-            _write(out, table, parts)
+            _write(out, table, parts, {"cost": dict(cost)} if cost else {})
             for folder in out.parent.glob(f".{out.stem}.*.parts"):  # those of earlier requests too
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -154,7 +157,7 @@ def _order(rows: list[dict[str, Any]]) -> list[int]:
     ]
 
 
-def _write(out: Path, table: pd.DataFrame, scored: list[dict[str, Any]]) -> None:
+def _write(out: Path, table: pd.DataFrame, scored: list[dict[str, Any]], beside: dict[str, Any]) -> None:
     """The table, and what it took, in ``evaluation.json``."""
     failures = Counter(reason for cell in table["failure"] for reason in cell.split("; ") if reason)
     total = {key: sum(part[key] for part in scored) for key in ("audio_s", "separation_s", "scoring_s")}
@@ -167,6 +170,7 @@ def _write(out: Path, table: pd.DataFrame, scored: list[dict[str, Any]]) -> None
             "real_time_factor": total["separation_s"] / total["audio_s"],
             "rows": len(table),
             "failures": dict(failures),
+            **beside,
         },
     )
     with written_aside(out) as aside:

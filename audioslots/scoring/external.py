@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from audioslots.files import read_table, sha256
 from audioslots.scoring.estimates import Kept
 from audioslots.scoring.mixtures import TestMixture, Waveforms, read_mixtures
 from audioslots.separation.resampling import resample
-from audioslots.untrained import EXTERNAL
+from audioslots.untrained import COST, EXTERNAL
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,50}")
 
@@ -31,6 +32,24 @@ def external_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError(f"--name: {name!r}; expected small letters, digits, and _ . - after the first")
     return f"{EXTERNAL}{name.removeprefix(EXTERNAL)}"
+
+
+def costs_of(told: Sequence[str]) -> dict[str, float]:
+    """What ``key=number`` says of a system's cost, the keys being those of ``COST``.
+
+    Raises:
+        InputError: it says something else.
+    """
+    found: dict[str, float] = {}
+    for words in told:
+        key, _, value = words.partition("=")
+        try:
+            found[key] = float(value)
+        except ValueError:
+            found[key] = math.nan
+        if key not in COST or not 0 < found[key] < math.inf:
+            raise InputError(f"--cost: {words}; expected a positive number of {', '.join(COST)}, such as {COST[0]}=2e6")
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 from made_results import make, scores
 
 from audioslots.errors import InputError
+from audioslots.files import write_json
 from audioslots.reporting.compare import compare_files, write_means
 
 
@@ -36,6 +37,12 @@ def test_costs_are_shown_where_they_lie_beside_the_scores(tmp_path):
     assert "100 M" in compare_files(runs, "magnitude"), "of the run"
     whole = written(results, "scores.parquet", *map(pd.read_parquet, runs))
     assert "100 M" in compare_files([whole], "magnitude"), "of a benchmark"
+    evaluations = list(results.glob("runs/mask/seed*/evaluation.json"))
+    for kept, shown in (({"real_time_factor": 0.0}, False), ({"cost": {"real_time_factor": 0.123}}, True)):
+        for path in evaluations:  # as of files, of which nobody knows how long they took, and where it is told
+            write_json(path, kept)
+        found = compare_files(runs, "magnitude")
+        assert ("0.1230" in found) is shown and "0.0000" not in found
 
 
 def test_two_versions_of_one_variant_are_named_by_their_files(tmp_path):

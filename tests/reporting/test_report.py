@@ -11,6 +11,7 @@ import pytest
 from made_results import make, scores
 
 from audioslots.errors import InputError
+from audioslots.files import write_json
 from audioslots.reporting.report import report
 
 
@@ -36,7 +37,7 @@ def test_everything_promised_is_written(out):
     names = "main costs pairs input duration speakers published conclusions comparison-decoder".split()
     tables = {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
     names = "estimates cost spectrograms estimates-decoder learning-decoder input-decoder".split()
-    drawn = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")}
+    drawn = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png", "pdf")}
     kept = {"scores.parquet", "index.html"}
     assert tables | drawn | kept == {name for name in written if not name.startswith("audio/")}
     assert {"audio/1/mixture.wav", "audio/2/s2.wav", "audio/2/v1-2.png"} <= written
@@ -115,6 +116,7 @@ def test_a_system_of_another_package_is_in_tables_page_and_a_study_and_said_to_b
     run = folder / "runs" / "external-other" / "seed0"
     run.mkdir(parents=True)
     rows.to_parquet(run / "scores.parquet")
+    write_json(run / "evaluation.json", {"real_time_factor": 0.0, "cost": {"parameters": 25.7e6, "delay_ms": 16.0}})
     described = json.loads((folder / "benchmark.json").read_text())
     described["variants"].append("external-other")
     about = {"name": "external-other", "title": "other (external)", "question": "How do the variants compare?"}
@@ -127,6 +129,14 @@ def test_a_system_of_another_package_is_in_tables_page_and_a_study_and_said_to_b
     assert compared["verdict"].to_dict() == {"slots-2": "worse", "slots-4": "better"}
     assert (compared["seeds"] == 2).all(), "it has no seed and is paired with every one"
     assert "other (external)" in (out / "index.html").read_text(encoding="utf-8")
+    costs = pd.read_csv(out / "tables" / "costs.csv").set_index("variant")
+    told = costs.loc["external-other", ["parameters", "delay_ms"]]
+    assert (
+        list(told) == [25.7e6, 16.0] and costs.loc["external-other"].drop(["title", "seeds", *told.index]).isna().all()
+    )
+    assert "| other (external) | 25.7 M | – | – | 16 |" in (out / "tables" / "costs.md").read_text(encoding="utf-8")
+    conclusion = pd.read_csv(out / "tables" / "conclusions.csv")["conclusion"].iloc[-1]
+    assert conclusion.startswith("Compared with “other (external)”"), "nobody knows its steps"
 
 
 def test_a_run_that_failed_is_missing_and_said_to_be(results, tmp_path):

@@ -262,11 +262,15 @@ def test_the_command_scores_files_and_says_in_a_line_what_is_wrong(
 ) -> None:
     place, out = side_by_side(tmp_path / "files", made), tmp_path / "out" / "scores.parquet"
     verb = [sys.executable, "-m", "audioslots.cli", "evaluate", "--mixtures", made_mixtures, "--out", out]
-    done = subprocess.run([*verb, "--estimates", place, "--name", "other"], capture_output=True, text=True)
+    named = ["--estimates", place, "--name", "other"]
+    done = subprocess.run([*verb, *named, "--cost", "parameters=2e6"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(read_scores(out)["variant"]) == {"external-other"}
-    assert json.loads((out.parent / "evaluation.json").read_text())["mixtures"] == 3
+    written = json.loads((out.parent / "evaluation.json").read_text())
+    assert (written["mixtures"], written["cost"]) == (3, {"parameters": 2e6})
     wrong = {"--name": ["--name", "other"], "finished": ["--estimates", place]}
+    wrong |= {"expected a positive number of parameters": [*named, "--cost", "parameters=many"]}
+    wrong |= {"of no --name": ["--model", "mixture", "--cost", "parameters=1"]}
     for expected, given in wrong.items():
         done = subprocess.run([*verb, *given], capture_output=True, text=True)
         assert done.returncode == 2 and expected in done.stderr and done.stderr.count("\n") == 1

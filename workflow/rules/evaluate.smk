@@ -61,7 +61,7 @@ rule evaluate_oracle:
 # Estimates that a system of another package has made: a folder or a CSV, named under `external`.
 rule evaluate_external:
     input:
-        estimates=lambda wildcards: benchmark.external[wildcards.system],
+        estimates=lambda wildcards: benchmark.external[wildcards.system].estimates,
         mixture=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
         chosen_by=ancient(CHOSEN_BY),
     output:
@@ -78,8 +78,9 @@ rule evaluate_external:
         mixtures=MIXTURES["runs"],
         benchmark=benchmark.name,
         examples=benchmark.examples,
+        cost=lambda wildcards: [f"--cost {key}={value:g}" for key, value in benchmark.external[wildcards.system].cost.items()],
     shell:
-        f"{EVALUATE} --estimates {{input.estimates:q}} --name {{wildcards.system}} --mixture-scores {{input.mixture}} --chosen-by {{input.chosen_by}} > {{log}} 2>&1"
+        f"{EVALUATE} --estimates {{input.estimates:q}} --name {{wildcards.system}} {{params.cost}} --mixture-scores {{input.mixture}} --chosen-by {{input.chosen_by}} > {{log}} 2>&1"
 
 
 # A variant that differs from another in separation alone trains nothing: it is that other's model with its own config.
