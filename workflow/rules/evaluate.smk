@@ -78,7 +78,9 @@ rule evaluate_external:
         mixtures=MIXTURES["runs"],
         benchmark=benchmark.name,
         examples=benchmark.examples,
-        cost=lambda wildcards: [f"--cost {key}={value:g}" for key, value in benchmark.external[wildcards.system].cost.items()],
+        cost=lambda wildcards: [
+            f"--cost {key}={value:g}" for key, value in benchmark.external[wildcards.system].cost.items()
+        ],
     shell:
         f"{EVALUATE} --estimates {{input.estimates:q}} --name {{wildcards.system}} {{params.cost}} --mixture-scores {{input.mixture}} --chosen-by {{input.chosen_by}} > {{log}} 2>&1"
 
