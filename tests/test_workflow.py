@@ -76,7 +76,7 @@ def test_scoring_that_failed_goes_on_with_the_estimates_that_are_there(finished:
     folder = tmp_path / "work"
     shutil.copytree(finished, folder)
     runs = folder / "results" / "tiny" / "runs"
-    scores, inputs = runs / "features" / "seed0" / "scores.parquet", runs / "mixture" / "seed0" / "scores.parquet"
+    scores, inputs = runs / "audioslots" / "seed0" / "scores.parquet", runs / "mixture" / "seed0" / "scores.parquet"
     known = pd.read_parquet(scores)
     arguments = ("--configfile", "tiny.yaml", "--", str(scores.relative_to(folder)))
     scores.unlink()
