@@ -4,10 +4,9 @@ import json
 import os
 import sys
 
-from audioslots.benchmark import read_benchmark, resolve, resolve_rate, twins, untrained, variants
+from audioslots.benchmark import read_benchmark, read_study, resolve, resolve_rate, twins, untrained, variants
 from audioslots.cluster import leave_warnings_to_training, minutes
 from audioslots.errors import InputError
-from audioslots.study import read_study
 from audioslots.summary import summary
 
 leave_warnings_to_training()

@@ -213,7 +213,7 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
         ({"test": {"subset": "test-clean", "cuont": 3}}, "test.cuont: unknown key; did you mean 'count'?"),
         ({"dev": {"subset": "dev-clean", "cuont": 3}}, "dev.cuont: unknown key; did you mean 'count'?"),
         ({"variant": {"encoder": {"widht": 16}}}, "variant.encoder.widht: unknown key; did you mean 'width'?"),
-        ({"variant": {"training": {"steps": 0}}}, "variant.training.steps: "),
+        ({"variant": {"training": {"steps": -1}}}, "variant.training.steps: "),
         ({"rate": 44100}, "rate: "),
         ({"seeds": []}, "seeds: "),
         ({"seeds": [1, 1]}, "seeds [1, 1] repeat"),

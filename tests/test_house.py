@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "optimisation": {"checking", "losses", "provenance"},
     "architecture": {"checking", "provenance"},
     "config": {"errors", "files", "untrained", "checking", "losses", "provenance", "optimisation", "architecture"},
-    "dataset": {"errors", "checking"},
+    "dataset": {"errors", "checking", "untrained"},
     "study": {"errors", "checking", "config"},
     "budgets": {"errors", "checking", "config"},
     "summary": {"study", "budgets", "benchmark", "untrained"},

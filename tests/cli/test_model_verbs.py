@@ -88,7 +88,7 @@ def test_compare_says_how_far_a_variant_is_from_the_baseline(call: Call, tmp_pat
     [
         ({"trainnig": {"steps": 2}}, "trainnig: unknown key; did you mean 'training'?"),
         ({"training": {"stesp": 2}}, "training.stesp: unknown key; did you mean 'steps'?"),
-        ({"training": {"steps": 0}}, "training.steps: "),
+        ({"training": {"steps": -1}}, "training.steps: "),
         ({"rate": 44_100}, "rate: "),
         ({"train": "elsewhere"}, "elsewhere"),
     ],
