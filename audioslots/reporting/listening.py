@@ -89,8 +89,8 @@ def collect(
     for place, (mixture_id, folders) in enumerate(list(examples.items())[:EXAMPLES], start=1):
         if written and size(out / "audio") * place / len(written) > BUDGET_BYTES:
             break
-        duration_s, rows = _example(mixture_id, folders, gains, titles, out, f"audio/{place}")
-        written.append(Example(mixture_id, (why or {}).get(mixture_id, ""), duration_s, rows))
+        reason = (why or {}).get(mixture_id, "")
+        written.append(_example(mixture_id, reason, folders, gains, titles, out, f"audio/{place}"))
     return written
 
 
@@ -100,10 +100,8 @@ def size(folder: Path) -> int:
 
 
 def _example(
-    mixture_id: str, folders: Mapping[str, Path], gains: dict, titles: Mapping[str, str], out: Path, to: str
-) -> tuple[float, list[tuple[str, list[Signal]]]]:
-    """Seconds of an example, and its rows, copied to the folder ``to`` of ``out``."""
-
+    mixture_id: str, why: str, folders: Mapping[str, Path], gains: dict, titles: Mapping[str, str], out: Path, to: str
+) -> Example:
     def signal(source: Path, name: str, label: str, spoken: str) -> Signal:
         # Names of variants stay out of paths: any character may be in them.
         audio, picture = f"{to}/{name}.wav", f"{to}/{name}.png"
@@ -128,4 +126,4 @@ def _example(
             spoken = f"{titles[variant]}, estimate of source {k}, {label}"
             row.append(signal(folder / f"estimate{k}.wav", f"v{place}-{k}", label, spoken))
         listened.append((titles[variant], row))
-    return soundfile.info(given / "mixture.wav").duration, listened
+    return Example(mixture_id, why, soundfile.info(given / "mixture.wav").duration, listened)

@@ -157,9 +157,10 @@ for (const player of players) {
 }
 
 // Blind comparison (ABX): X is A or B by chance; how many answers were right, and how likely as many are by guessing.
+const audio = new Audio(); // of all: only one plays at a time
+players.forEach((player) => player.querySelector("audio").addEventListener("play", () => audio.pause()));
 for (const abx of document.querySelectorAll(".abx")) {
   const [a, b] = abx.querySelectorAll("select");
-  const audio = new Audio();
   const signals = [...abx.closest(".player").querySelectorAll("button[data-audio]")];
   let isA, right, trials;
   const draw = () => (isA = Math.random() < 0.5);

@@ -92,14 +92,15 @@ def evaluate(
     listed = read_mixtures(mixtures)
     inputs = _read_mixture_scores(mixture_scores, listed) if mixture_scores else {}
     heard = list(listening.chosen(read_scores(chosen_by), examples)) if chosen_by else None
-    by_id = {item.mixture_id: item for item in listed}
-    if heard and (other := [mixture_id for mixture_id in heard if mixture_id not in by_id]):
+    places = {item.mixture_id: place for place, item in enumerate(listed)}
+    if heard and (other := [mixture_id for mixture_id in heard if mixture_id not in places]):
         raise InputError(f"{chosen_by}: scores of other mixtures, {other[0]}; expected those of {mixtures}")
+    told = {"cost": dict(cost)} if cost else {}
     request = {
         **{"benchmark": benchmark, "variant": system.name, "seed": system.seed, "identity": system.identity},
         **{"examples": examples if heard is None else heard, "mixtures": digests(mixtures)},
+        **told,
     }
-    request |= {"cost": dict(cost)} if cost else {}
     if isinstance(system, Estimated) and system.mixtures != request["mixtures"]:
         raise InputError(f"{system.folder}: estimates of other mixtures; expected those of {mixtures}")
     stage = Stage(out.parent, out.stem, request, (__name__, *system.modules), (out.name, *BESIDE))
@@ -127,14 +128,14 @@ def evaluate(
             write_json(_part(kept, index), {"rows": described, **seconds})
         if step == 1:
             parts = [read_json(_part(kept, index)) for index in range(len(listed))]
-            rows_of = {item.mixture_id: part["rows"] for item, part in zip(listed, parts, strict=True)}
             table = _table(parts)
             for mixture_id in list(listening.chosen(table, examples)) if heard is None else heard:
-                mixture, sources, estimates, _ = separated(system, by_id[mixture_id])
-                order = _order(rows_of[mixture_id])
-                folder = out.parent / "examples" / mixture_id
-                listening.write(folder, mixture, sources, estimates, order, system.rate)
-            _write(out, table, parts, {"cost": dict(cost)} if cost else {})
+                mixture, sources, estimates, _ = separated(system, listed[places[mixture_id]])
+                stitching = min(estimates)  # "blind" comes before "oracle"
+                rows = [row for row in parts[places[mixture_id]]["rows"] if row["stitching"] == stitching]
+                ordered = [estimates[stitching][int(index)] for index in rows[0]["permutation"].split(",")]
+                listening.write(out.parent / "examples" / mixture_id, mixture, sources, ordered, system.rate)
+            _write(out, table, parts, told)
             for folder in out.parent.glob(f".{out.stem}.*.parts"):  # those of earlier requests too
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -147,14 +148,6 @@ def _part(folder: Path, index: int) -> Path:
 def _table(scored: list[dict[str, Any]]) -> pd.DataFrame:
     """The parts of all mixtures, in their order, as one table."""
     return pd.DataFrame([row for part in scored for row in part["rows"]], columns=list(COLUMNS)).astype(COLUMNS)
-
-
-def _order(rows: list[dict[str, Any]]) -> list[int]:
-    """For each source of a mixture, the number of its estimate: of the stitching that a user gets."""
-    stitching = min(row["stitching"] for row in rows)
-    return [
-        int(index) for index in next(row for row in rows if row["stitching"] == stitching)["permutation"].split(",")
-    ]
 
 
 def _write(out: Path, table: pd.DataFrame, scored: list[dict[str, Any]], beside: dict[str, Any]) -> None:

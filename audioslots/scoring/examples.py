@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,29 +51,19 @@ def _shares() -> Iterator[float]:
         parts *= 2
 
 
-def write(
-    folder: Path,
-    mixture: Waveforms,
-    sources: Waveforms,
-    estimates: Mapping[str, Waveforms],
-    order: list[int],
-    rate: int,
-) -> None:
+def write(folder: Path, mixture: Waveforms, sources: Waveforms, estimates: Sequence[Waveforms], rate: int) -> None:
     """Write a mixture, its sources and estimates, as ``mixture.wav``, ``s<k>.wav`` and ``estimate<k>.wav``.
 
     Args:
         folder: of the example.
         mixture: waveform (samples,).
         sources: waveforms (sources, samples).
-        estimates: stitching -> waveforms (estimates, samples); the blind ones are written, where there is a choice.
-        order: for each source, the number of its estimate.
+        estimates: one of each source, (samples,).
         rate: Hz. A waveform that would clip is scaled to a peak of one.
     """
-    of_a_user = estimates[min(estimates)]  # "blind" comes before "oracle"
     waveforms = {"mixture": mixture}
-    for number, (source, index) in enumerate(zip(sources, order, strict=True), start=1):
-        waveforms[f"s{number}"] = source
-        waveforms[f"estimate{number}"] = of_a_user[index]
+    for number, (source, estimate) in enumerate(zip(sources, estimates, strict=True), start=1):
+        waveforms |= {f"s{number}": source, f"estimate{number}": estimate}
     for name, waveform in waveforms.items():
         audible = np.nan_to_num(np.asarray(waveform, np.float64), posinf=0.0, neginf=0.0)
         with written_aside(folder / f"{name}.wav") as aside:

@@ -212,6 +212,9 @@ def test_x_plays_one_of_the_two_and_shows_no_picture(tab):
     for signal in "abx":
         abx.locator(f"[data-play={signal}]").click()
     a, b, x = tab.evaluate("window.played")
+    tab.locator(".player button[data-audio]").first.click()
+    tab.wait_for_function("!document.querySelector('.player audio').paused")
+    assert tab.evaluate("audio.paused"), "one plays at a time"
     assert x == a != b and picture.get_attribute("src") == shown
     assert a.endswith(abx.locator("select").first.input_value())
 
