@@ -10,10 +10,10 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --progress-bar off -qq
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
-PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit)
+PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
 SPEECH := librispeech librispeech-systems librispeech-adaptation librispeech-counting
 COMMA := ,
-STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation counting mixit,$(basename $(notdir $(wildcard ablations/*.yaml)))))
+STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation counting mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
@@ -67,7 +67,7 @@ rates: .venv/.installed ## Try three learning rates of every variant of the abla
 	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml --config 'studies=[$(STUDIES)]' -- rates
 	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
 
-ablations: $(PARTS) ## Run every study at the mini scale, in eleven parts of two hours at most (repeat the command to resume).
+ablations: $(PARTS) ## Run every study at the mini scale, in twelve parts of two hours at most (repeat the command to resume).
 
 $(PARTS): .venv/.installed
 	@$(SNAKEMAKE) --configfile config/$@.yaml

@@ -78,6 +78,7 @@ class Slots(Section):
         "queries", "queries: they cross-attend to the features; attention: slots compete for them", secondary="queries"
     )
     count: int = hyper(2, "number of slots, at least the number of sources", ge=1)
+    noise: bool = hyper(False, "of a task with noise: the last slot is the noise's, and no estimate of a source")
     layers: int = hyper(2, "layers of self-attention, cross-attention and MLP (queries)", ge=1)
     tokens: int = hyper(1, "tokens that read for one slot; side by side they are its embedding", ge=1, le=64)
     iterations: int = hyper(3, "steps of slot attention, all of the same weights (attention)", ge=1, le=10)
@@ -112,6 +113,17 @@ class Slots(Section):
                 f"in_turn with passes {self.passes}, carry {self.carry}, count {self.count}; "
                 "expected 1, none, 2 or more"
             )
+        return self
+
+    @property
+    def speech(self) -> int:
+        """Slots that may hold a source: all but the noise's."""
+        return self.count - self.noise
+
+    @model_validator(mode="after")
+    def _noise_has_a_query(self) -> Self:
+        if self.noise and self.start == "gaussian":
+            raise ValueError("noise with start gaussian, where no slot is another than the rest; expected queries")
         return self
 
     @model_validator(mode="after")

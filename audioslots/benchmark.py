@@ -13,7 +13,6 @@ trained twice (``members``).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,9 +20,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from audioslots.budgets import Rates, at_budgets, at_rate, chosen, of_steps
-from audioslots.checking import Section, checked, nearest, read_yaml
-from audioslots.config import Name, Resolved, Variant
-from audioslots.dataset import DOWNLOADED, SUBSETS, SYNTHESIS, Corpus, External, MixtureSet, official_table
+from audioslots.checking import Name, Section, checked, nearest, read_yaml
+from audioslots.config import Resolved, Variant
+from audioslots.dataset import Data, External
 from audioslots.errors import InputError
 from audioslots.study import ABLATIONS, deltas, merge, read_study
 from audioslots.untrained import BASELINES, EXTERNAL, is_untrained, parse
@@ -37,19 +36,11 @@ class Scale(Section):
     variant: Variant
 
 
-class Benchmark(Section):
+class Benchmark(Data):
     """A benchmark file: data, scale, seeds and the studies to run."""
 
-    name: Name
     title: str
-    rate: Literal[8000, 16000]
-    sources: int = Field(2, ge=2, le=9, description="speakers a mixture; of several numbers, as in [1, 2, 3], the most")
-    counts: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list, description="all of several numbers")
-    mode: Literal["min", "max"] = "min"
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
-    corpus: Corpus
-    test: MixtureSet
-    dev: MixtureSet | None = None
     baselines: list[Literal[BASELINES]] = Field(  # type: ignore[valid-type]
         list(BASELINES), description="untrained systems, at the scale's STFT; the variants' ceilings are added"
     )
@@ -61,131 +52,17 @@ class Benchmark(Section):
     variant: dict[str, Any] = Field(default_factory=dict, description="scale: a delta below every study's")
     overrides: dict[Name, dict[str, Any]] = Field(default_factory=dict, description="a delta above a variant's own")
     without: list[Name] = Field(default_factory=list, description="variants of its studies that are left out")
-    librispeech: str | None = Field(None, description="folder of LibriSpeech's subsets; not given, they are downloaded")
-    librimix: str | None = Field(None, description="LibriMix's metadata: folder or CSV; not given nor near, downloaded")
     device: str = Field("auto", description="Lightning Fabric's accelerator")
     budgets: int = Field(
         1, ge=1, le=6, description="trainings of every variant, each with half the steps of the next, the last with all"
     )
     rates: Rates | None = Field(None, description="learning rates to try on dev speakers before all else")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _several_numbers(cls, content: Any) -> Any:
-        """``sources: [1, 2, 3]`` is the most of them, and all of them."""
-        if isinstance(content, dict) and isinstance(several := content.get("sources"), list):
-            if len(several) < 2 or not all(type(one) is int for one in several) or several != sorted(set(several)):
-                raise ValueError(
-                    f"sources {several}; expected a number, or different numbers in order, as in [1, 2, 3]"
-                )
-            return content | {"sources": several[-1], "counts": several}
-        return content
-
     @model_validator(mode="after")
-    def _corpus_given(self) -> Self:
-        if unknown := [subset for subset, size in self.archives.items() if not size]:
-            raise ValueError(
-                f"librispeech is not given, and {unknown[0]} is no subset to download; expected the folder of the "
-                f"subsets, or subsets of {', '.join(SUBSETS)}"
-            )
+    def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat; expected each once")
-        if self.mode == "min" and any(one.length_s for one in self.mixture_sets.values()):
-            raise ValueError("mode min cuts the end of conversations; expected max")
-        if self.dev is not None:
-            self._check_dev(self.dev)
         return self
-
-    def _check_dev(self, dev: MixtureSet) -> None:
-        """Dev mixtures are of the speakers that validate, so training and the test share none with them."""
-        validates = self.corpus.validation or self.corpus.train
-        if dev.subset != validates:
-            raise ValueError(f"dev.subset {dev.subset} does not validate; expected {validates}, whose speakers do")
-        if self.corpus.held_out_speakers and dev.rows == "official":
-            raise ValueError("dev.rows official are of all speakers; expected drawn, of those held out")
-        if dev.subset == self.test.subset:
-            raise ValueError(f"dev.subset {dev.subset} is the test's too; expected another")
-
-    @property
-    def archives(self) -> dict[str, float]:
-        """Subset -> GB of its archive, where speech is downloaded; empty where it was given, or is synthesized."""
-        downloaded = self.corpus.kind == "librispeech" and not self.librispeech
-        return {subset: SUBSETS.get(subset, 0) / 1e9 for subset in self.subsets if downloaded}
-
-    def speech(self, subset: str) -> list[str]:
-        """Files that say that the speech of a subset is there; none where it was given."""
-        here = f"{self.corpus_root}/" + (f"{subset}.done" if self.archives else "manifest.json")
-        return [] if self.librispeech else [here]
-
-    @property
-    def subsets(self) -> list[str]:
-        """Subsets of the corpus that are trained on, validated on, or made mixtures of."""
-        of_corpus = [self.corpus.train, self.corpus.validation]
-        return list(dict.fromkeys(subset for subset in (*of_corpus, *self.mixture_sets) if subset))
-
-    @property
-    def data(self) -> str:
-        """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
-        parts = self.model_dump(mode="json", include={"corpus", "librispeech"})
-        return f"data/{self.name}-{_hashed(parts | self._made_by)[:8]}"
-
-    @property
-    def corpus_root(self) -> str:
-        """Folder of the corpus' subsets."""
-        return self.librispeech or str(DOWNLOADED / "LibriSpeech" if self.archives else f"{self.data}/corpus")
-
-    @property
-    def data_identity(self) -> str:
-        """Hash of what is trained on, beside rate and sources; so another dev or test set trains nothing anew."""
-        return _hashed(self.corpus.model_dump(mode="json") | self._made_by)[:16]
-
-    @property
-    def _made_by(self) -> dict[str, int]:
-        """What decides the data beside the keys: the version of synthesized speech."""
-        return {"synthesis": SYNTHESIS} if self.corpus.kind == "synthesized" else {}
-
-    @property
-    def mixture_sets(self) -> dict[str, MixtureSet]:
-        """The sets that can be rendered, by subset."""
-        return {part.subset: part for part in (self.test, self.dev) if part is not None}
-
-    def held_out(self, subset: str) -> int:
-        """How many speakers a subset's mixtures are drawn from, those that training holds out; 0: from all."""
-        return self.corpus.held_out_speakers if subset == self.corpus.train else 0
-
-    def folder_of(self, subset: str) -> str:
-        """Folder of a set's metadata and mixtures: another for every other set, beside the corpus, which stays."""
-        content = self.mixture_sets[subset].content | {"held_out": self.held_out(subset)}
-        content |= {"counts": self.counts} if self.counts else {}
-        return f"{self.data}/{subset}-{_hashed(content | {'librimix': self.librimix})[:8]}"
-
-    def metadata(self, subset: str) -> str:
-        """Where the metadata of a subset's mixtures lie."""
-        return f"{self.folder_of(subset)}/libri{self.sources}mix_{subset}.csv"
-
-    def mixtures(self, subset: str) -> str:
-        """Where a subset's mixtures lie, in LibriMix's layout."""
-        kind = f"Libri{self.sources}Mix/wav{self.rate // 1000}k/{self.mode}"
-        return f"{self.folder_of(subset)}/{kind}/{subset.replace('-clean', '')}"
-
-    def packed(self, subset: str) -> str:
-        """Where a subset's packed speech lies."""
-        return f"{self.data}/packed/wav{self.rate // 1000}k/{subset}"
-
-    def official(self, subset: str) -> list[Path]:
-        """LibriMix's own tables for a subset, one a number of sources above 1, as of ``dataset.official_table``.
-
-        Raises:
-            InputError: one is not where it was said to be.
-        """
-        if self.librispeech and not Path(self.librispeech).is_dir():
-            raise InputError(f"librispeech: {self.librispeech}: no such folder; expected LibriSpeech's subsets in it")
-        numbers = [sources for sources in self.counts or [self.sources] if sources > 1]
-        return [official_table(subset, sources, Path(self.corpus_root), self.librimix) for sources in numbers]
-
-
-def _hashed(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def variants(benchmark: Benchmark, folder: Path = ABLATIONS) -> dict[str, Variant]:
@@ -280,8 +157,10 @@ def resolve(
         "benchmark": benchmark.name,
         "seed": seed,
         "rate": benchmark.rate,
-        "sources": benchmark.sources,
+        "sources": benchmark.targets,
         "counts": benchmark.counts,
+        "task": benchmark.task,
+        "noise": benchmark.packed_noise,
         "train": benchmark.packed(corpus.train),
         "validation": corpus.validation and benchmark.packed(corpus.validation),
         "held_out_speakers": corpus.held_out_speakers,

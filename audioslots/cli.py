@@ -26,7 +26,10 @@ app.add_typer(mixtures, name="mixtures")
 app.add_typer(reporting)
 
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
-Rendered = Annotated[Path, typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2.")]
+Rendered = Annotated[
+    Path,
+    typer.Option(help="Rendered mixtures: the folder of mix_clean, s1, s2; of several kinds, such as test/mix_both."),
+]
 Config = Annotated[Path | None, typer.Option(help="Variant to apply the model as; separation may differ from its own.")]
 
 
@@ -48,12 +51,13 @@ def pack_speech(
     corpus: Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/train-clean-100.")],
     out: Path,
     rate: Annotated[int, typer.Option(help="Hz: 8000 or 16000.")],
+    noise: Annotated[bool, typer.Option("--noise", help="It is a part of noises in WHAM's layout.")] = False,
     jobs: Jobs = 1,
 ) -> None:
     """Pack one subset into one memory-mapped array, for training."""
     from audioslots.data.packing import pack
 
-    pack(corpus.parent, corpus.name, out, rate, jobs)
+    pack(corpus.parent, corpus.name, out, rate, jobs, noise)
 
 
 @app.command("train")

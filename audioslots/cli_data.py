@@ -20,6 +20,10 @@ HeldOut = Annotated[
 ]
 
 
+NoiseRoot = Annotated[Path | None, typer.Option(help="Noises in WHAM's layout: draw one for every mixture.")]
+NoisePart = Annotated[Literal["tr", "cv", "tt"], typer.Option(help="Of --noise: to train, to validate, to test on.")]
+
+
 def _numbers(text: str) -> list[int]:
     """``1,2,3`` as numbers.
 
@@ -43,6 +47,23 @@ def corpus_synthesize(
     from audioslots.data.synthesis import synthesize
 
     synthesize(out, speakers, hours, seed, jobs)
+
+
+@corpus.command("noise")
+def corpus_noise(
+    out: Annotated[Path, typer.Argument(help="Folder that will hold tr, cv and tt.")],
+    corpus: Annotated[Path, typer.Option(help="Corpus root: whose speakers babble.")],
+    train: Annotated[str, typer.Option(help="Subset whose speakers babble in tr.")],
+    validation: Annotated[str, typer.Option(help="In cv.")],
+    test: Annotated[str, typer.Option(help="In tt.")],
+    hours: Annotated[float, typer.Option(help="Hours of all parts together.")],
+    seed: int = 0,
+    jobs: Jobs = 1,
+) -> None:
+    """Synthesize noise in WHAM's layout: coloured noise and babble."""
+    from audioslots.data.noise_synthesis import synthesize_noise
+
+    synthesize_noise(out, corpus, {"tr": train, "cv": validation, "tt": test}, hours, seed, jobs)
 
 
 @corpus.command("download")
@@ -118,12 +139,20 @@ def mixtures_draw(
     ] = "2",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     held_out: HeldOut = 0,
+    noise: NoiseRoot = None,
+    part: NoisePart = "tt",
 ) -> None:
     """Draw mixtures by LibriMix's rules."""
     from audioslots.data.metadata import draw_some, statistics, write_metadata
+    from audioslots.data.noise import with_noise
     from audioslots.files import write_json
 
-    metadata = draw_some(corpus.parent, corpus.name, _numbers(sources), count, seed, held_out)
+    numbers = _numbers(sources)
+    if noise and len(numbers) > 1:
+        raise InputError(f"--noise: {noise} with --sources {sources}; expected one number")
+    metadata = draw_some(corpus.parent, corpus.name, numbers, count, seed, held_out)
+    if noise:
+        metadata = with_noise(metadata, corpus.parent, noise, part, seed)
     if out.suffix == ".json":
         raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
     facts = statistics(metadata, corpus.parent)
@@ -158,9 +187,13 @@ def mixtures_select(
     out: Annotated[Path, typer.Argument(help="Metadata CSV to write.")],
     librispeech: Annotated[Path, typer.Option(help="Folder of LibriSpeech's subsets.")],
     single: Annotated[bool, typer.Option("--single", help="First the first sources, as mixtures of one.")] = False,
+    noise: NoiseRoot = None,
+    part: NoisePart = "tt",
+    seed: Annotated[int, typer.Option(min=0, help="Of the noises drawn.")] = 0,
 ) -> None:
     """Keep the rows whose every source is on disk, for a LibriSpeech that is only partly there."""
     from audioslots.data.metadata import joined, read_metadata, select, singles, write_metadata
+    from audioslots.data.noise import with_noise
 
     tables = [read_metadata(table) for table in metadata]
     rows = joined([singles(tables[0]), *tables] if single else tables)
@@ -169,6 +202,10 @@ def mixtures_select(
     selected = select(rows, librispeech)
     if selected.empty:
         raise InputError(f"{metadata[0]}: no row has all its sources under {librispeech}; expected at least one")
+    if noise and (single or len(metadata) > 1):
+        raise InputError(f"--noise: {noise} with several numbers of sources; expected one table, and no --single")
+    if noise:
+        selected = with_noise(selected, librispeech, noise, part, seed)
     write_metadata(selected, out)
     print(f"{out}: {len(selected)} of {len(rows)} mixtures have all their sources on disk")
 

@@ -11,20 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from audioslots.architecture import ATTENTION, ConvTasNet, Decoder, Encoder, Slots, Spectrogram
-from audioslots.checking import Section, checked
+from audioslots.checking import Name, Section, checked
 from audioslots.errors import InputError
 from audioslots.files import read_json
 from audioslots.losses import LOSSES, such
 from audioslots.optimisation import Training
 from audioslots.provenance import hyper, provenance
 from audioslots.untrained import Oracle
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
 
 class Separation(Section):
@@ -151,11 +149,11 @@ class Variant(Section):
         return content
 
 
-NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "separation"}
+NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "noise", "separation"}
 UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
 LATER: dict[str, dict[str, Any]] = {
-    "": {"context_s": 0.0, "counts": [], "start": ""},
-    "slots": {"carry": "none", "passes": 1, "in_turn": False, **ATTENTION},
+    "": {"context_s": 0.0, "counts": [], "start": "", "task": "sep_clean"},
+    "slots": {"carry": "none", "passes": 1, "in_turn": False, "noise": False, **ATTENTION},
     "decoder": {"stride": [1, 1], "consistent": False},
     "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0, "existence": 0.0},
 }
@@ -174,8 +172,10 @@ class Resolved(Variant):
     benchmark: Name
     seed: int = Field(ge=0, lt=2**32)
     rate: Literal[8000, 16000]
-    sources: int = Field(ge=2, description="speakers a mixture, or the most of them")
+    sources: int = Field(ge=1, description="speakers a mixture, or the most of them")
     counts: list[int] = Field(default_factory=list, description="numbers of speakers, all as likely; none: sources")
+    task: Literal["sep_clean", "sep_noisy", "enh_single"] = Field("sep_clean", description="the last two: with noise")
+    noise: str | None = Field(None, description="packed noise, in tr and cv; None: mixtures are of speech alone")
     train: str = Field(description="packed training speech")
     validation: str | None = Field(description="packed validation speech; None: speakers held out of training")
     held_out_speakers: int = Field(ge=0, description="speakers held out of training for validation")
@@ -185,13 +185,18 @@ class Resolved(Variant):
     def _fits(self) -> Self:
         if self.slots.count < self.sources:
             raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
+        if self.slots.noise and not (self.noise and self.slots.count > self.sources):
+            raise ValueError(
+                f"slots.noise with {self.slots.count} slots, task {self.task}; expected a task with noise, and a slot "
+                "more than sources"
+            )
         training = self.training
         if self.counts and (training.order != "matched" or training.unmatched == "free" or training.mixing == "static"):
             raise ValueError(
                 f"training.order {training.order}, unmatched {training.unmatched}, mixing {training.mixing} with "
                 f"sources {self.counts}; expected matched, silence and dynamic"
             )
-        beyond = self.slots.count > self.sources or bool(self.counts)
+        beyond = self.slots.speech > self.sources or bool(self.counts)
         if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
             raise ValueError(
                 f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
@@ -201,6 +206,13 @@ class Resolved(Variant):
             raise ValueError(
                 f"slots.count {self.slots.count} with training.order mixit, which hears two mixtures at once; "
                 f"expected {2 * self.sources} to {MOST_MIXED}"
+            )
+        if (self.noise is None) != (self.task == "sep_clean"):
+            raise ValueError(f"noise {self.noise} with task {self.task}; expected it of tasks with noise alone")
+        if self.noise and (training.order == "mixit" or training.mixing == "static" or self.slots.in_turn):
+            raise ValueError(
+                f"training.order {training.order}, mixing {training.mixing}, slots.in_turn {self.slots.in_turn} with "
+                f"task {self.task}; expected matched or fixed, dynamic, false"
             )
         if self.model == "audioslots" and self.chunk < self.spectrogram.window:
             raise ValueError(
@@ -237,8 +249,13 @@ class Resolved(Variant):
 
     @property
     def mixed(self) -> int:
-        """Sources of a training example: those of one mixture, or of the two that MixIT adds up."""
+        """Speakers of a training example: those of one mixture, or of the two that MixIT adds up."""
         return self.sources * (2 if self.training.order == "mixit" else 1)
+
+    @property
+    def parts(self) -> int:
+        """Signals that a mixture is the sum of: its sources, and its noise if it has any."""
+        return self.sources + (self.noise is not None)
 
     @property
     def delay(self) -> int:

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from audioslots.checking import Section, checked, nearest, read_yaml
-from audioslots.config import Name
+from audioslots.checking import Name, Section, checked, nearest, read_yaml
 from audioslots.errors import InputError
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"

@@ -13,7 +13,7 @@ from audioslots.untrained import EXTERNAL, title
 def summary(benchmark: Benchmark) -> dict[str, Any]:
     """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
-    same = twins(known)
+    same, described = twins(known), test.described(benchmark.sources, benchmark.counts, benchmark.task)
     studies: list[dict[str, Any]] = []
     for name in benchmark.studies:
         study, (found, baseline_title) = read_study(name), members(benchmark, name)
@@ -34,12 +34,13 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         "name": benchmark.name,
         "title": benchmark.title,
         "rate": benchmark.rate,
+        "task": benchmark.task,
         "variants": [*untrained(benchmark, known), *known],
         "models": same,
         "budgets": budgets,
         "seeds": benchmark.seeds,
         "studies": studies,
-        "test_description": f"{corpus.described}, {test.described(benchmark.sources, benchmark.counts)}, "
-        f"{benchmark.rate // 1000} kHz, {benchmark.mode}, clean",
+        "test_description": f"{corpus.described}, {described}, {benchmark.rate // 1000} kHz, {benchmark.mode}"
+        + (", clean" if benchmark.task == "sep_clean" else ""),
         "train_description": f"{corpus.described}, {corpus.train}",
     }

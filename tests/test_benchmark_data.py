@@ -56,6 +56,51 @@ def test_conversations_of_other_lengths_are_another_test_set_and_drawn_ones_lie_
     assert made("output").test.content == {"subset": "test-clean", "rows": "drawn", "count": 100, "seed": 0}
 
 
+NOISY: dict[str, Any] = {"task": "sep_noisy", "noise": {"hours": 0.5}}
+
+
+def test_noise_makes_other_mixtures_and_other_training_of_the_same_speech() -> None:
+    clean, noisy = made("output"), made("output", **NOISY)
+    single = made("output", **NOISY | {"task": "enh_single"})
+    recorded = made("output", task="sep_noisy", wham="wham_noise")
+    assert clean.packed("train-clean") == noisy.packed("train-clean") and clean.packed_noise is None
+    assert len({one.mixtures("test-clean") for one in (clean, noisy, single, recorded)}) == 4
+    assert len({one.packed_noise for one in (clean, noisy, recorded)}) == 3
+    assert len({one.data_identity for one in (clean, noisy, recorded)}) == 3
+    assert (clean.targets, noisy.targets, single.targets) == (2, 2, 1)
+    assert noisy.drawn_noise("test-clean") == [noisy.noise_root, "tt"] and clean.drawn_noise("test-clean") == []
+    assert recorded.drawn_noise("test-clean") == ["wham_noise", "tt"] and recorded.noise_files == []
+    own = made("output", task="sep_noisy", wham="w", test={"subset": "test-clean", "rows": "official"})
+    assert own.drawn_noise("test-clean") == [], "official rows name their noise"
+    dev = made("output", **NOISY, dev={"subset": "dev-clean"})
+    assert dev.drawn_noise("dev-clean") == [dev.noise_root, "cv"]
+    config = resolve(single, next(iter(variants(single))), 0)
+    assert (config.task, config.sources, config.noise) == ("enh_single", 1, single.packed_noise)
+    assert config.content["task"] == "enh_single"
+    assert noisy.babbles == {"tr": "train-clean", "cv": "dev-clean", "tt": "test-clean"}
+    told = [summary(one)["test_description"] for one in (noisy, single)]
+    assert told[0].endswith("100 drawn Libri2Mix mixtures of test-clean, with noise, 8 kHz, min")
+    assert "the first speakers alone of 100 drawn" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"noise": {"hours": 1}}, "noise or wham of task sep_clean, which has none; expected sep_noisy or enh_single"),
+        ({"wham": "w"}, "noise or wham of task sep_clean"),
+        ({"task": "sep_noisy"}, "task sep_noisy: give either noise .synthesized. or wham .a folder.; expected one"),
+        (NOISY | {"wham": "w"}, "expected one"),
+        (NOISY | {"sources": [1, 2], "task": "sep_noisy"}, "of several numbers of sources or conversations"),
+        (NOISY | {"mode": "max", "test": LONG}, "of several numbers of sources or conversations; expected sep_clean"),
+        ({"task": "noisy"}, "task: Input should be 'sep_clean', 'sep_noisy' or 'enh_single'"),
+        (NOISY | {"noise": {"hours": 0}}, "noise.hours"),
+    ],
+)
+def test_what_does_not_go_with_a_task_is_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        made("output", **values)
+
+
 def test_mixtures_of_the_training_subset_are_of_held_out_speakers_alone() -> None:
     benchmark = made("output", corpus=HELD_OUT, dev={"subset": "train-clean"})
     assert (benchmark.held_out("train-clean"), benchmark.held_out("test-clean")) == (4, 0)

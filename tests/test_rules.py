@@ -204,6 +204,27 @@ def test_conversations_are_drawn_and_rendered_whole(kind: str, made_corpus: Path
     assert re.search(rf"mixtures render {read_benchmark(path).metadata('test-clean')} .* --mode max ", run.stdout)
 
 
+@pytest.mark.parametrize("task", ["sep_noisy", "enh_single"])
+@pytest.mark.parametrize("wham", [False, True])
+def test_noise_is_made_or_taken_and_mixed_into_all_mixtures(task: str, wham: bool, tmp_path: Path) -> None:
+    own = {"wham": str(tmp_path / "their noise")} if wham else {"noise": {"hours": 0.1}}
+    path = write_config(tmp_path / "noisy.yaml", **own, task=task)
+    run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(path), "--", "all", "dev")
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    jobs, benchmark = planned(run.stdout), read_benchmark(path)
+    assert (jobs["draw"], jobs["pack_noise"], jobs.get("noise", 0)) == (2, 2, 0 if wham else 1)
+    drawn = re.findall(r"audioslots --wait --fresh mixtures draw .* (--noise .*) > ", run.stdout)
+    assert sorted(shlex.split(line)[1:] for line in drawn) == sorted(
+        [benchmark.noise_root, "--part", part] for part in ("cv", "tt")
+    )
+    rendered = [shlex.split(line) for line in re.findall(r"mixtures render (.*) > ", run.stdout)]
+    kind = {"sep_noisy": "mix_both", "enh_single": "mix_single"}[task]
+    assert [line[line.index("--types") + 1] for line in rendered] == [kind] * 2
+    assert [line[line.index("--wham") + 1] for line in rendered] == [benchmark.noise_root] * 2
+    clean = snakemake(tmp_path, "--dry-run", "--configfile", str(write_config(tmp_path / "clean.yaml")))
+    assert not {"noise", "pack_noise"} & planned(clean.stdout).keys()
+
+
 def test_systems_of_other_packages_are_scored_and_each_has_a_study(tmp_path: Path) -> None:
     (tmp_path / "their estimates").mkdir()
     other = {"estimates": "their estimates", "cost": {"parameters": 25.7e6, "delay_ms": 16}}

@@ -16,6 +16,7 @@ from audioslots.untrained import BASELINES, MIXTURE, parse
 
 Waveforms = NDArray[np.float32]
 
+PCM = 32_768  # steps of 16 bits to full scale
 STFTS = {8000: (256, 64), 16000: (512, 125)}
 """Sample rate in Hz -> default STFT of the oracle masks: window and hop in samples."""
 
@@ -89,6 +90,8 @@ class Mixture(Untrained):
 class Oracle(Untrained):
     """Estimates made with the true sources by way of the mixture's STFT (Hann window, in samples).
 
+    What the sources lack of the mixture, beyond the rounding of files of 16 bits, is noise, and has a mask of its own.
+
     Attributes:
         name: of ``audioslots.untrained``.
         kind: a key of ``MASKS``, ``ratio`` or ``misi``.
@@ -107,9 +110,11 @@ class Oracle(Untrained):
         self, mixture: NDArray[np.float32], sources: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """``{"none": [sources, samples]}`` from the mixture [samples] and the sources [sources, samples]."""
-        stft = _STFT(self.window, self.hop)
-        waveforms = torch.from_numpy(np.vstack([sources, mixture[None]]).astype(np.float64))
-        spectra = stft(waveforms)  # [sources + 1, bins, frames]
+        stft, given = _STFT(self.window, self.hop), len(sources)
+        noise = mixture.astype(np.float64) - sources.sum(axis=0, dtype=np.float64)
+        parts = sources if np.abs(noise).max() * PCM <= given + 1 else np.vstack([sources, noise[None]])
+        waveforms = torch.from_numpy(np.vstack([parts, mixture[None]]).astype(np.float64))
+        spectra = stft(waveforms)  # [sources, noise if any, mixture; bins, frames]
         if self.kind == "misi":
             estimates = misi(spectra[:-1].abs(), waveforms[-1], stft, int(self.number or 0))
         else:
@@ -118,7 +123,7 @@ class Oracle(Untrained):
             else:
                 masks = MASKS[self.kind](spectra[:-1], spectra[-1])
             estimates = stft.inverse(masks * spectra[-1], len(mixture))
-        return {"none": estimates.numpy().astype(np.float32)}
+        return {"none": estimates[:given].numpy().astype(np.float32)}
 
 
 class _STFT:

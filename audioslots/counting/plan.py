@@ -186,9 +186,9 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
     known = variants(read)
     config = resolve(read, next(iter(known)), read.seeds[0], known=known)
     operations = count(config).sum()["macs_per_second"] * (1 + BACKWARD) * chunks * config.chunk_s
-    model, loss = build(config).to(device), Matched(config).to(device)
+    model, loss = build(config).to(device), Matched(config, noisy=bool(config.noise)).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
-    sources = torch.randn(chunks, config.sources, config.crop, device=device)
+    sources = torch.randn(chunks, config.parts, config.crop, device=device)
     arithmetic(config.training.precision)
     half = config.training.precision == "bf16-mixed"
     seconds = []

@@ -99,7 +99,10 @@ def count(config: Resolved) -> pd.DataFrame:
         "decoder": f"Decoder: {config.decoder.kind}",
     }
     with _Shapes():
-        model, loss = build(config), Matched(config.model_copy(update={"training": fixed}))
+        model, loss = (
+            build(config),
+            Matched(config.model_copy(update={"training": fixed}), noisy=bool(config.noise)),
+        )
         titles = {path: title for path, title in inside.items() if path in dict(model.named_modules())}
         parameters: Counter[str] = Counter()
         for path, parameter in model.named_parameters():
@@ -161,7 +164,7 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
     for path, title in titles.items():
         live.follow(model.get_submodule(path), title)
     with live:
-        sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.sources, config.crop)
+        sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.parts, config.crop)
         value = loss(model(sources.sum(dim=1), *sequences(config)), covered(sources, config.chunk))
         optimiser.zero_grad()
         value.backward()

@@ -18,7 +18,7 @@ class DeviceMixer:
     """The mixtures of a ``Mixer``, equal to rounding, made where they are trained on.
 
     Args:
-        mixer: whose mixtures they are; its speech is copied to the device in pieces, two bytes a sample.
+        mixer: whose mixtures they are; its speech, and noise, is copied to the device in pieces, two bytes a sample.
         device: of the training.
 
     Raises:
@@ -29,17 +29,18 @@ class DeviceMixer:
         if isinstance(mixer, StaticMixer):
             raise InputError("--mix-on-device: training.mixing is static; expected dynamic")
         self.mixer, self.device = mixer, device
-        samples = mixer.speech.samples
-        self.samples = torch.empty(len(samples), dtype=torch.int16, device=device)
-        for at in range(0, len(samples), PIECE):
-            self.samples[at : at + PIECE] = torch.from_numpy(np.array(samples[at : at + PIECE]))
+        packed = [one.samples for one in (mixer.speech, mixer.noise) if one is not None]
+        self.samples = torch.empty(sum(map(len, packed)), dtype=torch.int16, device=device)
+        for samples, into in zip(packed, self.samples.split([len(one) for one in packed]), strict=True):
+            for at in range(0, len(samples), PIECE):
+                into[at : at + PIECE] = torch.from_numpy(np.array(samples[at : at + PIECE]))
 
     def drawn(self, step: int, items: range) -> list[Crop]:
-        """What is random of a batch, on the host: source after source, item after item."""
+        """What is random of a batch, on the host: part after part, item after item."""
         return [crop for item in items for crop in self.mixer.drawn(step, item)]
 
     def mixed(self, crops: list[Crop]) -> Tensor:
-        """The sources (items, S, chunk) float32 of what was ``drawn``."""
+        """The parts (items, parts, chunk) float32 of what was ``drawn``."""
         places, heard, enough, gain = (
             torch.tensor(np.array(values)).to(self.device, non_blocking=True) for values in zip(*crops, strict=True)
         )
@@ -57,6 +58,6 @@ class DeviceMixer:
             low = position.long().clamp_max(heard[:, None] - 2)
             before, after = loudest.gather(1, low), loudest.gather(1, low + 1)
             loudest = before + (position - low) * (after - before)
-        sources = (loudest * gain[:, None]).float().unflatten(0, (-1, self.mixer.sources))
+        sources = (loudest * gain[:, None]).float().unflatten(0, (-1, self.mixer.parts))
         peak = sources.sum(dim=1).abs().amax(dim=-1)[:, None, None]
         return torch.where(peak > MAX_AMPLITUDE, sources * (MAX_AMPLITUDE / peak), sources)

@@ -14,6 +14,7 @@ import numpy as np
 RATE = 16_000  # Hz, LibriSpeech's
 MIN_UTTERANCE_S = 3.0
 LOUDNESS_LUFS = (-33.0, -25.0)  # each source's loudness is drawn uniformly from this range
+NOISE_LUFS = (-38.0, -30.0)  # and a noise's from this one
 MAX_AMPLITUDE = 0.9  # a source or a mixture that is too loud is scaled to this peak
 
 

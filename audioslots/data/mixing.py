@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, gain
+from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, NOISE_LUFS, gain
 from audioslots.data.packing import FULL_SCALE, Speech
 from audioslots.errors import InputError
 
@@ -18,10 +18,11 @@ SPEECH_DB = -15.0  # a crop holds speech if its level is at least this far below
 
 
 class Crop(NamedTuple):
-    """What is random of a source.
+    """What is random of a source, or of the noise.
 
     Attributes:
-        places: in the packed speech, samples; the first that is loud enough is taken, else the loudest.
+        places: in the packed speech, and from its end on in the packed noise, samples; the first that is loud enough is
+            taken, else the loudest.
         heard: samples from there that become the crop.
         enough: level that holds speech, of int16 samples.
         gain: factor on int16 samples.
@@ -48,9 +49,10 @@ class Mixer:
         together: items that follow one another and are of the same utterances at the same levels, each from places of
             its own.
         counts: numbers of speakers, all as likely, at most ``sources``; sources beyond are silent. Empty: all speak.
+        noise: packed noise, of which every mixture has a crop besides; None: mixtures are of speech alone.
 
     Raises:
-        InputError: too few speakers, or an utterance shorter than a crop.
+        InputError: too few speakers, or an utterance or a noise shorter than a crop.
     """
 
     speech: Speech
@@ -61,6 +63,7 @@ class Mixer:
     even_speakers: bool = False
     together: int = 1
     counts: tuple[int, ...] = ()
+    noise: Speech | None = None
 
     def __post_init__(self) -> None:
         shortest, needed = int(self.speech.index["length"].min()), math.ceil(self.chunk * (1 + self.speed))
@@ -69,29 +72,39 @@ class Mixer:
                 f"chunk_s: a crop needs {needed} samples; the shortest utterance of {self.speech.subset} has "
                 f"{shortest}; expected a crop no longer"
             )
+        if self.noise is not None and (least := int(self.noise.index["length"].min())) < self.chunk:
+            raise InputError(
+                f"chunk_s: a crop needs {self.chunk} samples; the shortest noise of {self.noise.subset} has {least}; "
+                "expected a crop no longer"
+            )
         if len(self.speech.speakers) < self.sources:
             raise InputError(
                 f"{self.speech.subset}: {len(self.speech.speakers)} speakers; expected at least {self.sources}"
             )
 
     def batch(self, step: int, size: int) -> np.ndarray:
-        """The sources of ``size`` mixtures at one step; a mixture is the sum of its sources.
+        """The sources of ``size`` mixtures at one step, then their noise if they have any; a mixture is the sum.
 
         Returns:
-            (size, sources, chunk) float32, in -1..1.
+            (size, parts, chunk) float32, in -1..1.
         """
         return np.stack([self.item(step, item) for item in range(size)])
 
+    @property
+    def parts(self) -> int:
+        """Signals that a mixture is the sum of: its sources, and its noise if it has any."""
+        return self.sources + (self.noise is not None)
+
     def item(self, step: int, item: int) -> np.ndarray:
-        """The sources of one mixture: (sources, chunk) float32."""
-        crops = np.empty((self.sources, self.chunk), np.float32)
+        """The parts of one mixture: (parts, chunk) float32."""
+        crops = np.empty((self.parts, self.chunk), np.float32)
         for out, crop in zip(crops, self.drawn(step, item), strict=True):
             self._read(crop, out)
         peak = np.abs(sum(crops[1:], start=crops[0])).max()
         return crops * np.float32(MAX_AMPLITUDE / peak) if peak > MAX_AMPLITUDE else crops
 
     def drawn(self, step: int, item: int) -> list[Crop]:
-        """What is random of one mixture, a source each."""
+        """What is random of one mixture, a part each. Its speech is the same with noise and without."""
         first = item - item % self.together
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + first]))
         rows = self._rows(random)
@@ -99,22 +112,29 @@ class Mixer:
         if self.counts:
             speak = self.counts[int(random.integers(len(self.counts)))]
             crops = [crop if place < speak else crop._replace(gain=0.0) for place, crop in enumerate(crops)]
+        noises = [int(random.integers(len(self._noise_columns["start"])))] if self._noise_columns else []
+        crops += [self._noise(row, random) for row in noises]
         if item == first:
             return crops
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
-        return [
-            crop._replace(places=self._places(row, crop.heard, random)) for row, crop in zip(rows, crops, strict=True)
-        ]
+        places = [self._places(row, crop.heard, random) for row, crop in zip(rows, crops, strict=False)]
+        places += [self._places_of_noise(row, random) for row in noises]
+        return [crop._replace(places=these) for crop, these in zip(crops, places, strict=True)]
 
     @cached_property
-    def _samples(self) -> np.ndarray:
-        """The packed array: a plain view, since slicing a memory map is several times slower."""
-        return np.asarray(self.speech.samples)
+    def _samples(self) -> list[np.ndarray]:
+        """The packed arrays: plain views, since slicing a memory map is several times slower."""
+        return [np.asarray(packed.samples) for packed in (self.speech, self.noise) if packed is not None]
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
-        """The index column by column: looking a row up in a DataFrame is fifty times slower."""
+        """The index of the speech column by column: looking a row up in a DataFrame is fifty times slower."""
         return {str(name): column.to_numpy() for name, column in self.speech.index.items()}
+
+    @cached_property
+    def _noise_columns(self) -> dict[str, np.ndarray]:
+        """The index of the noise, as ``_columns``; empty where there is none."""
+        return {} if self.noise is None else {str(name): each.to_numpy() for name, each in self.noise.index.items()}
 
     @cached_property
     def _rows_of(self) -> list[np.ndarray]:
@@ -150,11 +170,24 @@ class Mixer:
         start, length = int(self._columns["start"][row]), int(self._columns["length"][row])
         return [start + int(place * (length - heard + 1)) for place in random.random(CANDIDATES)]
 
+    def _noise(self, row: int, random: np.random.Generator) -> Crop:
+        """What is random of a noise: its gain, and its place, whether it is loud there or not."""
+        loudness, peak = (float(self._noise_columns[key][row]) for key in ("loudness", "peak"))
+        low, high = NOISE_LUFS
+        factor = float(gain(low + (high - low) * random.random(), loudness, peak))
+        return Crop(self._places_of_noise(row, random), self.chunk, 0.0, factor / FULL_SCALE)
+
+    def _places_of_noise(self, row: int, random: np.random.Generator) -> list[int]:
+        """As ``_places``, of a noise: the first is taken, so all are one."""
+        start, length = (int(self._noise_columns[key][row]) for key in ("start", "length"))
+        return [len(self.speech.samples) + start + int(random.random() * (length - self.chunk + 1))] * CANDIDATES
+
     def _read(self, crop: Crop, out: np.ndarray) -> None:
-        """Write one source, (chunk,) float32, to ``out``."""
-        loudest_level = -1.0
+        """Write one part, (chunk,) float32, to ``out``."""
+        loudest_level, speech = -1.0, len(self.speech.samples)
         for at in crop.places:
-            samples = self._samples[at : at + crop.heard].astype(np.float64)
+            packed, at = (self._samples[0], at) if at < speech else (self._samples[1], at - speech)
+            samples = packed[at : at + crop.heard].astype(np.float64)
             level = math.sqrt(np.dot(samples, samples) / crop.heard)
             if level > loudest_level:
                 loudest, loudest_level = samples, level

@@ -1,4 +1,4 @@
-"""Packed speech: the utterances of one subset in one memory-mapped int16 array, with an index.
+"""Packed speech, or noise: the recordings of one subset in one memory-mapped int16 array, with an index.
 
 OUT/speech.i16      all utterances end to end, little-endian 16-bit, mono, at the packed rate
 OUT/index.csv       a row an utterance: utterance, speaker_id, sex, start and length (samples), loudness (LUFS), peak,
@@ -14,6 +14,7 @@ import hashlib
 import os
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -28,6 +29,7 @@ from tqdm import tqdm
 
 from audioslots.data.corpus import held_out, read_speech, utterances
 from audioslots.data.librimix import MIN_UTTERANCE_S, RATE
+from audioslots.data.noise import noises, whole_noise
 from audioslots.errors import InputError
 from audioslots.files import read_json, sha256, write_json
 from audioslots.stage import Stage, require_room
@@ -38,11 +40,12 @@ FULL_SCALE = 32_768
 GROWING = {"speech.i16": "unfinished.i16", "index.csv": "unfinished.csv"}
 HEADER = b"utterance,speaker_id,sex,start,length,loudness,peak,crc32\n"
 ROW_BYTES = 100  # of the index, at most
+Packed = tuple[bytes, float, float]
 
 
 @dataclass(frozen=True)
 class Speech:
-    """Packed speech opened for reading.
+    """Packed speech, or noise, opened for reading.
 
     Attributes:
         samples: (total samples,) int16, memory-mapped.
@@ -119,8 +122,8 @@ class Speech:
         return self.of([speaker for speaker in self.speakers if speaker not in apart]), self.of(apart)
 
 
-def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None:
-    """Pack one subset of a corpus.
+def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1, noise: bool = False) -> None:
+    """Pack one subset of a corpus, or one part of noises in WHAM's layout (``noise``), of which the first channel.
 
     Utterances shorter than 3 s are left out (LibriMix's rule). Loudness is the whole utterance's, by ITU-R BS.1770 at
     the corpus' 16 kHz, before resampling; resampling is ``scipy.signal.resample_poly``, as in LibriMix. The result is
@@ -132,10 +135,11 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
     """
     if rate not in RATES:
         raise InputError(f"rate: {rate} Hz; expected one of {', '.join(map(str, RATES))}")
-    table = utterances(Path(corpus), subset)
+    table = noises(Path(corpus), subset) if noise else utterances(Path(corpus), subset)
     table = table[table["frames"] >= MIN_UTTERANCE_S * RATE].reset_index(drop=True)
     if table.empty:
-        raise InputError(f"{corpus}/{subset}: no utterance of at least {MIN_UTTERANCE_S:g} s; expected some")
+        what = "noise" if noise else "utterance"
+        raise InputError(f"{corpus}/{subset}: no {what} of at least {MIN_UTTERANCE_S:g} s; expected some")
     listing = table[["path", "frames"]].to_csv(index=False).encode()
     made_from = {"subset": subset, "rate": rate, "files": hashlib.sha256(listing).hexdigest()}
     out = Path(out)
@@ -146,7 +150,7 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1) -> None
             return
         for leftover in out.glob(".*.tmp*"):  # of a run killed while it wrote the manifest
             leftover.unlink()
-        samples = _grow(table, Path(corpus), out, rate, jobs)
+        samples = _grow(table, out, partial(_convert, Path(corpus), rate, noise), rate, jobs)
         sums = {name: sha256(out / name) for name in GROWING}
         counts = {"utterances": len(table), "speakers": int(table["speaker_id"].nunique()), "samples": samples}
         write_json(out / "manifest.json", {**made_from, **counts, "sha256": sums})
@@ -158,7 +162,7 @@ def _verify(out: Path) -> None:
             raise InputError(f"{out / name}: does not match manifest.json; expected SHA-256 {digest}")
 
 
-def _grow(table: pd.DataFrame, corpus: Path, out: Path, rate: int, jobs: int) -> int:
+def _grow(table: pd.DataFrame, out: Path, convert: Callable[[str], Packed], rate: int, jobs: int) -> int:
     """Write the array and its index, resuming from what is there already; return the number of samples."""
     for name, growing in GROWING.items():
         if not (out / growing).exists() and (out / name).exists():  # closed, but for the manifest
@@ -171,7 +175,7 @@ def _grow(table: pd.DataFrame, corpus: Path, out: Path, rate: int, jobs: int) ->
         done = _sound(known, lengths, index, array)
         array.truncate(2 * starts[done])
         require_room(out, 2 * (starts[-1] - starts[done]) + ROW_BYTES * (len(table) - done))
-        packed = in_order(partial(_convert, corpus, rate), table["path"].iloc[done:], jobs)
+        packed = in_order(convert, table["path"].iloc[done:], jobs)
         bar = tqdm(packed, f"pack {table['subset'][0]}", len(table), initial=done, unit="file", disable=None)
         for beginning, (pcm, loudness, peak) in zip(known[done:], bar, strict=True):
             array.write(pcm)
@@ -208,14 +212,15 @@ def _checksum(pcm: bytes, text: bytes) -> int:
     return zlib.crc32(text, zlib.crc32(pcm))
 
 
-def _convert(corpus: Path, rate: int, path: str) -> tuple[bytes, float, float]:
-    """Packed bytes of an utterance, its loudness in LUFS and its peak."""
-    speech = read_speech(corpus / path)
+def _convert(corpus: Path, rate: int, noise: bool, path: str) -> Packed:
+    """Packed bytes of an utterance or a noise, its loudness in LUFS and its peak."""
+    speech = whole_noise(corpus / path) if noise else read_speech(corpus / path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pyloudnorm warns of utterances it finds silent; the result says so too
         loudness = pyloudnorm.Meter(RATE).integrated_loudness(speech)
     if not np.isfinite(loudness):
-        raise InputError(f"{corpus / path}: is silent (loudness {loudness} LUFS); expected speech")
+        what = "noise" if noise else "speech"
+        raise InputError(f"{corpus / path}: is silent (loudness {loudness} LUFS); expected {what}")
     resampled = speech if rate == RATE else resample_poly(speech, rate, RATE)
     pcm = np.clip(np.rint(resampled * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
     return pcm.tobytes(), float(loudness), float(np.abs(pcm.astype(np.int32)).max()) / FULL_SCALE

@@ -51,6 +51,7 @@ def ship(run: Path, reference: Path, out: Path = SHIPPED) -> Path:
         "title": config.title,
         "parameters": f"{sum(weight.numel() for weight in model.parameters()):,}",
         "sources": {2: "two", 3: "three"}.get(config.sources, config.sources),
+        "noise": "without noise" if config.noise is None else "in noise",
         "rate": f"{config.rate:,}",
         "chunk": f"{config.chunk_s:g}",
         "file": out.name,

@@ -127,7 +127,7 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
         breakdown.by_input(scores, titles),
         breakdown.by_duration(scores, titles),
         breakdown.worst_speakers(scores, titles),
-        published.published(),
+        *([published.published()] if benchmark.get("task", "sep_clean") == "sep_clean" else []),
         tables.conclusions(found),
     ]
     if budgets and (curves := budgets.curves()) is not None:

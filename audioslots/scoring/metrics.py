@@ -248,7 +248,7 @@ def score(
         One dict a source: the ``columns`` and those of ``COUNTED``; permutation (str, such as "1,0": the index of the
         estimate given to each source); failure (str, "metric: reason; metric: reason", empty where nothing is missing).
         A missing value is NaN; an improvement is missing where either of its terms is, and
-        of a single source.
+        of a single source that is the mixture.
 
     Raises:
         InputError: fewer estimates than sources.
@@ -263,6 +263,7 @@ def score(
     ordered = estimates[[*order, *(index for index in range(len(estimates)) if index not in order)]]
     among = {name: metric.function(ordered, sources, rate) for name, metric in METRICS.items() if metric.among}
     counted = dict(zip(COUNTED, _counted(ordered, len(sources)), strict=True))
+    alone = len(sources) == 1 and np.array_equal(mixture, sources[0])  # nothing is to be gained
     rows = []
     for place, (source, inputs) in enumerate(zip(sources, mixture_scores, strict=True)):
         given = {name: float(values[place]) for name, values in among.items()}
@@ -270,7 +271,6 @@ def score(
         row = {**inputs, **scores, **counted}
         for name, metric in METRICS.items():
             if metric.gain:
-                alone = len(sources) == 1  # the mixture is the source: nothing is to be gained
                 row[metric.gain] = np.nan if alone else row[name] - row[f"input_{name}"]
             if not metric.of_mixture and not metric.among:
                 del row[f"input_{name}"]

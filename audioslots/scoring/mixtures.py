@@ -13,12 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audioslots.audio import opened
+from audioslots.dataset import TASKS
 from audioslots.errors import InputError
 from audioslots.files import read_table, sha256
 
 Waveforms = NDArray[np.float32]
-MIXED = ("mix_clean", "mix")
-"""Folders of the mixtures: LibriMix's and WHAM!'s, WSJ0-2mix's."""
+MIXED = (*TASKS.values(), "mix")
+"""Folders of the mixtures: LibriMix's and WHAM!'s, of the speech, with noise, of the first speaker with noise; then
+WSJ0-2mix's. Of a set that has several, the first is taken where a path does not name another, as test/mix_both does."""
+SINGLE = TASKS["enh_single"]
 LIBRIMIX = re.compile(r"(?:^|_)(\d+)-\d+-\d+(?=_|$)")
 WSJ0 = re.compile(r"(?:^|_)([0-9a-z]{3})[0-9a-z]{5}_-?\d+(?:\.\d+)?(?=_|$)")
 """Speakers in the names of mixtures: ``1089-134686-0000_121-127105-0031``, ``050a050a_0.1_442c020h_-0.1``."""
@@ -63,26 +66,30 @@ class TestMixture:
 
 def listing(folder: Path) -> tuple[Path, Path, Path]:
     """The files that say what a folder holds: its mixture list, its speakers, its manifest."""
+    folder, named = _named(folder)
     metadata = folder.parent / "metadata"
-    return (
-        metadata / f"mixture_{folder.name}_mix_clean.csv",
-        metadata / f"info_{folder.name}.csv",
-        folder / "manifest.json",
-    )
+    lists = [metadata / f"mixture_{folder.name}_{mixed}.csv" for mixed in ([named] if named else TASKS.values())]
+    there = next((path for path in lists if path.is_file()), lists[0])
+    return there, metadata / f"info_{folder.name}.csv", folder / "manifest.json"
 
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of the files of ``listing``, by name, or of all audio: folders of the same mixtures have the same."""
-    if _mixed(folder) is None:
+    if (mixed := _mixed(folder)) is None:
         return {path.name: sha256(path) for path in listing(folder)}
+    folder, named = _named(folder)
     digest = hashlib.sha256()
-    for path in sorted(path for part in (*MIXED, "s[0-9]*") for path in folder.glob(f"{part}/*.wav")):
+    heard = (mixed,) if named else MIXED
+    for path in sorted(path for part in (*heard, "s[0-9]*") for path in folder.glob(f"{part}/*.wav")):
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
     return {"audio": digest.hexdigest()}
 
 
 def read_mixtures(folder: Path) -> list[TestMixture]:
     """The mixtures of a finished folder, in the order of its list, with speakers and sexes.
+
+    Where a set has mixtures of several kinds, the path names one, as ``test/mix_both``, or the first of ``MIXED`` is
+    taken. The sources of ``mix_single`` are the first ones alone.
 
     A folder that this package has not rendered has its mixtures in the order of their names, and nobody's sex; speakers
     are those of the names, by the rules of LibriMix or WSJ0-2mix, else each source is taken to be another speaker's.
@@ -92,17 +99,18 @@ def read_mixtures(folder: Path) -> list[TestMixture]:
             has no mixtures, or no sources of a mixture.
     """
     if mixed := _mixed(folder):
-        return _of_folder(folder, mixed)
+        return _of_folder(_named(folder)[0], mixed)
+    mixtures, speakers, _ = listing(folder)
+    folder, _ = _named(folder)
     if not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder}: the mixtures are not finished; expected a manifest.json in the folder, or folders mix, s1, s2"
         )
-    mixtures, speakers, _ = listing(folder)
     listed, known = _read_csv(mixtures), _read_csv(speakers).set_index("mixture_ID")
     if listed.empty:
         raise InputError(f"{mixtures}: no mixtures; expected at least one row")
     sources = sum(column.startswith("source_") and column.endswith("_path") for column in listed.columns)
-    numbers = range(1, sources + 1)
+    numbers, mixed = range(1, sources + 1), mixtures.stem.removeprefix(f"mixture_{folder.name}_")
     missing = {f"speaker_{i}_{word}" for i in numbers for word in ("ID", "sex")} - set(known.columns)
     if missing:
         raise InputError(f"{speakers}: no column {min(missing)}; expected speaker and sex of {sources} sources")
@@ -117,16 +125,23 @@ def read_mixtures(folder: Path) -> list[TestMixture]:
                 mixture_id,
                 tuple(row[f"speaker_{i}_ID"] for i in numbers if row[f"speaker_{i}_ID"]),
                 tuple(row[f"speaker_{i}_sex"] for i in numbers if row[f"speaker_{i}_ID"]),
+                mixed,
             )
         )
     return found
 
 
+def _named(folder: Path) -> tuple[Path, str]:
+    """The folder of a set, and the kind of its mixtures if the path names one."""
+    return (folder.parent, folder.name) if folder.name in MIXED else (folder, "")
+
+
 def _mixed(folder: Path) -> str | None:
     """The folder of the mixtures of a set that this package has not rendered; None of one that it has, or not yet."""
+    folder, named = _named(folder)
     if any((folder / name).exists() for name in ("manifest.json", "record.jsonl")):
         return None
-    return next((name for name in MIXED if (folder / name).is_dir()), None)
+    return next((name for name in ([named] if named else MIXED) if (folder / name).is_dir()), None)
 
 
 def _of_folder(folder: Path, mixed: str) -> list[TestMixture]:
@@ -135,9 +150,11 @@ def _of_folder(folder: Path, mixed: str) -> list[TestMixture]:
     if not names:
         raise InputError(f"{folder / mixed}: no WAV files; expected mixtures")
     sources = len([number for number in range(1, 10) if (folder / f"s{number}").is_dir()])
-    if sources < 2 or not (folder / f"s{sources}").is_dir():
+    single = mixed == SINGLE
+    if sources < 2 - single or not (folder / f"s{sources}").is_dir():
         raise InputError(
-            f"{folder}: {sources} of the folders s1, s2, ...; expected the sources of the mixtures, two or more"
+            f"{folder}: {sources} of the folders s1, s2, ...; expected the sources of the mixtures, "
+            + ("one or more" if single else "two or more")
         )
     known = [_speakers(name, sources) for name in names]
     if unknown := sum(one is None for one in known):
@@ -149,7 +166,8 @@ def _of_folder(folder: Path, mixed: str) -> list[TestMixture]:
     found = []
     for name, speakers in zip(names, known, strict=True):
         others = tuple(f"{name}-s{number}" for number in range(1, sources + 1))
-        found.append(TestMixture(folder, name, speakers or others, ("",) * sources, mixed))
+        kept = (speakers or others)[: 1 if single else None]
+        found.append(TestMixture(folder, name, kept, ("",) * len(kept), mixed))
     return found
 
 

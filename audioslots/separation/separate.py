@@ -101,7 +101,7 @@ class Separator:
         Raises:
             InputError: more than the model has slots, or none; ``auto`` of a model trained with one number.
         """
-        slots = slots_of(self.config)
+        slots = self.config.slots.speech
         if sources == "auto" and not self.config.counts:
             expected = "expected a number, or a model of several, as of config/mini-ablations-counting.yaml"
             raise InputError(f"sources: auto of a model that was trained with {self.config.sources} alone; {expected}")
@@ -259,8 +259,9 @@ class Separator:
             with torch.inference_mode():
                 found, waveforms = self._reconstructed(batch.to(device), chunk, state)
             state, embeddings = found.state, found.slots if found.voices is None else found.voices
-            told = (None if one is None else one.cpu() for one in (embeddings, found.existence))
-            yield hop, waveforms.cpu(), Told(*told)
+            speech = self.config.slots.speech  # the slots but for the noise's, which is no estimate of a source
+            told = (None if one is None else one[:, :speech].cpu() for one in (embeddings, found.existence))
+            yield hop, waveforms[:, :speech].cpu(), Told(*told)
 
     def _reconstructed(self, crops: Tensor, chunk: int, state: Tensor | None) -> tuple[Estimates, Tensor]:
         """What the model says of crops in a row, and its waveforms (B, K, chunk) by the config's reconstruction."""
@@ -284,14 +285,9 @@ class Told(NamedTuple):
     existence: Tensor | None
 
 
-def slots_of(config: Resolved) -> int:
-    """How many estimates a model makes."""
-    return config.slots.count
-
-
 def chunks_at_once(config: Resolved, chunk: int, device: str) -> int:
     """Chunks of so many samples that go through the model together on a kind of device, the fewer the more slots."""
-    return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * slots_of(config))))
+    return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * config.slots.count)))
 
 
 def summed(every: Tensor, kept: list[list[int]]) -> Tensor:

@@ -19,6 +19,7 @@ from audioslots.training.mixit import MixIT
 from audioslots.training.schedule import grown
 
 TEMPERATURE = 0.1  # of the contrastive loss
+BARRED = 1e9  # more than any cost: a slot that is not to be matched
 OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
 
 
@@ -65,11 +66,13 @@ class Matched(nn.Module):
             ``training.contrast`` compares them by is added.
         varies: sources may be silent, as where the number of speakers varies. The slot of a silent source is to be
             silent, which costs what it costs an unmatched slot.
+        noisy: the last of the sources is noise. Where ``slots.noise`` says so, the last slot is matched to it, else
+            it is no slot's and costs nothing.
     """
 
-    def __init__(self, variant: Variant, together: int = 1, varies: bool = False) -> None:
+    def __init__(self, variant: Variant, together: int = 1, varies: bool = False, noisy: bool = False) -> None:
         super().__init__()
-        self.together, self.varies = together, varies
+        self.together, self.varies, self.noisy, self.own = together, varies, noisy, noisy and variant.slots.noise
         self.settings, self.kind = variant.training, LOSSES[variant.training.loss]
         self.exponent = variant.spectrogram.exponent
         self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
@@ -81,11 +84,13 @@ class Matched(nn.Module):
             ValueError: fewer slots than sources, more slots that a loss cannot pull to silence, or a loss of magnitudes
                 for a model without a spectrogram.
         """
+        if self.noisy and not self.own:
+            sources = sources[:, :-1]
         costs, silence = self._costs(estimates, sources)
         if self.settings.order == "fixed":
             matched = torch.arange(costs.shape[1], device=costs.device).expand(len(costs), -1)
         else:  # a source that takes a slot saves that slot's cost of silence
-            matched = match(costs - silence[:, None])
+            matched = match(costs - silence[:, None] + (self._barred(costs) if self.own else 0.0))
         cost = self._mean(costs, silence, matched)
         for age, before in enumerate(reversed(estimates.earlier), start=1):
             cost = cost + self.settings.discount**age * self._mean(*self._costs(before, sources), matched)
@@ -98,6 +103,12 @@ class Matched(nn.Module):
         if self.settings.existence and estimates.existence is not None:
             cost = cost + self.settings.existence * self._existence(estimates.existence, sources, matched)
         return cost
+
+    def _barred(self, costs: Tensor) -> Tensor:
+        """What keeps the last slot to the noise, the last of the sources, in costs (B, S, K): (S, K)."""
+        barred = torch.zeros_like(costs[0])
+        barred[:-1, -1] = barred[-1, :-1] = BARRED
+        return barred
 
     def _left(self, left: Estimates, sources: Tensor, matched: Tensor) -> Tensor:
         """Mean cost of what R turns have left (Takahashi et al. 2019): the sum of the sources that later turns took."""
@@ -160,10 +171,10 @@ class Objective(nn.Module):
     Args as of ``Matched``.
     """
 
-    def __init__(self, variant: Variant, together: int = 1, varies: bool = False) -> None:
+    def __init__(self, variant: Variant, together: int = 1, varies: bool = False, noisy: bool = False) -> None:
         super().__init__()
         self.settings = variant.training
-        self.matched, self.mixit = Matched(variant, together, varies), MixIT(together)
+        self.matched, self.mixit = Matched(variant, together, varies, noisy), MixIT(together)
 
     def hears_sources(self, step: int) -> bool:
         """Whether the sources of a step are known to it; of MixIT's a share, evenly spread."""

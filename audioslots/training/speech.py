@@ -1,4 +1,4 @@
-"""The speech of a run: what it is trained and validated on, with no speaker in common."""
+"""The speech and the noise of a run: what it is trained and validated on, with no speaker in common."""
 
 from __future__ import annotations
 
@@ -39,6 +39,20 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     return speech, held_out
 
 
+def open_noise(config: Resolved, part: str) -> Speech | None:
+    """Open the packed noise to train on, ``tr``, or to validate on, ``cv``; None of a task without.
+
+    Raises:
+        InputError: a folder is missing or of another rate.
+    """
+    if config.noise is None:
+        return None
+    noise = scratch.opened(Path(config.noise) / part)
+    if noise.rate != config.rate:
+        raise InputError(f"{config.noise}/{part}: packed at {noise.rate} Hz; expected rate {config.rate}")
+    return noise
+
+
 def training_mixer(config: Resolved, speech: Speech) -> Mixer:
     """What draws the training mixtures."""
     settings = config.training
@@ -54,4 +68,5 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
         settings.even_speakers,
         settings.together,
         tuple(config.counts),
+        open_noise(config, "tr"),
     )

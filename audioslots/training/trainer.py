@@ -36,7 +36,7 @@ from audioslots.training.history import Board, Progress
 from audioslots.training.objective import Matched, Objective
 from audioslots.training.processes import following, is_first, stop_asked
 from audioslots.training.schedule import rate_at
-from audioslots.training.speech import open_speech, training_mixer
+from audioslots.training.speech import open_noise, open_speech, training_mixer
 from audioslots.training.system import arithmetic, describe, peak_memory
 from audioslots.training.validation import sequences, validated
 
@@ -95,8 +95,7 @@ class Trainer:
                 f"--devices: {devices} of {torch.cuda.device_count()} GPUs; expected no more than there are"
             )
         self.speech, held_out = open_speech(config)
-        # Processes are started here, whatever Slurm says of tasks.
-        self.fabric = Fabric(
+        self.fabric = Fabric(  # which starts processes here, whatever Slurm says of tasks
             accelerator=accelerator,
             strategy=DDPStrategy(broadcast_buffers=False) if strategy == "ddp" or devices > 1 else strategy,
             devices=devices,
@@ -107,14 +106,15 @@ class Trainer:
         self.fabric.seed_everything(config.seed, verbose=False)
         self.mixer = training_mixer(config, self.speech)
         self.device_mixer = DeviceMixer(self.mixer, self.fabric.device) if mix_on_device else None
-        validation = Mixer(held_out, config.sources, config.heard, VALIDATION_SEED)
+        noise = open_noise(config, "cv")
+        validation = Mixer(held_out, config.sources, config.heard, VALIDATION_SEED, noise=noise)
         mixtures = max(1, self.settings.validation_mixtures // self.settings.sequence)
         self.validation = self._sequenced(torch.from_numpy(validation.batch(0, mixtures)))
         model = started(config)
         if self.fabric.device.type == "cuda":  # as its convolutions want their weights
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = Objective(config, joined, bool(config.counts)).to(self.fabric.device)
-        self.validation_loss = Matched(config).to(self.fabric.device)
+        self.objective = Objective(config, joined, bool(config.counts), bool(noise)).to(self.fabric.device)
+        self.validation_loss = Matched(config, noisy=bool(noise)).to(self.fabric.device)
         decay = self.settings.weight_decay  # the rate is set at every step
         optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=decay, fused=True)
         self.waiting: list[Tensor] = []  # what the last steps have measured, on the device still

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audioslots.config import Variant
+from audioslots.config import Resolved
 from audioslots.losses import si_sdr
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import covered
@@ -17,34 +17,36 @@ VALIDATED = ("validation_loss", "validation_si_sdri_db", "validation_ratio_si_sd
 where it has a spectrogram; the occupied slots."""
 
 
-def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Variant) -> dict[str, Tensor]:
-    """The columns of ``VALIDATED`` on sources (B, S, T), each a mean over the batch: ()."""
+def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Resolved) -> dict[str, Tensor]:
+    """The columns of ``VALIDATED`` on sources (B, S, T), then the noise of a task with it: means over the batch, ()."""
     estimates = model(sources.sum(dim=1), *sequences(variant))
     sources = covered(sources, estimates.waveforms.shape[-1])
     mixture = sources.sum(dim=1)
-    ratio = None
+    speech, slots, ratio = sources[:, : variant.sources], variant.slots.speech, None
     if isinstance(model, AudioSlots):
         how = variant.separation.model_copy(update={"reconstruction": "ratio"})
-        ratio = improvement(reconstruct(estimates, mixture, model.stft, model.exponent, how), sources).mean()
+        waveforms = reconstruct(estimates, mixture, model.stft, model.exponent, how)
+        ratio = improvement(waveforms[:, :slots], speech, mixture).mean()
     values = (
         loss(estimates, sources),
-        improvement(estimates.waveforms, sources).mean(),
+        improvement(estimates.waveforms[:, :slots], speech, mixture).mean(),
         ratio,
         occupancy(estimates.waveforms, mixture).mean(),
     )
     return {key: value for key, value in zip(VALIDATED, values, strict=True) if value is not None}
 
 
-def sequences(variant: Variant) -> tuple[int, ...]:
+def sequences(variant: Resolved) -> tuple[int, ...]:
     """What the model is told beside a batch: how many chunks are a sequence; nothing of a model without slots."""
     return () if variant.model == "conv_tasnet" else (variant.training.sequence,)
 
 
-def improvement(waveforms: Tensor, sources: Tensor) -> Tensor:
-    """SI-SDR improvement, dB, of slots (B, K, T) over the mixture of the sources (B, S, T), S <= K: (B, S).
+def improvement(waveforms: Tensor, sources: Tensor, mixture: Tensor | None = None) -> Tensor:
+    """SI-SDR improvement, dB, of slots (B, K, T) over the mixture (B, T) of the sources (B, S, T), S <= K: (B, S).
 
-    Each source is given the slot that suits it best.
+    Each source is given the slot that suits it best. A mixture that is not given is the sum of the sources.
     """
+    mixture = sources.sum(dim=1) if mixture is None else mixture
     ratios = si_sdr(waveforms[:, None], sources[:, :, None])  # (B, S, K)
     matched = ratios.gather(2, match(-ratios)[..., None]).squeeze(-1)
-    return matched - si_sdr(sources.sum(dim=1, keepdim=True), sources)
+    return matched - si_sdr(mixture[:, None], sources)

@@ -18,6 +18,28 @@ rule synthesize:
         " --seed {params.seed} --jobs {threads} 2> {log}"
 
 
+rule noise:
+    input:
+        [file for subset in benchmark.babbles.values() for file in benchmark.speech(subset)],
+    output:
+        f"{benchmark.data}/noise-{{key}}/manifest.json",
+    log:
+        f"{benchmark.data}/logs/noise-{{key}}.log",
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=minutes(120),
+    params:
+        folder=subpath(output[0], parent=True),
+        corpus=benchmark.corpus_root,
+        babbles=benchmark.babbles,
+        synthesized=benchmark.noise,
+    shell:
+        "audioslots --wait --fresh corpus noise {params.folder} --corpus {params.corpus:q} --train {params.babbles[tr]}"
+        " --validation {params.babbles[cv]} --test {params.babbles[tt]} --hours {params.synthesized.hours}"
+        " --seed {params.synthesized.seed} --jobs {threads} 2> {log}"
+
+
 # Once for all benchmarks, by the machine that Snakemake runs on: where the network is. A download that broke off goes on.
 rule download:
     output:

@@ -2,12 +2,14 @@
 # they are read.
 SET = f"{benchmark.data}/{{subset}}-{{set}}"
 METADATA = f"{SET}/libri{benchmark.sources}mix_{{subset}}.csv"
+NOISE = "--noise '{}' --part {}"
 CONVERSATIONS = [key for key, one in benchmark.mixture_sets.items() if one.rows == "conversations"]
 
 
 rule draw:
     input:
         lambda wildcards: benchmark.speech(wildcards.subset),
+        benchmark.noise_files,
     output:
         METADATA,
     log:
@@ -21,9 +23,10 @@ rule draw:
         mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
         seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
         held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
+        noise=lambda wildcards: NOISE.format(*noise) if (noise := benchmark.drawn_noise(wildcards.subset)) else "",
     shell:
         "audioslots --wait --fresh mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
-        " --seed {params.seed} --held-out {params.held_out} > {log} 2>&1"
+        " --seed {params.seed} --held-out {params.held_out} {params.noise} > {log} 2>&1"
 
 
 rule converse:
@@ -52,6 +55,7 @@ rule converse:
 rule select:
     input:
         lambda wildcards: benchmark.speech(wildcards.subset),
+        benchmark.noise_files,
         rows=lambda wildcards: [str(table) for table in OFFICIAL[wildcards.subset]],
     output:
         METADATA,
@@ -63,9 +67,10 @@ rule select:
     params:
         corpus=benchmark.corpus_root,
         single="--single" if 1 in benchmark.counts else "",
+        noise=lambda wildcards: NOISE.format(*noise) if (noise := benchmark.drawn_noise(wildcards.subset)) else "",
     shell:
         "audioslots --wait --fresh mixtures select {input.rows:q} {output} --librispeech {params.corpus:q} {params.single}"
-        " > {log} 2>&1"
+        " {params.noise} > {log} 2>&1"
 
 
 for part in benchmark.mixture_sets:
@@ -89,9 +94,11 @@ for part in benchmark.mixture_sets:
             out=subpath(output[0], ancestor=5),
             rate=benchmark.rate,
             mode=benchmark.mode,
+            mixed=benchmark.mixed,
+            noise="" if benchmark.task == "sep_clean" else f"--wham '{benchmark.noise_root}'",
         shell:
             "audioslots --wait --fresh mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
-            " --mode {params.mode} --jobs {threads} > {log} 2>&1"
+            " --mode {params.mode} --types {params.mixed} {params.noise} --jobs {threads} > {log} 2>&1"
 
 
 # A check of its own, so that training does not depend on the test; before all training, where it can be.

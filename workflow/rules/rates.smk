@@ -19,6 +19,7 @@ use rule train as train_rate with:
     input:
         config=f"{RATE}/config.json",
         packed=rules.train.input.packed,
+        noise=rules.train.input.noise,
     output:
         f"{RATE}/model.safetensors",
         f"{RATE}/history.csv",

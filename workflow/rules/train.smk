@@ -22,6 +22,27 @@ rule pack:
         "audioslots --wait --fresh pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
 
 
+rule pack_noise:
+    input:
+        benchmark.noise_files,
+    output:
+        f"{benchmark.packed_noise}/{{part}}/manifest.json",
+    log:
+        f"{benchmark.data}/logs/pack-noise-{{part}}.log",
+    wildcard_constraints:
+        part="tr|cv",
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=minutes(240),
+    params:
+        noise=f"{benchmark.noise_root}/{{part}}",
+        out=subpath(output[0], parent=True),
+        rate=benchmark.rate,
+    shell:
+        "audioslots --wait --fresh pack {params.noise:q} {params.out} --rate {params.rate} --noise --jobs {threads} > {log} 2>&1"
+
+
 # Its only trigger is the resolved variant itself, so a change elsewhere in the files never trains anything again.
 rule resolve:
     output:
@@ -44,6 +65,9 @@ rule train:
     input:
         config=rules.resolve.output,
         packed=expand("{packed}/manifest.json", packed=PACKED),
+        noise=expand(
+            f"{benchmark.packed_noise}/{{part}}/manifest.json", part=["tr", "cv"] if benchmark.packed_noise else []
+        ),
         start=lambda wildcards: str(VARIANTS[wildcards.variant].start_at(wildcards.seed) or "") or [],
     output:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
