@@ -28,6 +28,7 @@ RESOLVED: dict[str, Any] = {
 }
 # Another valid value for what cannot simply be doubled.
 OTHER = {
+    "slots.noise": True,
     "start": "runs/seed{seed}",
     "separation.spare": "merge",
     "encoder.kind": "frames",
@@ -65,6 +66,7 @@ ASKS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("slots.update", "slots.gradient", "slots.start"), {"slots": {"kind": "attention"}}),
     "training.discount": {"slots": {"passes": 2}},
     "training.supervised": {"slots": {"count": 4}, "training": {"loss": "snr", "order": "mixit"}},
+    "slots.noise": {"slots": {"count": 3}, "task": "sep_noisy", "noise": "noise"},
 }
 # The same numbers come out whatever these are.
 BOOKKEEPING = {
@@ -145,8 +147,8 @@ def test_provenance_word_changes_with_the_value_of_every_key_but_ours() -> None:
         (
             {"slots": {"zzzzz": 2}},
             "slots.zzzzz",
-            "['carry', 'count', 'gradient', 'in_turn', 'iterations', 'kind', 'layers', 'passes', 'start', 'tokens', "
-            "'update']",
+            "['carry', 'count', 'gradient', 'in_turn', 'iterations', 'kind', 'layers', 'noise', 'passes', 'start', "
+            "'tokens', 'update']",
         ),
     ],
 )
