@@ -122,9 +122,14 @@ class Mixer:
         return [crop._replace(places=these) for crop, these in zip(crops, places, strict=True)]
 
     @cached_property
-    def _samples(self) -> list[np.ndarray]:
-        """The packed arrays: plain views, since slicing a memory map is several times slower."""
-        return [np.asarray(packed.samples) for packed in (self.speech, self.noise) if packed is not None]
+    def _samples(self) -> np.ndarray:
+        """The packed speech: a plain view, since slicing a memory map is several times slower."""
+        return np.asarray(self.speech.samples)
+
+    @cached_property
+    def _noise_samples(self) -> np.ndarray:
+        """The packed noise, as ``_samples``; nothing where there is none."""
+        return np.asarray(self.noise.samples if self.noise is not None else ())
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
@@ -184,9 +189,9 @@ class Mixer:
 
     def _read(self, crop: Crop, out: np.ndarray) -> None:
         """Write one part, (chunk,) float32, to ``out``."""
-        loudest_level, speech = -1.0, len(self.speech.samples)
+        loudest_level, speech = -1.0, len(self._samples)
         for at in crop.places:
-            packed, at = (self._samples[0], at) if at < speech else (self._samples[1], at - speech)
+            packed, at = (self._samples, at) if at < speech else (self._noise_samples, at - speech)
             samples = packed[at : at + crop.heard].astype(np.float64)
             level = math.sqrt(np.dot(samples, samples) / crop.heard)
             if level > loudest_level:

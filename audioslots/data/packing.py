@@ -150,7 +150,8 @@ def pack(corpus: Path, subset: str, out: Path, rate: int, jobs: int = 1, noise: 
             return
         for leftover in out.glob(".*.tmp*"):  # of a run killed while it wrote the manifest
             leftover.unlink()
-        samples = _grow(table, out, partial(_convert, Path(corpus), rate, noise), rate, jobs)
+        convert = partial(_convert, Path(corpus), rate, noise=noise)
+        samples = _grow(table, out, convert, rate, jobs)
         sums = {name: sha256(out / name) for name in GROWING}
         counts = {"utterances": len(table), "speakers": int(table["speaker_id"].nunique()), "samples": samples}
         write_json(out / "manifest.json", {**made_from, **counts, "sha256": sums})
@@ -212,7 +213,7 @@ def _checksum(pcm: bytes, text: bytes) -> int:
     return zlib.crc32(text, zlib.crc32(pcm))
 
 
-def _convert(corpus: Path, rate: int, noise: bool, path: str) -> Packed:
+def _convert(corpus: Path, rate: int, path: str, noise: bool = False) -> Packed:
     """Packed bytes of an utterance or a noise, its loudness in LUFS and its peak."""
     speech = whole_noise(corpus / path) if noise else read_speech(corpus / path)
     with warnings.catch_warnings():

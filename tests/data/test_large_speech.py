@@ -119,6 +119,6 @@ def test_200_mb_are_packed_and_read_again_in_100_mb(disk: Path, monkeypatch: pyt
         {"path": paths, "speaker_id": range(500), "sex": "F", "frames": LENGTH, "subset": "train-clean"}
     )
     monkeypatch.setattr(packing, "utterances", lambda corpus, subset: table)
-    monkeypatch.setattr(packing, "_convert", lambda corpus, rate, path: (bytes(2 * LENGTH), -25.0, 0.1))
+    monkeypatch.setattr(packing, "_convert", lambda corpus, rate, path, noise: (bytes(2 * LENGTH), -25.0, 0.1))
     within(100 * MB, pack_again, disk / "packed")
     assert sha256(disk / "packed" / "speech.i16") == hashlib.sha256(bytes(2 * 500 * LENGTH)).hexdigest()

@@ -39,9 +39,9 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     convert = packing._convert
 
-    def counted(corpus: Path, rate: int, path: str) -> tuple[bytes, float, float]:
+    def counted(corpus: Path, rate: int, path: str, noise: bool) -> tuple[bytes, float, float]:
         paths.append(path)
-        return convert(corpus, rate, path)
+        return convert(corpus, rate, path, noise)
 
     monkeypatch.setattr(packing, "_convert", counted)
     return paths

@@ -83,9 +83,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
             return started(config)
 
     def on_device_too(kind: type[nn.Module]) -> Callable[..., nn.Module]:
-        def made(*given: Any) -> nn.Module:
+        def made(*given: Any, **named: Any) -> nn.Module:
             with CUDA:
-                return kind(*given)
+                return kind(*given, **named)
 
         return made
 

@@ -31,7 +31,7 @@ rule noise:
         runtime=minutes(120),
     params:
         folder=subpath(output[0], parent=True),
-        corpus=benchmark.corpus_root,
+        corpus=lambda wildcards: benchmark.corpus_root,
         babbles=benchmark.babbles,
         synthesized=benchmark.noise,
     shell:
