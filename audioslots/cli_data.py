@@ -18,8 +18,6 @@ Subset = Annotated[Path, typer.Argument(help="Folder of one subset, such as Libr
 HeldOut = Annotated[
     int, typer.Option(min=0, help="Draw from so many speakers alone, those that training holds out; 0: all.")
 ]
-
-
 NoiseRoot = Annotated[Path | None, typer.Option(help="Noises in WHAM's layout: draw one for every mixture.")]
 NoisePart = Annotated[Literal["tr", "cv", "tt"], typer.Option(help="Of --noise: to train, to validate, to test on.")]
 

@@ -196,6 +196,11 @@ class Resolved(Variant):
                 f"training.order {training.order}, unmatched {training.unmatched}, mixing {training.mixing} with "
                 f"sources {self.counts}; expected matched, silence and dynamic"
             )
+        if self.slots.noise and training.order == "fixed" and self.slots.speech > self.sources:
+            raise ValueError(
+                f"training.order fixed with slots.noise and {self.slots.count} slots, the last of which is the "
+                f"noise's; expected {self.sources + 1} slots, or order matched"
+            )
         beyond = self.slots.speech > self.sources or bool(self.counts)
         if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
             raise ValueError(

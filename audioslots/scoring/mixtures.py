@@ -132,8 +132,9 @@ def read_mixtures(folder: Path) -> list[TestMixture]:
 
 
 def _named(folder: Path) -> tuple[Path, str]:
-    """The folder of a set, and the kind of its mixtures if the path names one."""
-    return (folder.parent, folder.name) if folder.name in MIXED else (folder, "")
+    """The folder of a set, and the kind of its mixtures if the path names one: a set itself may be called ``mix``."""
+    named = folder.name in MIXED and not (folder / "s1").is_dir()
+    return (folder.parent, folder.name) if named else (folder, "")
 
 
 def _mixed(folder: Path) -> str | None:

@@ -71,6 +71,12 @@ def test_a_folder_without_metadata_is_read_the_same(noisy: Path, tmp_path: Path,
     assert digests(other / kind) != digests(other) and digests(alone / kind) == digests(alone)
 
 
+def test_a_set_that_is_called_as_a_kind_is_a_set(noisy: Path, tmp_path: Path) -> None:
+    for name in ("mix", "mix_both"):
+        folder = without_metadata(noisy, tmp_path / name, "mix_clean", "s1", "s2")
+        assert [item.mixed for item in read_mixtures(folder)] == ["mix_clean"] * 3
+
+
 def test_enhancement_needs_one_source_and_separation_two(noisy: Path, tmp_path: Path) -> None:
     assert len(read_mixtures(without_metadata(noisy, tmp_path / "single", "mix_single", "s1"))[0].speakers) == 1
     with pytest.raises(InputError, match="0 of the folders s1, s2, ...; expected the sources of the mixtures, one or"):

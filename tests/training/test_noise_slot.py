@@ -164,6 +164,10 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
             NOISY | {"training": {"loss": "snr", "order": "mixit"}, "slots": {"count": 4}},
             "training.order mixit, mixing dynamic, slots.in_turn False with task sep_noisy; expected matched or fixed",
         ),
+        (
+            NOISY | {"training": {"loss": "snr", "order": "fixed"}, "slots": {"count": 4, "noise": True}},
+            "training.order fixed with slots.noise and 4 slots, the last of which is the noise's; expected 3 slots",
+        ),
         (NOISY | {"training": {"mixing": "static"}}, "training.order matched, mixing static"),
         (
             NOISY | {"slots": {"count": 3, "noise": True, "kind": "attention", "start": "gaussian"}},
