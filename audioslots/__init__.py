@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from audioslots.separation.separate import Separator
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(path: str | Path | None = None, device: str = "cpu", config: str | Path | None = None) -> Separator:
