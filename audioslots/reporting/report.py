@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from audioslots.files import written_aside
 from audioslots.reporting import (
     breakdown,
+    changes,
     comparisons,
     conclusions,
     counting,
@@ -129,6 +130,7 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
         breakdown.worst_speakers(scores, titles),
         *([published.published()] if benchmark.get("task", "sep_clean") == "sep_clean" else []),
         tables.conclusions(found),
+        changes.changes(runs, benchmark["studies"], out),
     ]
     if budgets and (curves := budgets.curves()) is not None:
         shown.append(tables.budgets(curves, titles))

@@ -42,7 +42,8 @@ class Table:
     """A table: ``data`` holds numbers, with units in the names; ``columns`` say how they are shown.
 
     A column of ``data`` called ``<key>_standing`` sets the best of ``<key>`` in bold and marks those tied with it.
-    ``views`` are named choices of rows for the page, a flag a row; the first is what it shows to begin with.
+    ``views`` are named choices of rows for the page, a flag a row; the first is what it shows to begin with. ``links``
+    are the (text, address) of a last column that only the page has, a list a row.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Table:
     data: pd.DataFrame
     columns: Sequence[Column]
     views: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    links: Sequence[Sequence[tuple[str, str]]] = ()
 
     def cells(self) -> list[list[Cell]]:
         """Shown cells, row by row."""
@@ -127,6 +129,7 @@ _LATEX = {
     "≈": "$\\approx$",
     "≥": "$\\geq$",
     "−": "$-$",
+    "→": r"$\rightarrow$",
 } | {mark: "\\" + mark for mark in "&_%#${}"}
 
 
