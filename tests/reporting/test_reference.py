@@ -198,8 +198,9 @@ def test_documentation_shows_the_committed_reference(table: Path) -> None:
     assert f"{begin}\n{shown(folder)}\n{END}" in (ROOT / "docs" / "results.md").read_text()
 
 
-def test_readme_shows_the_reference_on_real_speech() -> None:
-    folder = ROOT / "results" / "reference" / "librispeech-systems"
+@pytest.mark.parametrize("name", ["mini", "librispeech-systems"])
+def test_readme_shows_the_references_of_the_demo_and_on_real_speech(name: str) -> None:
+    folder = ROOT / "results" / "reference" / name
     begin = BEGIN.format(folder.relative_to(ROOT).as_posix())
     assert f"{begin}\n{brief(folder)}\n{END}" in (ROOT / "README.md").read_text()
 
