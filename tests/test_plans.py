@@ -57,3 +57,16 @@ def test_a_benchmark_is_planned_on_test_and_on_dev(config: Path, tmp_path: Path)
     assert read.mixtures(read.dev.subset) in dev.stdout
     drawn = re.findall(rf"mixtures draw \S*{read.dev.subset} .* --held-out (\d+) ", dev.stdout)
     assert drawn == ([str(read.corpus.held_out_speakers)] if read.dev.rows == "drawn" else [])
+
+
+@pytest.mark.parametrize("name", ["mini-ablations-noise", "libri2mix-noisy"])
+def test_the_benchmarks_with_noise_are_planned_for_one_speaker_too(name: str, tmp_path: Path) -> None:
+    (tmp_path / "LibriSpeech").mkdir()
+    for subset in ("dev-clean", "test-clean"):
+        (tmp_path / f"libri2mix_{subset}.csv").touch()
+    given = ["task=enh_single", "studies=[audioslots, noise]", "librispeech=LibriSpeech", "librimix=."]
+    config = ROOT / "config" / f"{name}.yaml"
+    given = given if name.startswith("libri2mix") else given[:2]
+    plan = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config), "--config", *given)
+    assert plan.returncode == 0, plan.stdout[-REPORT:]
+    assert "--types mix_single" in plan.stdout

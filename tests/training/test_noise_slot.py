@@ -29,6 +29,7 @@ from audioslots.training.validation import improvement, validated
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
 NOISY: dict[str, Any] = {"task": "sep_noisy", "noise": "noise"}
+ALONE: dict[str, Any] = {"task": "enh_single", "sources": 1, "slots": {"count": 1}}
 OWN: dict[str, Any] = {"count": 3, "noise": True, "layers": 1}
 
 
@@ -117,7 +118,7 @@ def test_validation_scores_the_speech_against_the_whole_mixture(noisy: Path) -> 
     torch.testing.assert_close(expected, best - before)
 
 
-@pytest.mark.parametrize("values", [{}, {"slots": OWN}, {"task": "enh_single", "sources": 1, "slots": {"count": 1}}])
+@pytest.mark.parametrize("values", [{}, {"slots": OWN}, ALONE])
 def test_a_run_in_noise_is_resumed_to_the_same_result(
     noisy: Path, tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,12 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
         ({"noise": "noise"}, "noise noise with task sep_clean; expected it of tasks with noise alone"),
         ({"slots": OWN}, "slots.noise with 3 slots, task sep_clean; expected a task with noise, and a slot more"),
         (NOISY | {"slots": {"count": 2, "noise": True}}, "slots.noise with 2 slots, task sep_noisy; expected"),
+        (
+            NOISY | ALONE | {"separation": {"reconstruction": "ratio"}},
+            "ratio, .* of one slot, whose share of the mixture is all",
+        ),
+        (NOISY | ALONE | {"decoder": {"output": "softmax"}}, "decoder.output softmax, .* of one slot"),
+        (NOISY | ALONE | {"decoder": {"consistent": True}}, "consistent True of one slot"),
         (
             NOISY | {"training": {"loss": "snr", "order": "mixit"}, "slots": {"count": 4}},
             "training.order mixit, mixing dynamic, slots.in_turn False with task sep_noisy; expected matched or fixed",
