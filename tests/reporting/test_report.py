@@ -34,7 +34,7 @@ def out(made, tmp_path_factory):
 
 def test_everything_promised_is_written(out):
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    names = "main costs pairs input duration speakers published conclusions comparison-decoder".split()
+    names = "main costs changes pairs input duration speakers published conclusions comparison-decoder".split()
     tables = {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
     names = "estimates cost spectrograms estimates-decoder learning-decoder input-decoder".split()
     drawn = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png", "pdf")}
