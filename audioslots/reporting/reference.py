@@ -89,7 +89,8 @@ def _published(results: Path, benchmark: dict[str, Any], folder: Path, command: 
         lines += [f"## Study: {study['title']}", study["question"], _table(folder, f"comparison-{study['name']}")]
         lines += [f"![{study['title']}: estimates with intervals](figures/estimates-{study['name']}.svg)"]
     for title, names in PARTS.items():
-        lines += [f"## {title}", *(_table(folder, name) for name in names)]
+        made = [_table(folder, name) for name in names if (folder / "tables" / f"{name}.md").is_file()]
+        lines += [f"## {title}", *made] if made else []
     drawn = sorted(path.name for path in (folder / "figures").glob("*.svg"))
     lines += ["## Figures", ", ".join(f"[{name.removesuffix('.svg')}](figures/{name})" for name in drawn)]
     write_text(folder / "README.md", "\n\n".join(lines) + "\n")

@@ -63,6 +63,15 @@ def test_reference_says_what_made_it_and_holds_all_scores_and_no_audio(results: 
     )
 
 
+def test_scores_of_clean_mixtures_are_published_elsewhere_and_none_in_noise(results: Path, tmp_path: Path) -> None:
+    noisy = shutil.copytree(results, tmp_path / "noisy", ignore=shutil.ignore_patterns("tables", "figures", "audio"))
+    write_json(noisy / "benchmark.json", read_json(noisy / "benchmark.json") | {"task": "sep_noisy"})
+    page = report(noisy, noisy).read_text()
+    folder = publish(noisy, tmp_path / "reference", "make reference")
+    assert "Published elsewhere" not in page + (folder / "README.md").read_text()
+    assert "Published elsewhere" in (results / "index.html").read_text()
+
+
 def test_reference_says_what_its_runs_are(results: Path, tmp_path: Path) -> None:
     made = read_json(publish(results, tmp_path, "make reference") / NAME)
     assert made["command"] == "make reference" and made["seeds"] == [1, 2]
