@@ -190,13 +190,14 @@ class Resolved(Variant):
                 f"slots.noise with {self.slots.count} slots, task {self.task}; expected a task with noise, and a slot "
                 "more than sources"
             )
-        if self.slots.count == 1 and self.model == "audioslots":
-            shares = f"separation.reconstruction {self.separation.reconstruction}, decoder.output {self.decoder.output}"
-            if self.separation.reconstruction == "ratio" or self.decoder.output == "softmax" or self.decoder.consistent:
-                raise ValueError(
-                    f"{shares}, consistent {self.decoder.consistent} of one slot, whose share of the mixture is all of "
-                    "it; expected direct, another output, false, or a slot for the noise"
-                )
+        how, decoder = self.separation.reconstruction, self.decoder
+        shares = how == "ratio" or decoder.output == "softmax" or decoder.consistent
+        if self.model == "audioslots" and self.slots.count == 1 and shares:
+            raise ValueError(
+                f"separation.reconstruction {how}, decoder.output {decoder.output}, consistent {decoder.consistent} of "
+                "one slot, whose share of the mixture is all of it; expected direct, another output, false, or a slot "
+                "for the noise"
+            )
         training = self.training
         if self.counts and (training.order != "matched" or training.unmatched == "free" or training.mixing == "static"):
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from audioslots.reporting.runs import Run
-from audioslots.reporting.table import Column, Table
+from audioslots.reporting.table import Table
 from audioslots.reporting.tables import titled, valued
 from audioslots.reporting.words import EMPTY
 from audioslots.stage import flat
@@ -48,27 +48,18 @@ def changes(runs: Sequence[Run], studies: Sequence[Mapping[str, Any]], out: Path
     for study in studies:
         baseline = of[study["baseline"]][0]
         for name in dict.fromkeys([study["baseline"], *study["variants"]]):
-            config = of[name][0].config
-            if name == study["baseline"]:
-                words = EMPTY
-            elif "model" not in config or "model" not in baseline.config:
-                words = "another system"
-            else:
-                words = _words(changed(config, baseline.config))
-            shown = {"study": study["title"], "variant": name, "title": of[name][0].title, "changes": words}
-            rows.append(shown)
+            run = of[name][0]
+            of_ours = ("model" in run.config) == ("model" in baseline.config)
+            words = _words(changed(run.config, baseline.config)) if of_ours else "another system"
+            rows.append({"study": study["title"], "variant": name, "title": run.title, "changes": words})
             links.append([(f"seed {run.seed}", link) for run in of[name] if (link := _link(run, out))])
-    columns: list[Column] = [
-        titled(),
-        valued("Study", "study", str, numeric=False),
-        valued("Changes", "changes", str, numeric=False),
-    ]
+    columns = [titled(), *(valued(key.capitalize(), key, str, numeric=False) for key in ("study", "changes"))]
     data = pd.DataFrame(rows, columns=["study", "variant", "title", "changes"])
-    return Table("changes", _CAPTION, data, columns, links=links)
+    return Table("changes", _CAPTION, data, columns, links=links if any(links) else ())
 
 
 def _words(found: Sequence[tuple[str, Any, Any]]) -> str:
-    return "; ".join(f"{key} {_value(before)} → {_value(now)}" for key, before, now in found) or "nothing"
+    return "; ".join(f"{key} {_value(before)} → {_value(now)}" for key, before, now in found) or EMPTY
 
 
 def _value(value: Any) -> str:

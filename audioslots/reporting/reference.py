@@ -23,7 +23,6 @@ BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 PARTS = {
     "Costs": ("costs",),
     "Where it does well, and where not": ("pairs", "input", "duration", "speakers"),
-    "Published elsewhere": ("published",),
 }
 LONGEST = 20  # rows of a table in the documentation
 PAGES = ("README.md", "docs/results.md")
@@ -89,8 +88,9 @@ def _published(results: Path, benchmark: dict[str, Any], folder: Path, command: 
         lines += [f"## Study: {study['title']}", study["question"], _table(folder, f"comparison-{study['name']}")]
         lines += [f"![{study['title']}: estimates with intervals](figures/estimates-{study['name']}.svg)"]
     for title, names in PARTS.items():
-        made = [_table(folder, name) for name in names if (folder / "tables" / f"{name}.md").is_file()]
-        lines += [f"## {title}", *made] if made else []
+        lines += [f"## {title}", *(_table(folder, name) for name in names)]
+    if (folder / "tables" / "published.md").is_file():  # of clean mixtures alone
+        lines += ["## Published elsewhere", _table(folder, "published")]
     drawn = sorted(path.name for path in (folder / "figures").glob("*.svg"))
     lines += ["## Figures", ", ".join(f"[{name.removesuffix('.svg')}](figures/{name})" for name in drawn)]
     write_text(folder / "README.md", "\n\n".join(lines) + "\n")
