@@ -11,9 +11,9 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
-SPEECH := librispeech librispeech-systems librispeech-features librispeech-tie librispeech-adaptation librispeech-counting
+SPEECH := librispeech librispeech-systems librispeech-features librispeech-carried librispeech-tie librispeech-adaptation librispeech-counting
 COMMA := ,
-STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation counting features mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
+STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried counting features mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help

@@ -95,10 +95,11 @@ class Slots(Section):
     passes: int = hyper(
         1, "passes of slots and decoder, of the same weights; each reads the estimates of the one before", ge=1, le=4
     )
-    carry: Literal["none", "last", "gated", "memory"] = hyper(
+    carry: Literal["none", "last", "mean", "gated", "memory"] = hyper(
         "none",
-        "where a chunk's slots start from. none: the learned queries. last: the slots of the chunk before; gated: a "
-        "state that a GRU makes of all chunks before; memory: attention over the slots of the last 64 chunks",
+        "where a chunk's slots start from. none: the learned queries. last: the slots of the chunk before; mean: the "
+        "queries, moved by the mean of all slots before; gated: a state that a GRU makes of all chunks before; memory: "
+        "attention over the slots of the last 64 chunks",
     )
 
     in_turn: bool = hyper(

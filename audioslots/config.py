@@ -94,9 +94,10 @@ class Variant(Section):
         if self.model == "conv_tasnet" and (self.slots.passes > 1 or self.slots.in_turn):
             passes = f"slots.passes {self.slots.passes}, in_turn {str(self.slots.in_turn).lower()}"
             raise ValueError(f"{passes} of conv_tasnet, which has no slots; expected 1, false")
-        if self.slots.carry != "none" and self.training.sequence == 1:
+        if self.slots.carry != "none" and told.joined == 1:
             raise ValueError(
-                f"slots.carry {self.slots.carry} is learned from sequences; expected training.sequence above 1"
+                f"slots.carry {self.slots.carry} is learned from chunks of one recording; expected training.sequence "
+                "or together above 1"
             )
         if self.slots.in_turn and (self.context_s or told.order == "mixit"):
             raise ValueError(

@@ -35,7 +35,8 @@ class Training(Section):
     )
     sequence: int = hyper(
         1,
-        "overlapping chunks in a row, of one crop, that share a permutation; slots.carry goes from one to the next",
+        "overlapping chunks in a row, of one crop, that share a permutation; slots.carry goes from one to the next, "
+        "as it does through chunks that are together",
         ge=1,
     )
     overlap: float = hyper(0.5, "of chunks in a row: share of a chunk that its successor sees too", ge=0, le=0.9)
@@ -74,6 +75,11 @@ class Training(Section):
     checkpoint_minutes: float = hyper(10.0, "minutes between checkpoints, at most", gt=0)
     skips: int = hyper(10, "steps left out for a loss or gradient that is not finite, before the run stops", ge=0)
 
+    @property
+    def joined(self) -> int:
+        """Chunks that share a permutation, side by side in a batch; slots are carried through them."""
+        return self.sequence * self.together
+
     @model_validator(mode="after")
     def _batches_are_whole(self) -> Self:
         if self.batch % (self.together * self.accumulate) and self.together > 1:
@@ -88,7 +94,7 @@ class Training(Section):
             )
         if self.sequence > 1 and self.together > 1:
             raise ValueError("sequence and together both join chunks; expected one of them to be 1")
-        if self.contrast and self.sequence * self.together == 1:
+        if self.contrast and self.joined == 1:
             raise ValueError("contrast needs chunks of one source; expected sequence or together above 1")
         if self.together > 1 and self.mixing == "static":
             raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")

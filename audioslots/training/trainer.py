@@ -84,7 +84,7 @@ class Trainer:
             raise InputError(
                 f"--devices: {devices} cannot share training.batch {self.settings.batch}; expected a divisor of it"
             )
-        joined = self.settings.together * self.settings.sequence
+        joined = self.settings.joined
         if self.settings.batch // devices % joined:
             raise InputError(
                 f"--devices: {devices} would part the {joined} chunks of training.together or sequence; expected a "

@@ -19,7 +19,7 @@ where it has a spectrogram; the occupied slots."""
 
 def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Resolved) -> dict[str, Tensor]:
     """The columns of ``VALIDATED`` on sources (B, S, T), then the noise of a task with it: means over the batch, ()."""
-    estimates = model(sources.sum(dim=1), *sequences(variant))
+    estimates = model(sources.sum(dim=1), *sequences(variant, variant.training.sequence))
     sources = covered(sources, estimates.waveforms.shape[-1])
     mixture = sources.sum(dim=1)
     speech, slots, ratio = sources[:, : variant.sources], variant.slots.speech, None
@@ -36,9 +36,14 @@ def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Resolve
     return {key: value for key, value in zip(VALIDATED, values, strict=True) if value is not None}
 
 
-def sequences(variant: Resolved) -> tuple[int, ...]:
-    """What the model is told beside a batch: how many chunks are a sequence; nothing of a model without slots."""
-    return () if variant.model == "conv_tasnet" else (variant.training.sequence,)
+def sequences(variant: Resolved, chunks: int = 0) -> tuple[int, ...]:
+    """What a model with slots is told beside a batch: the chunks, side by side, that it carries them through.
+
+    Args:
+        variant: of the model.
+        chunks: 0: as many as in training.
+    """
+    return () if variant.model == "conv_tasnet" else (chunks or variant.training.joined,)
 
 
 def improvement(waveforms: Tensor, sources: Tensor, mixture: Tensor | None = None) -> Tensor:

@@ -21,7 +21,10 @@ EVERY = [*product(CARRIES, kinds("slots"))]
 def carrying(carry: str, slots: str = "queries", **training: Any) -> Any:
     delta = {"slots": {"carry": carry, "kind": slots, "tokens": 2}, "training": {"sequence": 4, **training}}
     torch.manual_seed(0)
-    return build(checked(Resolved, merge(TINY, delta), "tiny")).eval()
+    model = build(checked(Resolved, merge(TINY, delta), "tiny")).eval()
+    if carry == "mean":  # as if it had been trained: what it adds is zero at first
+        torch.nn.init.normal_(model.carry.start.weight, std=0.1)
+    return model
 
 
 @pytest.mark.parametrize(("carry", "slots"), EVERY)
@@ -70,6 +73,17 @@ def test_what_is_carried_is_learned(carry: str) -> None:
     model(mixtures(4), 4).slots.square().sum().backward()
     weights = model.carry.named_parameters()
     assert [name for name, weight in weights if weight.grad is None or not weight.grad.any()] == []
+
+
+def test_mean_starts_as_a_model_without_and_is_that_of_all_chunks() -> None:
+    model, chunks = carrying("mean").double(), mixtures(4).double()
+    with torch.no_grad():
+        state = model(chunks, 4).state
+        read = model(chunks, 4).slots.unflatten(-1, (2, -1)).flatten(1, 2)  # (4, K M, W)
+        torch.testing.assert_close(state[0, :, :-1], read.mean(dim=0))
+        assert (state[..., -1] == 4).all()
+        model.carry.start.weight.zero_()
+        torch.testing.assert_close(model(chunks, 4).slots, model(chunks, 1).slots, atol=1e-12, rtol=0)
 
 
 def test_memory_holds_the_last_chunks_alone() -> None:

@@ -12,6 +12,8 @@ from tiny_run import resolved, same, stopped
 from audioslots.config import Resolved
 from audioslots.data.packing import Speech
 from audioslots.errors import InputError
+from audioslots.model.carry import CARRIES
+from audioslots.model.weights import load_model
 from audioslots.training import trainer
 from audioslots.training.batches import sequenced
 from audioslots.training.objective import TEMPERATURE, contrast
@@ -59,7 +61,7 @@ def test_contrast_is_least_where_sources_are_alike_in_all_chunks_and_apart() -> 
     assert contrast(apart) < contrast(mixed) and contrast(apart) < contrast(torch.ones(2, 3, 2, 4))
 
 
-@pytest.mark.parametrize("carry", ["none", "last", "gated", "memory"])
+@pytest.mark.parametrize("carry", ["none", *CARRIES])
 def test_a_run_of_sequences_that_is_stopped_resumes_to_the_same_weights(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, carry: str
 ) -> None:
@@ -70,13 +72,20 @@ def test_a_run_of_sequences_that_is_stopped_resumes_to_the_same_weights(
     same(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_slots_are_carried_through_chunks_that_are_together(packed: Path, tmp_path: Path) -> None:
+    config = carried(packed, "mean", sequence=1, together=2, contrast=0.0, steps=2, validate_every=1)
+    trainer.train(config, tmp_path, "cpu")
+    model, _ = load_model(tmp_path)
+    assert model.carry.start.weight.any(), "zero at first: only what is carried moves it"
+
+
 @pytest.mark.parametrize(
     ("training", "slots", "message"),
     [
         ({"sequence": 3}, {}, "batch 4 is no whole number of sequences of 3"),
         ({"sequence": 2, "together": 2}, {}, "expected one of them to be 1"),
         ({"contrast": 0.1}, {}, "contrast needs chunks of one source"),
-        ({}, {"carry": "last"}, "slots.carry last is learned from sequences"),
+        ({}, {"carry": "last"}, "slots.carry last is learned from chunks of one recording"),
     ],
 )
 def test_what_does_not_fit_a_sequence_is_refused(packed: Path, training: dict, slots: dict, message: str) -> None:

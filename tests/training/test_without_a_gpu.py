@@ -23,6 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from audioslots.architecture import kinds
 from audioslots.config import Resolved
 from audioslots.losses import LOSSES
+from audioslots.model.carry import CARRIES
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.weights import started
 from audioslots.training import trainer
@@ -150,7 +151,7 @@ def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     yield "together", {"together": 2, "contrast": 0.1}, {"context_s": 0.096}
     drawn = {"kind": "attention", "update": "sum", "gradient": "last", "start": "gaussian"}
     yield "drawn slots", {}, {"slots": {"count": 2, **drawn}}
-    for carry in ("last", "gated", "memory"):
+    for carry in CARRIES:
         yield f"carried, {carry}", {"sequence": 4, "batch": 8}, {"slots": {"count": 2, "layers": 1, "carry": carry}}
     for share in (0.0, 1.0):
         mixit = {"loss": "snr", "order": "mixit", "supervised": share, "together": 2}

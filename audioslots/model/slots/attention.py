@@ -45,9 +45,16 @@ class Slots(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, encoder.mlp), nn.GELU(), nn.Linear(encoder.mlp, width))
         self.norm = nn.LayerNorm(width)
 
+    def start(self, batch: int) -> Tensor:
+        """What the slots start from: (B, K M, W)."""
+        if self.settings.start == "queries":
+            return self.readers(self.queries, batch)
+        draws = torch.randn_like(self.draws) if self.training else self.draws
+        return self.readers(self.queries + draws * self.log_deviation.exp(), batch)
+
     def forward(self, tokens: Tensor, start: Tensor | None = None) -> Tensor:
         """Tokens (B, C, W), and what reads them instead of the queries (B, K M, W) -> what was read (B, K M, W)."""
-        slots = first = self.readers(self._queries(), tokens.shape[0]) if start is None else start
+        slots = first = self.start(len(tokens)) if start is None else start
         tokens = self.tokens_norm(tokens)
         keys, values = self.key(tokens), self.value(tokens)
         for left in range(self.settings.iterations, 0, -1):
@@ -60,10 +67,3 @@ class Slots(nn.Module):
             slots = self.gru(updates.flatten(0, 1), slots.flatten(0, 1)).unflatten(0, slots.shape[:2])
             slots = slots + self.mlp(self.mlp_norm(slots))
         return self.norm(slots)
-
-    def _queries(self) -> Tensor:
-        """What the slots start from (K, W)."""
-        if self.settings.start == "queries":
-            return self.queries
-        draws = torch.randn_like(self.draws) if self.training else self.draws
-        return self.queries + draws * self.log_deviation.exp()

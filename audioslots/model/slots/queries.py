@@ -22,9 +22,13 @@ class Slots(nn.Module):
         )
         self.norm = nn.LayerNorm(encoder.width)
 
+    def start(self, batch: int) -> Tensor:
+        """What the slots start from: (B, K M, W)."""
+        return self.readers(self.queries, batch)
+
     def forward(self, tokens: Tensor, start: Tensor | None = None) -> Tensor:
         """Tokens (B, C, W), and what reads them instead of the queries (B, K M, W) -> what was read (B, K M, W)."""
-        slots = self.readers(self.queries, tokens.shape[0]) if start is None else start
+        slots = self.start(len(tokens)) if start is None else start
         for layer in self.layers:
             slots = layer(slots, tokens)
         return self.norm(slots)
