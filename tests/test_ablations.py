@@ -19,10 +19,10 @@ from audioslots.config import Variant, checked
 from audioslots.data.noise import PARTS
 from audioslots.data.noise_synthesis import synthesize_noise
 from audioslots.data.packing import pack
-from audioslots.files import read_json
+from audioslots.files import read_json, write_json
 from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
-from audioslots.model.weights import MODELS, load_model
+from audioslots.model.weights import MODELS
 from audioslots.separation.separate import Separator
 from audioslots.study import read_study
 from audioslots.training.trainer import Trainer
@@ -66,8 +66,8 @@ def benchmark(**values: Any) -> Benchmark:
 
 
 def benchmark_of(study: str) -> Benchmark:
-    """The same, with the data that a study asks for."""
-    return benchmark(overrides=SHORT, **(IN_NOISE if study == "noise" else {}))
+    """The same of one study, with the data that it asks for."""
+    return benchmark(overrides=SHORT, **{"studies": [study]} | (IN_NOISE if study == "noise" else {}))
 
 
 @pytest.fixture(scope="module")
@@ -82,24 +82,34 @@ def data(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders, by identity: variants that differ in separation alone share one, as in the workflow."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def run(name: str, data: Path, runs: Path, small: Benchmark) -> torch.Tensor:
     """Train a variant two steps, load what was saved, and separate a recording with it: (S, T)."""
     config = resolve(small, name, 0)
     places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1])}
     config = config.model_copy(update=places | ({"noise": str(data / "noise")} if config.noise else {}))
     if config.start:  # another benchmark's run, of the same parts
-        steps = config.training.model_copy(update={"steps": 2})
-        first = config.model_copy(update={"start": "", "training": steps})
-        Trainer(first, out / "first", accelerator="cpu").train()
-        config = config.model_copy(update={"start": str(out / "first")})
-    Trainer(config, out, accelerator="cpu").train()
+        config = config.model_copy(update={"start": str(runs / f"{name}-first")})
+    out = runs / config.identity
+    if not out.exists():
+        if config.start:
+            steps = config.training.model_copy(update={"steps": 2})
+            first = config.model_copy(update={"start": "", "training": steps})
+            Trainer(first, Path(config.start), accelerator="cpu").train()
+        Trainer(config, out, accelerator="cpu").train()
     assert read_json(out / "system.json")["steps"] == config.training.steps
-    model, read = load_model(out)
-    assert read == config
-    assert isinstance(model, MODELS[config.model])
+    write_json(out / f"{name}.json", config.document())
+    separator = Separator.load(out, config=out / f"{name}.json")
+    assert separator.config == config
+    assert isinstance(separator.model, MODELS[config.model])
     mixture = 0.1 * torch.randn(round(3.2 * 8000), generator=torch.Generator().manual_seed(0))
     assert len(mixture) > max(config.chunk, config.separation.longest_s * 8000), "longer than a chunk"
-    blind, oracle = Separator.load(out).estimates(mixture, torch.stack([mixture, mixture.flip(0)]))
+    blind, oracle = separator.estimates(mixture, torch.stack([mixture, mixture.flip(0)]))
     assert oracle is not None and oracle.shape == blind.shape
     return blind
 
@@ -108,9 +118,9 @@ def run(name: str, data: Path, out: Path, small: Benchmark) -> torch.Tensor:
     ("name", "study"), {name: study for study, names in reversed(NAMES.items()) for name in names}.items()
 )
 def test_every_variant_of_every_study_trains_saves_loads_and_separates(
-    name: str, study: str, data: Path, tmp_path: Path
+    name: str, study: str, data: Path, runs: Path
 ) -> None:
-    blind = run(name, data, tmp_path, benchmark_of(study))
+    blind = run(name, data, runs, benchmark_of(study))
     assert blind.shape == (2, round(3.2 * 8000))
     assert torch.isfinite(blind).all()
     assert blind.square().mean() > 1e-8
