@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
-SPEECH := librispeech librispeech-systems librispeech-features librispeech-carried librispeech-tie librispeech-adaptation librispeech-counting
+SPEECH := librispeech librispeech-systems librispeech-features librispeech-conversations librispeech-carried librispeech-tie librispeech-adaptation librispeech-counting
 COMMA := ,
 STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried counting features mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
@@ -75,6 +75,8 @@ $(PARTS): .venv/.installed
 	@$(call PLACE,results/$@)
 
 reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
+
+librispeech-conversations: librispeech-features
 
 librispeech-adaptation: mini-adaptation
 
