@@ -191,7 +191,6 @@ def evaluate_system(
     device: Device = "auto",
 ) -> None:
     """Separate and score every mixture of a test set, or score estimates of it; repeat the command to resume it."""
-    from audioslots.baselines.oracles import baseline
     from audioslots.scoring.estimates import Estimated, Kept, System
     from audioslots.scoring.evaluate import evaluate, read_mixtures
     from audioslots.scoring.external import Files, costs_of
@@ -212,6 +211,8 @@ def evaluate_system(
     if estimates is not None:
         system = Files.load(estimates, name, mixtures) if name else Estimated.load(estimates)
     elif model is not None and is_untrained(model):
+        from audioslots.baselines.oracles import baseline
+
         _, _, rate = read_mixtures(mixtures)[0].read()
         system = baseline(model, rate)
     elif model is not None and Path(model).exists():

@@ -113,7 +113,7 @@ class AudioSlots(nn.Module):
             return self.slots.readers.joined(self.slots(tokens)), None
         read = []
         for chunk in tokens.unflatten(0, (-1, sequence)).unbind(dim=1):
-            queries = self.slots.start(len(chunk))
+            queries = self.slots.start(chunk.shape[0])
             read.append(self.slots(chunk, queries if state is None else self.carry(state, queries)))
             state = self.carry.next(read[-1], state)
         return self.slots.readers.joined(torch.stack(read, dim=1).flatten(0, 1)), state

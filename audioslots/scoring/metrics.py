@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import pesq as pesq_package
-import pystoi
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 from scipy.linalg import solve_toeplitz
 from scipy.optimize import linear_sum_assignment
 
 from audioslots.errors import InputError
+from audioslots.scoring.intelligibility import stoi
 from audioslots.scoring.own_output import own_output
 from audioslots.scoring.signals import Signal, Undefined, at_peak_one, centred, problem_of
 
@@ -122,33 +121,6 @@ def pesq(estimate: Signal, reference: Signal, rate: int) -> float:
         raise Undefined(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
     except ValueError:  # of float32, which PESQ computes in
         raise Undefined(PESQ_LEVEL) from None
-
-
-def stoi(estimate: Signal, reference: Signal, rate: int, extended: bool = False) -> float:
-    """Short-time objective intelligibility (0 to 1), or its extended form (ESTOI). Equals the ``pystoi`` package.
-
-    ESTOI adds noise of 1e-16 from numpy's global generator, which decides the result where an estimate is silent for a
-    while: here it is always that of seed 0, so that a score is the same in every process and order.
-
-    Args:
-        estimate: [samples].
-        reference: [samples], whose silent frames are left out.
-        rate: Hz.
-        extended: ESTOI (Jensen and Taal, 2016) instead of STOI (Taal et al., 2011).
-
-    Raises:
-        Undefined: less than about 0.4 s of speech.
-    """
-    before = np.random.get_state()
-    np.random.seed(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
-            return float(pystoi.stoi(reference, estimate, rate, extended))
-    except (RuntimeWarning, ValueError):  # the second where there is not even one frame
-        raise Undefined("less than 30 frames of speech") from None
-    finally:
-        np.random.set_state(before)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Slots(nn.Module):
 
     def forward(self, tokens: Tensor, start: Tensor | None = None) -> Tensor:
         """Tokens (B, C, W), and what reads them instead of the queries (B, K M, W) -> what was read (B, K M, W)."""
-        slots = first = self.start(len(tokens)) if start is None else start
+        slots = first = self.start(tokens.shape[0]) if start is None else start
         tokens = self.tokens_norm(tokens)
         keys, values = self.key(tokens), self.value(tokens)
         for left in range(self.settings.iterations, 0, -1):

@@ -28,7 +28,7 @@ class Slots(nn.Module):
 
     def forward(self, tokens: Tensor, start: Tensor | None = None) -> Tensor:
         """Tokens (B, C, W), and what reads them instead of the queries (B, K M, W) -> what was read (B, K M, W)."""
-        slots = self.start(len(tokens)) if start is None else start
+        slots = self.start(tokens.shape[0]) if start is None else start
         for layer in self.layers:
             slots = layer(slots, tokens)
         return self.norm(slots)
