@@ -52,9 +52,10 @@ SMALL: dict[str, Any] = {
 IN_NOISE: dict[str, Any] = {"studies": ["noise"], "task": "sep_noisy", "noise": {"hours": 0.1}}
 NAMES = {study: list(read_study(study).variants) for study in STUDIES}
 # Of the same few steps, or of none, whatever a delta says; and of another batch than the baseline's, else the variant
-# that has the baseline's values on the axis would be left out.
+# that has the baseline's values on the axis would be left out. A Conv-TasNet keeps its depth and loses its width.
 SHORT = {
     name: {"training": {"steps": min(2, delta.get("training", {}).get("steps", 2)), "batch": 8, "warmup": 1}}
+    | ({"conv_tasnet": {"filters": 16, "hidden": 16}} if delta.get("model") == "conv_tasnet" else {})
     for study in STUDIES
     for name, delta in read_study(study).variants.items()
     if name != read_study(study).baseline

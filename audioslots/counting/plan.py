@@ -76,7 +76,10 @@ def plan(
     known = variants(read)
     same = twins(known)
     configs = {name: resolve(read, name, read.seeds[0], known=known) for name in known}
-    data = pd.DataFrame([_row(config, name not in same, read) for name, config in configs.items()], index=list(known))
+    models = {_model(config): config for config in configs.values()}
+    counted = {key: (count(config).sum(), separation_memory(config)) for key, config in models.items()}
+    rows = [_row(config, name not in same, read, *counted[_model(config)]) for name, config in configs.items()]
+    data = pd.DataFrame(rows, index=list(known))
     hours = pd.DataFrame(index=data.index)  # of a run, by card
     for key, one in CARDS.items():
         rates = [one.rate(config.training.precision, efficiency) for config in configs.values()]
@@ -120,9 +123,22 @@ def _gpu_hours(operations: pd.Series, rate: float | pd.Series) -> pd.Series:
     return operations / (rate * 1e12) / 3600
 
 
-def _row(config: Resolved, is_trained: bool, benchmark: Benchmark) -> dict[str, Any]:
-    """What one variant takes; ``operations`` are the multiply-accumulates of a run."""
-    sums, settings, runs = count(config).sum(), config.training, len(benchmark.seeds)
+def _model(config: Resolved) -> tuple[str, float]:
+    """What decides the size of a model and of what it separates at a time; how chunks are stitched does not."""
+    return config.identity, config.separation.longest_s
+
+
+def _row(config: Resolved, is_trained: bool, benchmark: Benchmark, sums: pd.Series, memory: float) -> dict[str, Any]:
+    """What one variant takes; ``operations`` are the multiply-accumulates of a run.
+
+    Args:
+        config: of the variant.
+        is_trained: whether it has no twin that is.
+        benchmark: that it is of.
+        sums: of what ``count`` says of it.
+        memory: what ``separation_memory`` says of it.
+    """
+    settings, runs = config.training, len(benchmark.seeds)
     heard_s = settings.steps * settings.batch * config.chunk_s if is_trained else 0
     test_s = _test_mixtures(benchmark) * MIXTURE_S / (1 - config.separation.overlap)
     copies = 2 * (4 + bool(settings.ema)) + 2  # two checkpoints of weights, moments and best weights; the models
@@ -130,7 +146,7 @@ def _row(config: Resolved, is_trained: bool, benchmark: Benchmark) -> dict[str, 
         "title": config.title,
         "steps": settings.steps if is_trained else 0,
         "peak_memory_bytes": sums["peak_memory_bytes"],
-        "separation_bytes": separation_memory(config),
+        "separation_bytes": memory,
         "operations": sums["macs_per_second"] * ((1 + BACKWARD) * heard_s + test_s),
         "runs": runs,
         "disk_bytes": runs * 4 * sums["parameters"] * copies,
