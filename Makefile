@@ -23,7 +23,7 @@ PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.installed ## Run the whole benchmark at the mini scale, on synthesized speech (9 to 14 minutes).
+demo: .venv/.installed ## Run the whole benchmark at the mini scale, on synthesized speech (8 to 14 minutes).
 	@$(SNAKEMAKE) --configfile config/mini.yaml
 	@$(call PLACE,results/mini)
 
