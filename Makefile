@@ -12,13 +12,15 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
 SPEECH := librispeech librispeech-systems librispeech-tie librispeech-adaptation librispeech-counting
+# No reference results of these are kept.
+UNPUBLISHED := librispeech-features librispeech-carried librispeech-conversations
 GIVEN = $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
 COMMA := ,
 STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried counting features mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: $(PARTS) $(SPEECH) librispeech-features librispeech-carried librispeech-conversations mini-adaptation help demo long smoke rates gpu ablations test test-slow test-slurm lint format bench reference sizes lock clean
+.PHONY: $(PARTS) $(SPEECH) $(UNPUBLISHED) mini-adaptation help demo long smoke rates gpu ablations test test-slow test-slurm lint format bench reference sizes lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -84,8 +86,7 @@ librispeech-adaptation: mini-adaptation
 mini-adaptation: .venv/.installed
 	@$(SNAKEMAKE) --configfile config/mini-adaptation.yaml
 
-# No reference results of these are kept.
-librispeech-features librispeech-carried librispeech-conversations: .venv/.installed
+$(UNPUBLISHED): .venv/.installed
 	@$(SNAKEMAKE) --configfile config/$@.yaml $(GIVEN)
 	@$(call PLACE,results/$@)
 

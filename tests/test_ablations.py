@@ -22,7 +22,7 @@ from audioslots.data.packing import pack
 from audioslots.files import read_json, write_json
 from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
-from audioslots.model.weights import MODELS
+from audioslots.model.weights import MODELS, load_model
 from audioslots.separation.separate import Separator
 from audioslots.study import read_study
 from audioslots.training.trainer import Trainer
@@ -49,7 +49,7 @@ SMALL: dict[str, Any] = {
         "separation": {"longest_s": 1.0},
     },
 }
-IN_NOISE: dict[str, Any] = {"studies": ["noise"], "task": "sep_noisy", "noise": {"hours": 0.1}}
+IN_NOISE: dict[str, Any] = {"task": "sep_noisy", "noise": {"hours": 0.1}}
 NAMES = {study: list(read_study(study).variants) for study in STUDIES}
 # Of the same few steps, or of none, whatever a delta says; and of another batch than the baseline's, else the variant
 # that has the baseline's values on the axis would be left out. A Conv-TasNet keeps its depth and loses its width.
@@ -68,7 +68,7 @@ def benchmark(**values: Any) -> Benchmark:
 
 def benchmark_of(study: str) -> Benchmark:
     """The same of one study, with the data that it asks for."""
-    return benchmark(overrides=SHORT, **{"studies": [study]} | (IN_NOISE if study == "noise" else {}))
+    return benchmark(studies=[study], overrides=SHORT, **(IN_NOISE if study == "noise" else {}))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,7 @@ def run(name: str, data: Path, runs: Path, small: Benchmark) -> torch.Tensor:
             first = config.model_copy(update={"start": "", "training": steps})
             Trainer(first, Path(config.start), accelerator="cpu").train()
         Trainer(config, out, accelerator="cpu").train()
+        assert load_model(out)[1] == config
     assert read_json(out / "system.json")["steps"] == config.training.steps
     write_json(out / f"{name}.json", config.document())
     separator = Separator.load(out, config=out / f"{name}.json")

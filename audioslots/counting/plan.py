@@ -211,7 +211,9 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
     for _ in range(TIMED_STEPS + 1):
         started = time.perf_counter()
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
-            value = loss(model(sources.sum(dim=1), *sequences(config)), covered(sources, config.chunk))
+            value = loss(
+                model(sources.sum(dim=1), *sequences(config, config.training.joined)), covered(sources, config.chunk)
+            )
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

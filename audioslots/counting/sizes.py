@@ -165,7 +165,9 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
         live.follow(model.get_submodule(path), title)
     with live:
         sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.parts, config.crop)
-        value = loss(model(sources.sum(dim=1), *sequences(config)), covered(sources, config.chunk))
+        value = loss(
+            model(sources.sum(dim=1), *sequences(config, config.training.joined)), covered(sources, config.chunk)
+        )
         optimiser.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.training.clip)

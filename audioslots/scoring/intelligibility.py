@@ -1,4 +1,4 @@
-"""STOI and ESTOI: equal to the ``pystoi`` package, whose parts they are made of, in two thirds of its time.
+"""STOI and ESTOI: equal to the ``pystoi`` package, of whose parts they are made.
 
 What both need of a pair of signals is made once, and rows and columns are scaled without diagonal matrices. The order
 of operations is the package's, so the scores are the same to the bit.

@@ -203,7 +203,7 @@ class Trainer:
         loss = sources.new_zeros(())
         for number, piece in enumerate(pieces := sources.chunk(settings.accumulate), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
-                estimates = self.model(piece.sum(dim=1), *sequences(self.config))
+                estimates = self.model(piece.sum(dim=1), *sequences(self.config, self.settings.joined))
                 part = self.objective(estimates, covered(piece, self.config.chunk), progress.step)
                 part = part * (len(piece) / len(sources))
                 self.fabric.backward(part)

@@ -36,14 +36,9 @@ def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Resolve
     return {key: value for key, value in zip(VALIDATED, values, strict=True) if value is not None}
 
 
-def sequences(variant: Resolved, chunks: int = 0) -> tuple[int, ...]:
-    """What a model with slots is told beside a batch: the chunks, side by side, that it carries them through.
-
-    Args:
-        variant: of the model.
-        chunks: 0: as many as in training.
-    """
-    return () if variant.model == "conv_tasnet" else (chunks or variant.training.joined,)
+def sequences(variant: Resolved, chunks: int) -> tuple[int, ...]:
+    """What a model with slots is told beside a batch: the chunks, side by side, that it carries them through."""
+    return () if variant.model == "conv_tasnet" else (chunks,)
 
 
 def improvement(waveforms: Tensor, sources: Tensor, mixture: Tensor | None = None) -> Tensor:
