@@ -87,9 +87,9 @@ class Variant(Section):
         told = self.training
         if not told.steps and not self.start:
             raise ValueError("training.steps 0 without start; expected 1 or more, or the weights to start from")
-        if self.model == "conv_tasnet" and (told.sequence > 1 or told.contrast or told.existence):
+        if self.model == "conv_tasnet" and (told.sequence > 1 or told.contrast or told.existence or told.ratio):
             raise ValueError(
-                "training.sequence, contrast, existence of conv_tasnet, which has no slots; expected 1, 0, 0"
+                "training.sequence, contrast, existence, ratio of conv_tasnet, which has no slots; expected 1, 0, 0, 0"
             )
         if self.model == "conv_tasnet" and (self.slots.passes > 1 or self.slots.in_turn):
             passes = f"slots.passes {self.slots.passes}, in_turn {str(self.slots.in_turn).lower()}"
@@ -156,7 +156,7 @@ LATER: dict[str, dict[str, Any]] = {
     "": {"context_s": 0.0, "counts": [], "start": "", "task": "sep_clean"},
     "slots": {"carry": "none", "passes": 1, "in_turn": False, "noise": False, **ATTENTION},
     "decoder": {"stride": [1, 1], "consistent": False},
-    "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0, "existence": 0.0},
+    "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0, "existence": 0.0, "ratio": 0.0},
 }
 """Keys that came later, by section: what leaves them at these defaults keeps the identity that it had."""
 OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}

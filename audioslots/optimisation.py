@@ -18,6 +18,9 @@ class Training(Section):
         "squared", "; ".join(f"{name}: {loss.about}" for name, loss in LOSSES.items()), secondary="squared"
     )
     exponent: float = hyper(0.3, "magnitudes are compared to this power (squared, absolute)", secondary=0.3, gt=0, le=1)
+    ratio: float = hyper(
+        0.0, "weight of a second loss, the negative SNR (dB) of spectra: the slots as ratio masks of power 1.5", ge=0
+    )
     order: Literal["matched", "fixed", "mixit"] = hyper(
         "matched",
         "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k; mixit: no source is "
@@ -104,6 +107,8 @@ class Training(Section):
     def _mixtures_without_sources(self) -> Self:
         if self.order == "mixit" and self.loss != "snr":
             raise ValueError(f"order mixit with loss {self.loss}; expected snr, which sums of slots are compared by")
+        if self.order == "mixit" and self.ratio:
+            raise ValueError(f"ratio {self.ratio} with order mixit, which knows no sources; expected 0")
         if self.order == "mixit" and self.contrast:
             raise ValueError(f"contrast {self.contrast} with order mixit, which knows no voices; expected 0")
         if self.order != "mixit" and self.supervised:

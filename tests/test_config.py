@@ -51,6 +51,7 @@ OTHER = {
     "training.precision": "bf16-mixed",
     "training.overlap": 0.25,
     "training.contrast": 0.1,
+    "training.ratio": 0.1,
     "training.supervised": 0.1,
     "training.discount": 0.3,
     "slots.carry": "gated",

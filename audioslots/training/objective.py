@@ -10,15 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioslots.config import Variant
-from audioslots.losses import LOSSES, such
+from audioslots.losses import LOSSES, snr, such
 from audioslots.model.estimates import Estimates
 from audioslots.model.outputs import compress
+from audioslots.model.reconstruction import ratio_masks
 from audioslots.model.spectrogram import STFT
 from audioslots.training.matching import match, unmatched
 from audioslots.training.mixit import MixIT
 from audioslots.training.schedule import grown
 
 TEMPERATURE = 0.1  # of the contrastive loss
+MASK_POWER = 1.5  # of the ratio masks of training.ratio: what they have in separation, unless told otherwise
 BARRED = 1e9  # more than any cost: a slot that is not to be matched
 OCCUPIED = 0.01  # share of the mixture's energy from which a slot counts as occupied
 
@@ -60,8 +62,11 @@ class Matched(nn.Module):
     and the mean cost of that is added. Of a model that refines its estimates, the passes before the last are matched as
     the last one is, and cost less and less the earlier they are.
 
+    With ``training.ratio``, what separation makes of the slots' magnitudes as ratio masks is compared too: the spectra
+    that the masks cut out of the mixture, phase and all.
+
     Args:
-        variant: kind of loss, exponent of its magnitudes, ``order`` and ``unmatched``; the spectrogram.
+        variant: kind of loss, exponent of its magnitudes, ``order``, ``unmatched`` and ``ratio``; the spectrogram.
         together: chunks that lie side by side in a batch and are matched as one, by the mean of their costs; what
             ``training.contrast`` compares them by is added.
         varies: sources may be silent, as where the number of speakers varies. The slot of a silent source is to be
@@ -84,16 +89,17 @@ class Matched(nn.Module):
             ValueError: fewer slots than sources, more slots that a loss cannot pull to silence, or a loss of magnitudes
                 for a model without a spectrogram.
         """
+        mixture = sources.sum(dim=1)
         if self.noisy and not self.own:
             sources = sources[:, :-1]
-        costs, silence = self._costs(estimates, sources)
+        costs, silence = self._costs(estimates, sources, mixture)
         if self.settings.order == "fixed":
             matched = torch.arange(costs.shape[1], device=costs.device).expand(len(costs), -1)
         else:  # a source that takes a slot saves that slot's cost of silence
             matched = match(costs - silence[:, None] + (self._barred(costs) if self.own else 0.0))
         cost = self._mean(costs, silence, matched)
         for age, before in enumerate(reversed(estimates.earlier), start=1):
-            cost = cost + self.settings.discount**age * self._mean(*self._costs(before, sources), matched)
+            cost = cost + self.settings.discount**age * self._mean(*self._costs(before, sources, mixture), matched)
         if estimates.left is not None:
             cost = cost + self._left(estimates.left, sources, matched)
         if self.settings.contrast and self.together > 1 and estimates.voices is not None:
@@ -124,10 +130,15 @@ class Matched(nn.Module):
         holds = torch.zeros_like(told[:, 0]).scatter(1, matched, speaks.to(told.dtype))
         return F.binary_cross_entropy_with_logits(told, holds[:, None].expand_as(told))
 
-    def _costs(self, estimates: Estimates, sources: Tensor) -> tuple[Tensor, Tensor]:
-        """Costs (B, S, K) of each slot for each source, and of each slot's silence (B, K); of those together, means."""
+    def _costs(self, estimates: Estimates, sources: Tensor, mixture: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Costs (B, S, K) of each slot for each source, and of each slot's silence (B, K); of those together, means.
+
+        ``training.ratio`` has what ratio masks make of a ``mixture`` (B, T) compared too.
+        """
         signals, references = self.compared(estimates, sources / estimates.level[:, None])
         costs = self.kind.cost(signals[:, None], references[:, :, None])
+        if self.settings.ratio and mixture is not None:
+            costs = costs + self.settings.ratio * self._ratio(estimates, sources, mixture)
         silence = costs.new_zeros(len(costs), costs.shape[2])
         if self._silences(costs) or self.varies:
             if self.kind.silence is None:
@@ -141,6 +152,14 @@ class Matched(nn.Module):
         if self.together > 1:
             costs, silence = (cost.unflatten(0, (-1, self.together)).mean(dim=1) for cost in (costs, silence))
         return costs, silence
+
+    def _ratio(self, estimates: Estimates, sources: Tensor, mixture: Tensor) -> Tensor:
+        """Negative SNR (B, S, K), dB, of the spectra that ratio masks of the slots' magnitudes make of a mixture."""
+        assert estimates.compressed is not None  # of a model with slots, the config saw to it
+        masks = ratio_masks(estimates.compressed, MASK_POWER / self.exponent)  # (B, K, F, N)
+        shared = torch.view_as_real(masks * self.stft(mixture / estimates.level)[:, None]).flatten(2)
+        spectra = torch.view_as_real(self.stft(sources / estimates.level[:, None])).flatten(2)
+        return -snr(shared[:, None], spectra[:, :, None])
 
     def _mean(self, costs: Tensor, silence: Tensor, matched: Tensor) -> Tensor:
         """Mean cost, over slots or over sources, of a matching (B, S)."""

@@ -120,7 +120,8 @@ def test_silent_means_silent_throughout() -> None:
         (SNR | {"unmatched": "free"}, {}, "unmatched free"),
         (SNR | {"order": "fixed"}, {}, r"training.order fixed, .* with sources \[1, 2, 3\]; expected matched"),
         (SNR | {"mixing": "static"}, {}, "mixing static"),
-        (SNR | {"existence": 1.0}, {"model": "conv_tasnet"}, "existence of conv_tasnet, which has no slots"),
+        (SNR | {"existence": 1.0}, {"model": "conv_tasnet"}, "existence, ratio of conv_tasnet, which has no slots"),
+        (SNR | {"ratio": 0.1}, {"model": "conv_tasnet"}, "existence, ratio of conv_tasnet, which has no slots"),
     ],
 )
 def test_what_does_not_go_with_several_numbers_is_refused(training: dict, values: dict, words: str) -> None:

@@ -16,6 +16,7 @@ from audioslots.config import Variant
 from audioslots.losses import LOSSES, energy_db, si_sdr, snr
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.outputs import compress
+from audioslots.model.reconstruction import ratio_masks
 from audioslots.model.spectrogram import STFT
 from audioslots.study import merge
 from audioslots.training.objective import Matched
@@ -280,3 +281,30 @@ def test_chunks_together_share_the_permutation_of_their_mean_cost() -> None:
     torch.testing.assert_close(float(together(mixed, references)), min(orders))
     assert float(alone(mixed, references)) < min(orders) - 1e-3
     torch.testing.assert_close(together(estimates, references), alone(estimates, references))
+
+
+def test_ratio_adds_what_the_slots_make_of_the_mixture_as_masks() -> None:
+    """Against separation's own masks of power 1.5: the SNR of their spectra, at unit level of the mixture."""
+    references, estimates = scene(seed=6)
+    assert estimates.compressed is not None
+    stft = STFT(WINDOW, HOP).double()
+    masks = ratio_masks(estimates.compressed ** (1 / 0.3), 1.5)
+    made = masks * stft(references.sum(dim=1) / estimates.level)[:, None]
+    true = stft(references / estimates.level[:, None])
+    energy, error = (spectra.abs().square().sum((-2, -1)) for spectra in (true, made - true))
+    earned = 10 * (energy / (error + 1e-3 * energy)).log10()
+    expected = matched("squared")(estimates, references) - 0.1 * earned.mean()
+    torch.testing.assert_close(matched("squared", ratio=0.1)(estimates, references), expected)
+    for order in ([0, 1], [1, 0]):
+        torch.testing.assert_close(matched("squared", ratio=0.1)(reordered(estimates, order), references), expected)
+
+
+def test_ratio_shares_out_a_mixture_with_its_noise() -> None:
+    references, estimates = scene(seed=8)
+    noisy = torch.cat([references, 0.05 * noise(2, 1, SAMPLES, seed=9)], dim=1)
+    document = {"spectrogram": {"window": WINDOW, "hop": HOP}, "training": {"ratio": 0.1}}
+    loss = Matched(Variant.model_validate(document), noisy=True).double()
+    quiet = Matched(Variant.model_validate(document), noisy=False).double()
+    assert loss(estimates, noisy) > quiet(estimates, references) + 0.01
+    silent = torch.cat([references, torch.zeros(2, 1, SAMPLES, dtype=torch.float64)], dim=1)
+    torch.testing.assert_close(loss(estimates, silent), quiet(estimates, references))
