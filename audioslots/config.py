@@ -156,7 +156,8 @@ LATER: dict[str, dict[str, Any]] = {
     "": {"context_s": 0.0, "counts": [], "start": "", "task": "sep_clean"},
     "slots": {"carry": "none", "passes": 1, "in_turn": False, "noise": False, **ATTENTION},
     "decoder": {"stride": [1, 1], "consistent": False},
-    "training": {"together": 1, "sequence": 1, "contrast": 0.0, "supervised": 0.0, "existence": 0.0, "ratio": 0.0},
+    "training": {"together": 1, "sequence": 1}
+    | dict.fromkeys(("contrast", "supervised", "existence", "ratio", "alone"), 0.0),
 }
 """Keys that came later, by section: what leaves them at these defaults keeps the identity that it had."""
 OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}
@@ -210,7 +211,9 @@ class Resolved(Variant):
                 f"training.order fixed with slots.noise and {self.slots.count} slots, the last of which is the "
                 f"noise's; expected {self.sources + 1} slots, or order matched"
             )
-        beyond = self.slots.speech > self.sources or bool(self.counts)
+        if self.counts and training.alone:
+            raise ValueError(f"training.alone {training.alone} with sources {self.counts}; expected 0, or one number")
+        beyond = self.slots.speech > self.sources or self.silences
         if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
             raise ValueError(
                 f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
@@ -234,6 +237,11 @@ class Resolved(Variant):
                 f"expected at least {self.spectrogram.window} samples"
             )
         return self
+
+    @property
+    def silences(self) -> bool:
+        """Whether sources of a training mixture may be silent throughout."""
+        return bool(self.counts or self.training.alone)
 
     @property
     def chunk(self) -> int:

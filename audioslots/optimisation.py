@@ -56,6 +56,13 @@ class Training(Section):
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
     )
+    alone: float = hyper(
+        0.0,
+        "share of the chunks in which one source speaks alone, as in the turns of a conversation; the slots of the "
+        "others are to be silent",
+        ge=0,
+        lt=1,
+    )
     speed: float = hyper(0.0, "speed perturbation: up to this share faster or slower", ge=0, le=0.5)
     curriculum: float = hyper(
         0.0, "share of the steps during which all sources but one grow from -40 dB to their level", ge=0, le=1
@@ -109,6 +116,8 @@ class Training(Section):
             raise ValueError(f"order mixit with loss {self.loss}; expected snr, which sums of slots are compared by")
         if self.order == "mixit" and self.ratio:
             raise ValueError(f"ratio {self.ratio} with order mixit, which knows no sources; expected 0")
+        if self.order == "mixit" and self.alone:
+            raise ValueError(f"alone {self.alone} with order mixit, which hears two mixtures at once; expected 0")
         if self.order == "mixit" and self.contrast:
             raise ValueError(f"contrast {self.contrast} with order mixit, which knows no voices; expected 0")
         if self.order != "mixit" and self.supervised:
@@ -117,6 +126,8 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _static_is_fixed(self) -> Self:
-        if self.mixing == "static" and (self.speed or self.even_speakers):
-            raise ValueError("mixing static fixes speed and speakers; expected speed 0 and even_speakers false")
+        if self.mixing == "static" and (self.speed or self.even_speakers or self.alone):
+            raise ValueError(
+                "mixing static fixes speed, speakers and who speaks; expected speed 0, even_speakers false and alone 0"
+            )
         return self

@@ -52,6 +52,7 @@ OTHER = {
     "training.overlap": 0.25,
     "training.contrast": 0.1,
     "training.ratio": 0.1,
+    "training.alone": 0.1,
     "training.supervised": 0.1,
     "training.discount": 0.3,
     "slots.carry": "gated",

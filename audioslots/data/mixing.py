@@ -49,6 +49,8 @@ class Mixer:
         together: items that follow one another and are of the same utterances at the same levels, each from places of
             its own.
         counts: numbers of speakers, all as likely, at most ``sources``; sources beyond are silent. Empty: all speak.
+        alone: share of the items in which one source speaks, any of them, and the others are silent; those together
+            differ in it, as the pieces of a conversation do.
         noise: packed noise, of which every mixture has a crop besides; None: mixtures are of speech alone.
 
     Raises:
@@ -64,6 +66,7 @@ class Mixer:
     together: int = 1
     counts: tuple[int, ...] = ()
     noise: Speech | None = None
+    alone: float = 0.0
 
     def __post_init__(self) -> None:
         shortest, needed = int(self.speech.index["length"].min()), math.ceil(self.chunk * (1 + self.speed))
@@ -115,11 +118,22 @@ class Mixer:
         noises = [int(random.integers(len(self._noise_columns["start"])))] if self._noise_columns else []
         crops += [self._noise(row, random) for row in noises]
         if item == first:
-            return crops
+            return self._turns(crops, random)
         random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
         places = [self._places(row, crop.heard, random) for row, crop in zip(rows, crops, strict=False)]
         places += [self._places_of_noise(row, random) for row in noises]
-        return [crop._replace(places=these) for crop, these in zip(crops, places, strict=True)]
+        crops = [crop._replace(places=these) for crop, these in zip(crops, places, strict=True)]
+        return self._turns(crops, random)
+
+    def _turns(self, crops: list[Crop], random: np.random.Generator) -> list[Crop]:
+        """The parts of an item, in which one of the sources may speak alone."""
+        if not self.alone or random.random() >= self.alone:
+            return crops
+        speaks = int(random.integers(self.sources))
+        return [
+            crop if place == speaks or place >= self.sources else crop._replace(gain=0.0)
+            for place, crop in enumerate(crops)
+        ]
 
     @cached_property
     def _samples(self) -> np.ndarray:

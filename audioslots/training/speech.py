@@ -69,4 +69,5 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
         settings.together,
         tuple(config.counts),
         open_noise(config, "tr"),
+        settings.alone,
     )

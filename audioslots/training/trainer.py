@@ -113,7 +113,7 @@ class Trainer:
         model = started(config)
         if self.fabric.device.type == "cuda":  # as its convolutions want their weights
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = Objective(config, joined, bool(config.counts), bool(noise)).to(self.fabric.device)
+        self.objective = Objective(config, joined, config.silences, bool(noise)).to(self.fabric.device)
         self.validation_loss = Matched(config, noisy=bool(noise)).to(self.fabric.device)
         decay = self.settings.weight_decay  # the rate is set at every step
         optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=decay, fused=True)

@@ -29,7 +29,9 @@ def speech(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Speec
     "device",
     ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU at hand"))],
 )
-@pytest.mark.parametrize("settings", [{}, {"speed": 0.15, "even_speakers": True}, {"together": 4}, {"counts": (1, 2)}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"speed": 0.15, "even_speakers": True}, {"together": 4, "alone": 0.5}, {"counts": (1, 2)}]
+)
 def test_the_device_mixes_what_the_host_mixes(speech: Speech, settings: dict, device: str) -> None:
     mixer = Mixer(speech, 2, 4000, seed=3, **settings)
     on_device = DeviceMixer(mixer, torch.device(device))

@@ -185,3 +185,17 @@ def test_items_together_are_of_the_same_utterances_and_levels_from_places_of_the
                 assert all(0 <= at - starts[row] <= lengths[row] - crop[source].heard for at in crop[source].places)
     assert [mixer.drawn(5, item) for item in (0, 3)] == [alone.drawn(5, item) for item in (0, 3)]
     assert crops[0][0].gain != crops[3][0].gain
+
+
+def test_a_share_of_the_items_has_one_source_alone_and_is_else_what_it_was(speech: Speech) -> None:
+    both, alone = (Mixer(speech, 2, 2000, 3, together=2, alone=share) for share in (0.0, 0.4))
+    items = [(step, item) for step in range(50) for item in range(8)]
+    speaks = np.array([[crop.gain > 0 for crop in alone.drawn(*item)] for item in items])
+    assert speaks.any(axis=1).all() and 0.3 < (~speaks).any(axis=1).mean() < 0.5
+    assert all(0.15 < (~speaks[:, source]).mean() < 0.25 for source in range(2)), "any of them"
+    first, second = speaks[::2].all(axis=1), speaks[1::2].all(axis=1)
+    assert 0.3 < (first != second).mean() < 0.6, "those together differ in it"
+    for item, who in zip(items, speaks, strict=True):
+        silenced = [crop._replace(gain=crop.gain * yes) for crop, yes in zip(both.drawn(*item), who, strict=True)]
+        assert alone.drawn(*item) == silenced
+    assert (alone.item(*items[0]) != 0).any(axis=1).tolist() == speaks[0].tolist()

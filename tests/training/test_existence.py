@@ -120,6 +120,8 @@ def test_silent_means_silent_throughout() -> None:
         (SNR | {"unmatched": "free"}, {}, "unmatched free"),
         (SNR | {"order": "fixed"}, {}, r"training.order fixed, .* with sources \[1, 2, 3\]; expected matched"),
         (SNR | {"mixing": "static"}, {}, "mixing static"),
+        (SNR | {"alone": 0.1}, {}, r"alone 0.1 with sources \[1, 2, 3\]; expected 0"),
+        ({"loss": "si_sdr", "alone": 0.1}, {"counts": []}, "loss si_sdr pulls no slot beyond the sources to silence"),
         (SNR | {"existence": 1.0}, {"model": "conv_tasnet"}, "existence, ratio of conv_tasnet, which has no slots"),
         (SNR | {"ratio": 0.1}, {"model": "conv_tasnet"}, "existence, ratio of conv_tasnet, which has no slots"),
     ],
@@ -141,10 +143,22 @@ def test_a_head_of_its_own_changes_nothing_where_it_is_not_asked_for() -> None:
     assert set(other.state_dict()) - set(model.state_dict()) == {"existence.weight", "existence.bias"}
 
 
+@pytest.mark.parametrize(
+    ("training", "values", "numbers"),
+    [
+        ({"existence": 0.5}, SEVERAL, (1, 2, 3)),
+        ({"alone": 0.5, "together": 2}, {"slots": {"count": 2, "layers": 1}}, (1, 2)),
+    ],
+)
 def test_training_hears_each_number_and_resumes_to_the_same(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training: dict[str, Any],
+    values: dict[str, Any],
+    numbers: tuple[int, ...],
 ) -> None:
-    config = resolved(packed, SNR | {"existence": 0.5, "batch": 6}, **SEVERAL)
+    config = resolved(packed, SNR | {"batch": 6} | training, **values)
     heard: list[int] = []
     whole = Objective.references
 
@@ -155,7 +169,7 @@ def test_training_hears_each_number_and_resumes_to_the_same(
     with monkeypatch.context() as patched:
         patched.setattr(Objective, "references", noted)
         trainer.train(config, tmp_path / "whole", "cpu")
-    assert len(heard) == 20 * 6 and all(heard.count(count) > 20 for count in (1, 2, 3))
+    assert len(heard) == 20 * 6 and all(heard.count(count) > 20 for count in numbers)
     stopped(8, config, tmp_path / "parted", monkeypatch)
     trainer.train(config, tmp_path / "parted", "cpu")
     same(tmp_path / "whole", tmp_path / "parted")

@@ -188,6 +188,7 @@ def test_training_without_sources_lowers_its_loss_and_goes_on_as_if_never_stoppe
         ({"supervised": 0.1}, 4, "supervised 0.1 with order matched; expected 0, or order mixit"),
         ({**MIXIT, "together": 2, "contrast": 0.1}, 4, "contrast 0.1 with order mixit"),
         ({**MIXIT, "ratio": 0.1}, 4, "ratio 0.1 with order mixit"),
+        ({**MIXIT, "alone": 0.1}, 4, "alone 0.1 with order mixit"),
         (MIXIT, 3, "slots.count 3 with training.order mixit, which hears two mixtures at once; expected 4 to 8"),
         (MIXIT, 9, "slots.count 9 with training.order mixit, which hears two mixtures at once; expected 4 to 8"),
     ],

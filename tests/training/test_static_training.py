@@ -67,5 +67,7 @@ def test_a_static_run_that_is_resumed_equals_an_undisturbed_one(packed, tmp_path
 
 @pytest.mark.parametrize("other", [{"speed": 0.1}, {"even_speakers": True}])
 def test_what_static_mixtures_cannot_have_is_refused(packed: Path, other: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="tiny: training: mixing static fixes speed and speakers; expected speed 0"):
+    with pytest.raises(
+        InputError, match="tiny: training: mixing static fixes speed, speakers and who speaks; expected speed 0"
+    ):
         resolved(packed, mixing="static", **other)
