@@ -11,16 +11,17 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
-SPEECH := librispeech librispeech-systems librispeech-tie librispeech-adaptation librispeech-counting
+SPEECH := librispeech librispeech-systems librispeech-tie librispeech-adaptation librispeech-counting librispeech-features \
+	librispeech-conversations
 # No reference results of these are kept.
-UNPUBLISHED := librispeech-features librispeech-carried librispeech-conversations
+UNPUBLISHED := librispeech-carried
 GIVEN = $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
 COMMA := ,
-STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried counting features mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
+STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried conversations counting features mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
-.PHONY: $(PARTS) $(SPEECH) $(UNPUBLISHED) mini-adaptation help demo long smoke rates gpu ablations test test-slow test-slurm lint format bench reference sizes lock clean
+.PHONY: $(PARTS) $(SPEECH) $(UNPUBLISHED) mini-adaptation help demo long conversations smoke rates gpu ablations test test-slow test-slurm lint format bench reference sizes lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +34,11 @@ long: .venv/.installed ## Run it with long training (half an hour), and make its
 	@$(SNAKEMAKE) --configfile config/mini-long.yaml
 	@$(BIN)/audioslots reference results/mini-long --command "make long"
 	@$(call PLACE,results/mini-long)
+
+conversations: .venv/.installed ## Run it on conversations of a minute (an hour), and make its reference results again.
+	@$(SNAKEMAKE) --configfile config/mini-conversations.yaml
+	@$(BIN)/audioslots reference results/mini-conversations --command "make conversations"
+	@$(call PLACE,results/mini-conversations)
 
 smoke: .venv/.installed ## Run the same at a size of about a minute.
 	@$(SNAKEMAKE) --configfile config/smoke.yaml

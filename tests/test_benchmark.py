@@ -291,8 +291,8 @@ def test_a_benchmark_has_the_keys_of_its_base_where_it_lacks_them(tmp_path: Path
 def test_the_parts_of_the_ablations_run_every_study_that_the_makefile_tries_rates_for() -> None:
     parts = [path for path in CONFIGS if path.stem.startswith("mini-ablations")]
     named = [name for part in parts for name in read_benchmark(document(part)).studies]
-    of_real_speech = ["adaptation", "carried", "features"]
-    assert sorted([*named, *of_real_speech]) == [path.stem for path in STUDIES]
+    of_other_benchmarks = ["adaptation", "carried", "conversations", "features"]
+    assert sorted([*named, *of_other_benchmarks]) == [path.stem for path in STUDIES]
 
 
 def test_benchmark_file_that_is_absent_or_empty_is_one_line(tmp_path: Path) -> None:
