@@ -11,13 +11,13 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
-SPEECH := librispeech librispeech-systems librispeech-tie librispeech-adaptation librispeech-counting librispeech-features \
+SPEECH := librispeech librispeech-systems librispeech-tie librispeech-adaptation librispeech-counting librispeech-lengthened \
 	librispeech-conversations
 # No reference results of these are kept.
-UNPUBLISHED := librispeech-carried
+UNPUBLISHED := librispeech-features librispeech-carried
 GIVEN = $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
 COMMA := ,
-STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried conversations counting features mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
+STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried conversations counting features lengthened mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
 PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
 
 .DEFAULT_GOAL := help
@@ -85,7 +85,7 @@ $(PARTS): .venv/.installed
 
 reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
 
-librispeech-conversations: librispeech-features
+librispeech-conversations librispeech-lengthened: librispeech-features
 
 librispeech-adaptation: mini-adaptation
 

@@ -291,7 +291,7 @@ def test_a_benchmark_has_the_keys_of_its_base_where_it_lacks_them(tmp_path: Path
 def test_the_parts_of_the_ablations_run_every_study_that_the_makefile_tries_rates_for() -> None:
     parts = [path for path in CONFIGS if path.stem.startswith("mini-ablations")]
     named = [name for part in parts for name in read_benchmark(document(part)).studies]
-    of_other_benchmarks = ["adaptation", "carried", "conversations", "features"]
+    of_other_benchmarks = ["adaptation", "carried", "conversations", "features", "lengthened"]
     assert sorted([*named, *of_other_benchmarks]) == [path.stem for path in STUDIES]
 
 

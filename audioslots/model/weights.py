@@ -31,13 +31,15 @@ def build(config: Resolved) -> nn.Module:
 def started(config: Resolved) -> nn.Module:
     """The model of a resolved variant as training starts: of weights that are drawn anew, or of another run's.
 
+    The other may read shorter or longer chunks, where its weights fit.
+
     Raises:
         InputError: as ``load_model`` of the other, or it has other parts or sizes, another rate or spectrogram.
     """
     model = build(config)
     if config.started is not None:
         other, trained = load_model(config.started)
-        for key in ("rate", "model", "chunk_s", "context_s", "spectrogram"):
+        for key in ("rate", "model", "spectrogram"):
             theirs, ours = getattr(trained, key), getattr(config, key)
             if theirs != ours:
                 raise InputError(f"start: {config.started} has {key} {theirs}; expected the variant's, {ours}")
