@@ -35,9 +35,8 @@ long: .venv/.installed ## Run it with long training (half an hour), and make its
 	@$(BIN)/audioslots reference results/mini-long --command "make long"
 	@$(call PLACE,results/mini-long)
 
-conversations: .venv/.installed ## Run it on conversations of a minute (an hour), and make its reference results again.
+conversations: .venv/.installed ## Run it on conversations of a minute, trained with one speaker alone and without (an hour).
 	@$(SNAKEMAKE) --configfile config/mini-conversations.yaml
-	@$(BIN)/audioslots reference results/mini-conversations --command "make conversations"
 	@$(call PLACE,results/mini-conversations)
 
 smoke: .venv/.installed ## Run the same at a size of about a minute.
@@ -85,7 +84,9 @@ $(PARTS): .venv/.installed
 
 reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
 
-librispeech-conversations librispeech-lengthened: librispeech-features
+librispeech-lengthened: librispeech-features
+
+librispeech-conversations: librispeech-lengthened
 
 librispeech-adaptation: mini-adaptation
 
