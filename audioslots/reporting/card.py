@@ -63,6 +63,7 @@ def ship(run: Path, reference: Path, out: Path = SHIPPED) -> Path:
         "steps": f"{system['steps']:,}",
         "seed": config.seed,
         "minutes": round(system["wall_s"] / 60),
+        "start": f", from the weights of `{config.start.format(seed=config.seed)}`" if config.start else "",
         "device": system["device"],
         "commit": system["commit"],
         "identity": config.identity,
