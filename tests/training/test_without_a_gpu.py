@@ -148,7 +148,7 @@ def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     yield "more slots", {"loss": "snr"}, {"slots": {"count": 6, "layers": 1}}
     yield "conv-tasnet", {"loss": "snr"}, {"model": "conv_tasnet"}
     yield "fixed order", {"order": "fixed"}, {}
-    yield "ratio, alone", {"ratio": 0.1, "alone": 0.5, "together": 2}, {}
+    yield "ratio, alone", {"loss": "squared", "ratio": 0.1, "alone": 0.5, "together": 2}, {}
     yield "together", {"together": 2, "contrast": 0.1}, {"context_s": 0.096}
     drawn = {"kind": "attention", "update": "sum", "gradient": "last", "start": "gaussian"}
     yield "drawn slots", {}, {"slots": {"count": 2, **drawn}}
