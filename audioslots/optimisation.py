@@ -114,12 +114,9 @@ class Training(Section):
     def _mixtures_without_sources(self) -> Self:
         if self.order == "mixit" and self.loss != "snr":
             raise ValueError(f"order mixit with loss {self.loss}; expected snr, which sums of slots are compared by")
-        if self.order == "mixit" and self.ratio:
-            raise ValueError(f"ratio {self.ratio} with order mixit, which knows no sources; expected 0")
-        if self.order == "mixit" and self.alone:
-            raise ValueError(f"alone {self.alone} with order mixit, which hears two mixtures at once; expected 0")
-        if self.order == "mixit" and self.contrast:
-            raise ValueError(f"contrast {self.contrast} with order mixit, which knows no voices; expected 0")
+        for key in ("contrast", "ratio", "alone"):
+            if self.order == "mixit" and (value := getattr(self, key)):
+                raise ValueError(f"{key} {value} with order mixit, which knows no sources; expected 0")
         if self.order != "mixit" and self.supervised:
             raise ValueError(f"supervised {self.supervised} with order {self.order}; expected 0, or order mixit")
         return self

@@ -117,12 +117,11 @@ class Mixer:
             crops = [crop if place < speak else crop._replace(gain=0.0) for place, crop in enumerate(crops)]
         noises = [int(random.integers(len(self._noise_columns["start"])))] if self._noise_columns else []
         crops += [self._noise(row, random) for row in noises]
-        if item == first:
-            return self._turns(crops, random)
-        random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
-        places = [self._places(row, crop.heard, random) for row, crop in zip(rows, crops, strict=False)]
-        places += [self._places_of_noise(row, random) for row in noises]
-        crops = [crop._replace(places=these) for crop, these in zip(crops, places, strict=True)]
+        if item != first:
+            random = np.random.Generator(np.random.Philox(key=[self.seed, (step << 20) + item]))
+            places = [self._places(row, crop.heard, random) for row, crop in zip(rows, crops, strict=False)]
+            places += [self._places_of_noise(row, random) for row in noises]
+            crops = [crop._replace(places=these) for crop, these in zip(crops, places, strict=True)]
         return self._turns(crops, random)
 
     def _turns(self, crops: list[Crop], random: np.random.Generator) -> list[Crop]:

@@ -65,7 +65,7 @@ def test_a_static_run_that_is_resumed_equals_an_undisturbed_one(packed, tmp_path
     assert whole.read_bytes() == broken.read_bytes()
 
 
-@pytest.mark.parametrize("other", [{"speed": 0.1}, {"even_speakers": True}])
+@pytest.mark.parametrize("other", [{"speed": 0.1}, {"even_speakers": True}, {"alone": 0.1, "loss": "snr"}])
 def test_what_static_mixtures_cannot_have_is_refused(packed: Path, other: dict[str, Any]) -> None:
     with pytest.raises(
         InputError, match="tiny: training: mixing static fixes speed, speakers and who speaks; expected speed 0"
