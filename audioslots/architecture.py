@@ -95,11 +95,12 @@ class Slots(Section):
     passes: int = hyper(
         1, "passes of slots and decoder, of the same weights; each reads the estimates of the one before", ge=1, le=4
     )
-    carry: Literal["none", "last", "mean", "gated", "memory"] = hyper(
+    carry: Literal["none", "last", "mean", "gated", "memory", "tokens"] = hyper(
         "none",
         "where a chunk's slots start from. none: the learned queries. last: the slots of the chunk before; mean: the "
         "queries, moved by the mean of all slots before; gated: a state that a GRU makes of all chunks before; memory: "
-        "attention over the slots of the last 64 chunks",
+        "attention over the slots of the last 64 chunks. tokens: the queries, and what they read has attended to the "
+        "tokens of the last 16 chunks",
     )
 
     in_turn: bool = hyper(

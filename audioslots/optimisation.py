@@ -58,8 +58,8 @@ class Training(Section):
     )
     alone: float = hyper(
         0.0,
-        "share of the chunks in which one source speaks alone, as in the turns of a conversation; the slots of the "
-        "others are to be silent",
+        "share of the chunks in which a source speaks alone, as in the turns of a conversation: in half of them "
+        "throughout, in the others until some place, and the rest from some place on; silent sources take silent slots",
         ge=0,
         lt=1,
     )

@@ -41,7 +41,7 @@ class DeviceMixer:
 
     def mixed(self, crops: list[Crop]) -> Tensor:
         """The parts (items, parts, chunk) float32 of what was ``drawn``."""
-        places, heard, enough, gain = (
+        places, heard, enough, gain, since, until = (
             torch.tensor(np.array(values)).to(self.device, non_blocking=True) for values in zip(*crops, strict=True)
         )
         longest = max(crop.heard for crop in crops)
@@ -58,6 +58,8 @@ class DeviceMixer:
             low = position.long().clamp_max(heard[:, None] - 2)
             before, after = loudest.gather(1, low), loudest.gather(1, low + 1)
             loudest = before + (position - low) * (after - before)
-        sources = (loudest * gain[:, None]).float().unflatten(0, (-1, self.mixer.parts))
+        chunk = torch.arange(self.mixer.chunk, device=self.device)
+        speaks = (chunk >= since[:, None]) & (chunk < until[:, None])
+        sources = (loudest * gain[:, None] * speaks).float().unflatten(0, (-1, self.mixer.parts))
         peak = sources.sum(dim=1).abs().amax(dim=-1)[:, None, None]
         return torch.where(peak > MAX_AMPLITUDE, sources * (MAX_AMPLITUDE / peak), sources)

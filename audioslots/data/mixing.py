@@ -14,6 +14,7 @@ from audioslots.data.packing import FULL_SCALE, Speech
 from audioslots.errors import InputError
 
 CANDIDATES = 8  # crops looked at before the loudest of them is taken
+TURNS = 0.5  # of the items in which a source speaks alone, the share in which another does after it, or both overlap
 SPEECH_DB = -15.0  # a crop holds speech if its level is at least this far below the utterance's root mean square
 
 
@@ -26,12 +27,16 @@ class Crop(NamedTuple):
         heard: samples from there that become the crop.
         enough: level that holds speech, of int16 samples.
         gain: factor on int16 samples.
+        since: samples of the chunk before which it is silent.
+        until: samples of the chunk from which on it is silent.
     """
 
     places: list[int]
     heard: int
     enough: float
     gain: float
+    since: int
+    until: int
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class Mixer:
         together: items that follow one another and are of the same utterances at the same levels, each from places of
             its own.
         counts: numbers of speakers, all as likely, at most ``sources``; sources beyond are silent. Empty: all speak.
-        alone: share of the items in which one source speaks, any of them, and the others are silent; those together
-            differ in it, as the pieces of a conversation do.
+        alone: share of the items in which a source speaks alone, any of them: in half of these throughout, in the
+            other half until some place, and the others from some other place on, with an overlap or a pause. Those
+            together differ in it, as the pieces of a conversation do.
         noise: packed noise, of which every mixture has a crop besides; None: mixtures are of speech alone.
 
     Raises:
@@ -125,14 +131,17 @@ class Mixer:
         return self._turns(crops, random)
 
     def _turns(self, crops: list[Crop], random: np.random.Generator) -> list[Crop]:
-        """The parts of an item, in which one of the sources may speak alone."""
+        """The parts of an item, in which one of the sources may speak alone, or before the others."""
         if not self.alone or random.random() >= self.alone:
             return crops
-        speaks = int(random.integers(self.sources))
-        return [
-            crop if place == speaks or place >= self.sources else crop._replace(gain=0.0)
-            for place, crop in enumerate(crops)
+        first, until, since = int(random.integers(self.sources)), self.chunk, self.chunk
+        if random.random() < TURNS:
+            until, since = (int(place * self.chunk) for place in random.random(2))
+        sources = [
+            crop._replace(until=until) if place == first else crop._replace(since=since)
+            for place, crop in enumerate(crops[: self.sources])
         ]
+        return sources + crops[self.sources :]
 
     @cached_property
     def _samples(self) -> np.ndarray:
@@ -181,7 +190,8 @@ class Mixer:
         heard = round(self.chunk * (1 + self.speed * (2 * random.random() - 1)))
         places = self._places(row, heard, random)
         # The threshold is the loudness itself, read as a level: within a decibel or two of the root mean square.
-        return Crop(places, heard, FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20), factor / FULL_SCALE)
+        enough = FULL_SCALE * 10 ** ((loudness + SPEECH_DB) / 20)
+        return Crop(places, heard, enough, factor / FULL_SCALE, 0, self.chunk)
 
     def _places(self, row: int, heard: int, random: np.random.Generator) -> list[int]:
         """Where in the packed speech a crop of one utterance may begin, samples."""
@@ -193,7 +203,7 @@ class Mixer:
         loudness, peak = (float(self._noise_columns[key][row]) for key in ("loudness", "peak"))
         low, high = NOISE_LUFS
         factor = float(gain(low + (high - low) * random.random(), loudness, peak))
-        return Crop(self._places_of_noise(row, random), self.chunk, 0.0, factor / FULL_SCALE)
+        return Crop(self._places_of_noise(row, random), self.chunk, 0.0, factor / FULL_SCALE, 0, self.chunk)
 
     def _places_of_noise(self, row: int, random: np.random.Generator) -> list[int]:
         """As ``_places``, of a noise: the first is taken, so all are one."""
@@ -214,3 +224,4 @@ class Mixer:
         if crop.heard != self.chunk:  # linear interpolation: what it blurs and mirrors is far below the other speaker
             loudest = np.interp(np.linspace(0, crop.heard - 1, self.chunk), np.arange(crop.heard), loudest)
         np.multiply(loudest, crop.gain, out=out, casting="same_kind")
+        out[: crop.since] = out[crop.until :] = 0.0

@@ -104,8 +104,8 @@ class Speech:
         chosen = self.index[self.index["length"] >= samples].reset_index(drop=True)
         if chosen.empty:
             raise InputError(
-                f"training.sequence: a crop needs {samples} samples; the longest utterance of {self.subset} has "
-                f"{self.index['length'].max()}; expected a crop no longer"
+                f"chunk_s, training.sequence: a crop needs {samples} samples; the longest utterance of {self.subset} "
+                f"has {self.index['length'].max()}; expected a crop no longer"
             )
         return Speech(self.samples, chosen, self.rate, self.subset)
 

@@ -40,7 +40,7 @@ class AudioSlots(nn.Module):
         read = self.stft.frames(samples + 2 * context)
         self.encoder = part("encoders", variant.encoder.kind)(variant.encoder, bins, read)
         self.slots = part("slots", variant.slots.kind)(variant.slots, variant.encoder)
-        self.carry = CARRIES[variant.slots.carry](variant.encoder.width) if variant.slots.carry != "none" else None
+        self.carry = CARRIES[variant.slots.carry](variant.encoder) if variant.slots.carry != "none" else None
         self.voice = nn.Linear(variant.slot_width, VOICE) if variant.training.contrast else None
         self.existence = nn.Linear(variant.slot_width, 1) if variant.training.existence else None
         height, length = self.encoder.grid
@@ -70,7 +70,7 @@ class AudioSlots(nn.Module):
         unit = mixture / level
         spectrum = self.stft(unit)  # (B, F, N)
         tokens = self.encoder(standardise(compress(spectrum.abs(), self.exponent)))
-        slots, state = self._read(tokens, sequence, state)
+        slots, tokens, state = self._read(tokens, sequence, state)
         if self.context:
             unit = covered(unit, self.samples)
             spectrum = self.stft(unit)
@@ -107,16 +107,18 @@ class AudioSlots(nn.Module):
         maps = self.decoder(slots.flatten(0, 1)[:, None], self._shown(own)).squeeze(1)
         return slots, maps.unflatten(0, (batch, count))
 
-    def _read(self, tokens: Tensor, sequence: int, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Slots (B, K, M W) of tokens (B, C, W), and the state after the last of each sequence."""
+    def _read(self, tokens: Tensor, sequence: int, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Slots (B, K, M W) of tokens (B, C, W), the tokens that they read, and the state after each sequence."""
         if self.carry is None:
-            return self.slots.readers.joined(self.slots(tokens)), None
-        read = []
+            return self.slots.readers.joined(self.slots(tokens)), tokens, None
+        heard, read = [], []
         for chunk in tokens.unflatten(0, (-1, sequence)).unbind(dim=1):
-            queries = self.slots.start(chunk.shape[0])
-            read.append(self.slots(chunk, queries if state is None else self.carry(state, queries)))
-            state = self.carry.next(read[-1], state)
-        return self.slots.readers.joined(torch.stack(read, dim=1).flatten(0, 1)), state
+            chunk, queries = self.carry(chunk, self.slots.start(chunk.shape[0]), state)
+            heard.append(chunk)
+            read.append(self.slots(chunk, queries))
+            state = self.carry.next(self._shown(chunk), read[-1], state)
+        tokens, joined = (torch.stack(chunks, dim=1).flatten(0, 1) for chunks in (heard, read))
+        return self.slots.readers.joined(joined), tokens, state
 
     def _shown(self, tokens: Tensor) -> Tensor:
         """Of all tokens, those of the chunk, which some decoders look at."""

@@ -43,7 +43,7 @@ class Core(nn.Module):
         """Of chunks, see above."""
         model = self.model
         tokens = model.encoder(standardise(compress(magnitudes, model.exponent)))
-        slots, _ = model._read(tokens, 1, None)
+        slots, tokens, _ = model._read(tokens, 1, None)
         maps = model.decoder(slots, model._shown(tokens))
         if self.kind == "complex":
             made = maps

@@ -56,6 +56,12 @@ class Layer(nn.Module):
             tokens = tokens + self.convolution(self.convolution_norm(tokens).transpose(1, 2)).transpose(1, 2)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
+    @property
+    def added(self) -> list[nn.Module]:
+        """The layers whose outputs are added to the tokens, but for the convolution."""
+        attentions = [self.attention, *([] if self.cross is None else [self.cross])]
+        return [*(attention.out for attention in attentions), self.mlp[-1]]
+
 
 def sinusoids(positions: int, width: int) -> Tensor:
     """Sine and cosine features of positions 0 .. positions - 1: (positions, width), in -1..1 (Vaswani et al. 2017)."""

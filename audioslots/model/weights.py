@@ -31,7 +31,8 @@ def build(config: Resolved) -> nn.Module:
 def started(config: Resolved) -> nn.Module:
     """The model of a resolved variant as training starts: of weights that are drawn anew, or of another run's.
 
-    The other may read shorter or longer chunks, where its weights fit.
+    The other may read shorter or longer chunks, where its weights fit. It may carry no slots: the weights that do are
+    drawn anew then.
 
     Raises:
         InputError: as ``load_model`` of the other, or it has other parts or sizes, another rate or spectrogram.
@@ -44,7 +45,8 @@ def started(config: Resolved) -> nn.Module:
             if theirs != ours:
                 raise InputError(f"start: {config.started} has {key} {theirs}; expected the variant's, {ours}")
         try:
-            model.load_state_dict(other.state_dict())
+            carried = {name: weight for name, weight in model.state_dict().items() if name.startswith("carry.")}
+            model.load_state_dict(carried | other.state_dict())
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
             raise InputError(f"start: {config.started} has other weights ({reason}); expected the variant's") from None

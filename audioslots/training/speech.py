@@ -16,7 +16,7 @@ from audioslots.errors import InputError
 def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     """Open the training and the held-out speech, and make sure that they share no speaker.
 
-    Of both, sequences of chunks leave out utterances that are shorter than a crop.
+    Of both, utterances that are shorter than a crop are left out.
 
     Raises:
         InputError: a folder is missing or of another rate, speakers are shared, or as ``scratch.opened``.
@@ -29,9 +29,8 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
         if packed.rate != config.rate:
             raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")
-    if config.training.sequence > 1:  # its crops are longer than the shortest utterances
-        speech = speech.at_least(math.ceil(config.heard * (1 + config.training.speed)))
-        held_out = held_out.at_least(config.heard)
+    speech = speech.at_least(math.ceil(config.heard * (1 + config.training.speed)))
+    held_out = held_out.at_least(config.heard)
     if shared := set(held_out.speakers) & set(speech.speakers):
         raise InputError(
             f"{config.train}: speaker {min(shared)} is in the validation set too; expected speakers of its own"

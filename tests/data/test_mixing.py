@@ -187,15 +187,25 @@ def test_items_together_are_of_the_same_utterances_and_levels_from_places_of_the
     assert crops[0][0].gain != crops[3][0].gain
 
 
-def test_a_share_of_the_items_has_one_source_alone_and_is_else_what_it_was(speech: Speech) -> None:
+def test_in_a_share_of_the_items_a_source_speaks_alone_or_before_the_other_and_else_nothing_changes(
+    speech: Speech,
+) -> None:
     both, alone = (Mixer(speech, 2, 2000, 3, together=2, alone=share) for share in (0.0, 0.4))
-    items = [(step, item) for step in range(50) for item in range(8)]
-    speaks = np.array([[crop.gain > 0 for crop in alone.drawn(*item)] for item in items])
-    assert speaks.any(axis=1).all() and 0.3 < (~speaks).any(axis=1).mean() < 0.5
-    assert all(0.15 < (~speaks[:, source]).mean() < 0.25 for source in range(2)), "any of them"
-    first, second = speaks[::2].all(axis=1), speaks[1::2].all(axis=1)
+    items = [(step, item) for step in range(100) for item in range(8)]
+    drawn = [alone.drawn(*item) for item in items]
+    whole = np.array([[crop.since == 0 and crop.until == 2000 for crop in crops] for crops in drawn])
+    silent = np.array([[crop.since == 2000 for crop in crops] for crops in drawn])
+    assert 0.33 < (~whole.all(axis=1)).mean() < 0.47
+    assert not silent.all(axis=1).any() and all(0.07 < silent[:, source].mean() < 0.13 for source in range(2))
+    assert (~silent[~whole.all(axis=1)].any(axis=1)).mean() == pytest.approx(0.5, abs=0.1), "half of them are turns"
+    turns = [crops for crops, parted in zip(drawn, ~(whole.any(axis=1) | silent.any(axis=1)), strict=True) if parted]
+    pauses = [crops[0].until < crops[1].since or crops[1].until < crops[0].since for crops in turns]
+    assert turns and 0.3 < np.mean(pauses) < 0.7, "with a pause or an overlap"
+    first, second = whole[::2].all(axis=1), whole[1::2].all(axis=1)
     assert 0.3 < (first != second).mean() < 0.6, "those together differ in it"
-    for item, who in zip(items, speaks, strict=True):
-        silenced = [crop._replace(gain=crop.gain * yes) for crop, yes in zip(both.drawn(*item), who, strict=True)]
-        assert alone.drawn(*item) == silenced
-    assert (alone.item(*items[0]) != 0).any(axis=1).tolist() == speaks[0].tolist()
+    for item, crops in zip(items, drawn, strict=True):
+        assert both.drawn(*item) == [crop._replace(since=0, until=2000) for crop in crops]
+    for item in items[:40]:
+        for crop, signal in zip(alone.drawn(*item), alone.item(*item), strict=True):
+            assert not signal[: crop.since].any() and not signal[crop.until :].any()
+            assert signal[crop.since : crop.until].any() or crop.until - crop.since < 200

@@ -11,7 +11,7 @@ from made_models import TINY, mixtures
 
 from audioslots.architecture import kinds
 from audioslots.config import Resolved, checked
-from audioslots.model.carry import CARRIES, REMEMBERED
+from audioslots.model.carry import CARRIES, HEARD, REMEMBERED
 from audioslots.model.weights import build
 from audioslots.study import merge
 
@@ -24,6 +24,10 @@ def carrying(carry: str, slots: str = "queries", **training: Any) -> Any:
     model = build(checked(Resolved, merge(TINY, delta), "tiny")).eval()
     if carry == "mean":  # as if it had been trained: what it adds is zero at first
         torch.nn.init.normal_(model.carry.start.weight, std=0.1)
+    if carry == "tokens":  # likewise
+        for layer in model.carry.layer.added:
+            torch.nn.init.normal_(layer.weight, std=0.1)
+        torch.nn.init.normal_(model.carry.nothing)
     return model
 
 
@@ -91,3 +95,26 @@ def test_memory_holds_the_last_chunks_alone() -> None:
     with torch.no_grad():
         state = model(chunks, len(chunks)).state
     assert state.shape == (1, 3 * 2, REMEMBERED, 16)
+
+
+def test_tokens_starts_as_a_model_without_and_holds_the_last_chunks_alone() -> None:
+    model, chunks = carrying("tokens").double(), mixtures(HEARD + 3).double()
+    with torch.no_grad():
+        estimates = model(chunks, len(chunks))
+        assert estimates.state.shape[:2] == (1, HEARD)
+        latest = model(
+            chunks[-1:], 1, model(chunks[2:-1], HEARD).state
+        )  # the last that it attends to, but not what those did
+        assert (latest.slots - estimates.slots[-1:]).abs().max() > 0
+        for layer in model.carry.layer.added:
+            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+        torch.testing.assert_close(model(chunks, len(chunks)).slots, model(chunks, 1).slots, atol=1e-12, rtol=0)
+
+
+def test_tokens_are_those_of_the_chunk_without_its_context() -> None:
+    delta = {"slots": {"carry": "tokens"}, "training": {"sequence": 4}, "context_s": 0.05}
+    config = checked(Resolved, merge(TINY, delta), "tiny")
+    model = build(config)
+    state = model(torch.randn(3, config.crop), 3).state
+    assert config.context and state.shape == (1, 3, model.encoder.grid[0] * model.shown, 16)
