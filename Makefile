@@ -35,8 +35,9 @@ long: .venv/.installed ## Run it with long training (half an hour), and make its
 	@$(BIN)/audioslots reference results/mini-long --command "make long"
 	@$(call PLACE,results/mini-long)
 
-conversations: .venv/.installed ## Run it on conversations of a minute, trained with one speaker alone and without (an hour).
+conversations: .venv/.installed ## Run it on conversations of a minute, with long training (an hour), and make its reference again.
 	@$(SNAKEMAKE) --configfile config/mini-conversations.yaml
+	@$(BIN)/audioslots reference results/mini-conversations --command "make conversations"
 	@$(call PLACE,results/mini-conversations)
 
 smoke: .venv/.installed ## Run the same at a size of about a minute.

@@ -93,15 +93,18 @@ def test_what_does_not_fit_a_sequence_is_refused(packed: Path, training: dict, s
         resolved(packed, training, slots={"count": 2, "layers": 1, **slots})
 
 
-def test_utterances_shorter_than_a_sequence_are_left_out_of_training(packed: Path) -> None:
+def test_utterances_shorter_than_a_crop_are_left_out_of_training(packed: Path) -> None:
     whole = Speech.open(packed / "train-clean")
     lengths = sorted(whole.index["length"])
     enough = int(lengths[len(lengths) // 2])
     assert sorted(whole.at_least(enough).index["length"]) == [length for length in lengths if length >= enough]
     sequence = (enough - 800) // 200 + 1  # of chunks of 800 samples at a hop of 200
-    config = carried(packed, sequence=sequence, batch=sequence)
-    speech, _ = open_speech(config)
-    assert speech.index["length"].min() >= config.heard > lengths[0]
+    for config in (
+        carried(packed, sequence=sequence, batch=sequence),
+        resolved(packed, {"speed": 0.1}, chunk_s=enough / 1.1 / 8000),
+    ):
+        speech, _ = open_speech(config)
+        assert speech.index["length"].min() >= config.heard * (1 + config.training.speed) > lengths[0]
 
 
 def test_a_sequence_longer_than_all_utterances_is_refused(packed: Path) -> None:

@@ -14,6 +14,7 @@ from tiny_run import history, resolved, same, stopped
 from audioslots.config import Resolved
 from audioslots.errors import InputError
 from audioslots.files import read_json
+from audioslots.model.carry import CARRIES
 from audioslots.model.weights import load_model, started
 from audioslots.training import trainer
 
@@ -93,6 +94,26 @@ def test_chunks_may_be_longer_where_the_weights_fit(packed: Path, tmp_path: Path
     trained(packed, tmp_path / "unfolded", **unfolded)
     with pytest.raises(InputError, match=r"start: .*has other weights \("):
         started(resolved(packed, start=str(tmp_path / "unfolded"), chunk_s=0.2, **unfolded))
+
+
+@pytest.mark.parametrize("carry", CARRIES)
+def test_what_carries_slots_is_drawn_anew_where_the_other_run_carries_none(
+    packed: Path, tmp_path: Path, carry: str
+) -> None:
+    trained(packed, tmp_path / "first", slots={"count": 2, "layers": 1})
+    config = resolved(
+        packed,
+        {"steps": 2, "sequence": 2, "batch": 4},
+        start=str(tmp_path / "first"),
+        slots={"count": 2, "layers": 1, "carry": carry},
+    )
+    first, model = load_model(tmp_path / "first")[0].state_dict(), started(config).state_dict()
+    assert all(torch.equal(model[name], weight) for name, weight in first.items())
+    drawn = model.keys() - first.keys()
+    assert drawn and all(name.startswith("carry.") for name in drawn)
+    trainer.train(config, tmp_path / "carried", "cpu")
+    with pytest.raises(InputError, match=r"has other weights \(.*carry"):
+        started(resolved(packed, start=str(tmp_path / "carried"), slots={"count": 2, "layers": 1}))
 
 
 @pytest.mark.parametrize(
