@@ -85,7 +85,7 @@ $(PARTS): .venv/.installed
 
 reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
 
-librispeech-lengthened: librispeech-features
+librispeech-lengthened librispeech-carried: librispeech-features
 
 librispeech-conversations: librispeech-lengthened
 
