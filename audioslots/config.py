@@ -40,6 +40,9 @@ class Separation(Section):
     overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
     embedding_weight: float = hyper(4.0, "blind order: of the slots' likeness, against that of waveforms", ge=0)
     spectrum_weight: float = hyper(1.5, "blind order: of long-term spectra's likeness, against that of waveforms", ge=0)
+    quiet_db: float = hyper(
+        0.0, "blind order: a slot so far below its chunk says nothing by embedding or spectrum, dB; 0: all do", ge=0
+    )
     spare: Literal["drop", "merge"] = hyper(
         "drop", "slots beyond the sources: left out, or each added to the output that grows loud and quiet as it does"
     )
@@ -49,7 +52,9 @@ class Separation(Section):
     def content(self) -> dict[str, Any]:
         """All keys, but for those that came later and are at their defaults."""
         content = self.model_dump(mode="json")
-        return {key: value for key, value in content.items() if (key, value) != ("spare", "drop")}
+        return {
+            key: value for key, value in content.items() if (key, value) not in (("spare", "drop"), ("quiet_db", 0.0))
+        }
 
 
 class Variant(Section):

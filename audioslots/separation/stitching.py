@@ -34,10 +34,15 @@ class Stitcher:
         hop: samples from one chunk's start to the next's.
         embedding_weight: of embeddings, against 1 for waveforms.
         spectrum_weight: of long-term spectra, against 1 for waveforms.
+        quiet_db: a slot whose energy is so many dB or more below that of its chunk is quiet: its embedding says nothing
+            in blind order, nor does the chunk's comparison of spectra; 0: no slot is.
     """
 
-    def __init__(self, hop: int, embedding_weight: float = 0.0, spectrum_weight: float = 0.0) -> None:
+    def __init__(
+        self, hop: int, embedding_weight: float = 0.0, spectrum_weight: float = 0.0, quiet_db: float = 0.0
+    ) -> None:
         self.hop = hop
+        self.quiet = 10 ** (-quiet_db / 10) if quiet_db else 0.0  # share of the chunk's energy
         self.embedding_weight = embedding_weight
         self.spectrum_weight = spectrum_weight
         self.order: list[int] = []
@@ -75,17 +80,19 @@ class Stitcher:
             self.spectrum = chunks.new_zeros(chunks.shape[1], BANDS)
         done = []
         for number, chunk in enumerate(chunks):
-            energy = float(chunk.square().sum())
+            energies = chunk.square().sum(dim=-1)
+            energy = float(energies.sum())
             self.loudest = max(self.loudest, energy)
             if energy > SILENT * self.loudest:
-                spectrum = distinct(chunk * self.window)
+                tells = energies >= self.quiet * energy
+                spectrum, names = distinct(chunk * self.window) * tells.all(), named[number] * tells[:, None]
                 if references is not None:
                     likeness = references[number] @ chunk.T  # (S, K)
                     self.order = _best(likeness)
                     chunk = _merged(chunk, references[number], likeness, self.order) if merge else chunk
                 elif self.weight[0] > 0:
-                    self.order = _best(self._likeness(chunk, named[number], spectrum))
-                self.mean += named[number][self.order]
+                    self.order = _best(self._likeness(chunk, names, spectrum))
+                self.mean += names[self.order]
                 self.spectrum += spectrum[self.order]
                 if existence is not None:
                     told = existence[number][self.order]

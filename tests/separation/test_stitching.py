@@ -131,6 +131,22 @@ def test_spectra_are_told_apart_by_shape_not_by_level() -> None:
         assert distinct(alike).norm() < 0.1, "silence, one spectrum for all, a chunk of one sample, a single slot"
 
 
+def test_a_quiet_slot_says_nothing_of_the_order() -> None:
+    """One speaker pauses, and the slot that is silent then has the other one's embedding."""
+    sources, marks = made_sources(2, 20 * HOP + CHUNK), torch.eye(2).expand(21, -1, -1).clone()
+    sources[1, 6 * HOP : 12 * HOP + CHUNK] *= 0.01
+    marks[6:13] = torch.tensor([[0.7, 0.7], [1.0, 0.0]])
+    chunks = cut(sources, CHUNK, HOP)
+
+    def stitched(quiet_db: float) -> Tensor:
+        stitcher = Stitcher(HOP, 4.0, 0.0, quiet_db)
+        return torch.cat([stitcher.add(chunks, marks), stitcher.rest()], dim=-1)[:, : sources.shape[-1]]
+
+    torch.testing.assert_close(stitched(30.0), sources)
+    for says_something in (0.0, 50.0):
+        assert not torch.allclose(stitched(says_something), sources, atol=1e-2)
+
+
 @pytest.mark.parametrize("blind", [True, False])
 def test_silence_keeps_the_last_order(blind: bool) -> None:
     """Where a pause cannot tell the slots apart, they stay as they were instead of falling back to 0, 1."""
