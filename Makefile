@@ -85,9 +85,9 @@ $(PARTS): .venv/.installed
 
 reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
 
-librispeech-lengthened librispeech-carried: librispeech-features
+librispeech-lengthened: librispeech-features
 
-librispeech-conversations: librispeech-lengthened
+librispeech-conversations librispeech-carried: librispeech-lengthened
 
 librispeech-adaptation: mini-adaptation
 

@@ -1,4 +1,4 @@
-"""Where a variant does well and where it does not: SI-SDRi by speakers' sexes, input level, duration and speaker."""
+"""Where a variant does well and where not: by speakers' sexes, input level, duration, speaker, along a recording."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from audioslots.reporting.statistics import speakers_of, summarise
 from audioslots.reporting.table import Column, Table
 from audioslots.reporting.tables import ranged, stitched, titled
 from audioslots.reporting.words import EMPTY, number, whole
+from audioslots.scoring.metrics import OVER_TIME
+from audioslots.scoring.own_output import PERIODS_S
 
 INPUT_EDGES_DB = (-5, 0, 5)
 DURATION_EDGES_S = (4, 6, 10)
@@ -38,6 +40,25 @@ def by_duration(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     """SI-SDRi by the duration of the mixture."""
     parts = _named(_cut(scores, "duration_s", DURATION_EDGES_S))
     return _table("duration", "SI-SDRi (dB) by the duration of the mixture (s)", "mixtures", parts, titles, scores)
+
+
+def over_time(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table | None:
+    """Own output along recordings of more than half a minute; None where there are none."""
+    long = scores[scores["mixture_id"].isin(scores.loc[scores[OVER_TIME[-1]].notna(), "mixture_id"])]
+    if long.empty:
+        return None
+    summary = summarise(long, list(OVER_TIME))
+    summary.insert(1, "title", summary["variant"].map(titles))
+    ends = [*(f"to {number(end, 0)} s" for end in PERIODS_S[1:]), "to the end"]
+    headings = [f"{number(start, 0)} {end}" for start, end in zip(PERIODS_S, ends, strict=True)]
+    columns = [titled(), stitched(), *(ranged(*each, "own_output") for each in zip(headings, OVER_TIME, strict=True))]
+    caption = (
+        "Own output along a recording, with 95 % intervals: the share of the time in which a source speaks that the "
+        f"output which held most of it in the first {number(PERIODS_S[1], 0)} s holds more of it than any other. "
+        f"Number of mixtures: {whole(long['mixture_id'].nunique())}."
+    )
+    user = (summary["stitching"] != "oracle").tolist()
+    return Table("time", caption, summary, columns, {"Without oracle stitching": user, "All rows": [True] * len(user)})
 
 
 def _cut(scores: pd.DataFrame, column: str, edges: Sequence[float]) -> list[tuple[tuple[float, float], pd.DataFrame]]:

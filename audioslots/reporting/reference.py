@@ -22,8 +22,9 @@ from audioslots.untrained import is_untrained
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 PARTS = {
     "Costs": ("costs",),
-    "Where it does well, and where not": ("pairs", "input", "duration", "speakers"),
+    "Where it does well, and where not": ("pairs", "input", "duration", "speakers", "time"),
 }
+"""Title -> tables of the page; those that a benchmark does not have are left out."""
 LONGEST = 20  # rows of a table in the documentation
 PAGES = ("README.md", "docs/results.md")
 BRIEF = ("Variant", "SI-SDRi (dB)", "PESQ", "Below its ceiling (dB)")
@@ -82,14 +83,14 @@ def _published(results: Path, benchmark: dict[str, Any], folder: Path, command: 
     ]
     lines += ["## Conclusions", _table(folder, "conclusions")]
     lines += ["## Results", _table(folder, "main"), "![Estimates with intervals](figures/estimates.svg)"]
-    if _counts(folder):
+    if _has(folder, "counting"):
         lines += ["## How many speakers", _table(folder, "counting")]
     for study in benchmark["studies"]:
         lines += [f"## Study: {study['title']}", study["question"], _table(folder, f"comparison-{study['name']}")]
         lines += [f"![{study['title']}: estimates with intervals](figures/estimates-{study['name']}.svg)"]
     for title, names in PARTS.items():
-        lines += [f"## {title}", *(_table(folder, name) for name in names)]
-    if (folder / "tables" / "published.md").is_file():  # of clean mixtures alone
+        lines += [f"## {title}", *(_table(folder, name) for name in names if _has(folder, name))]
+    if _has(folder, "published"):  # of clean mixtures alone
         lines += ["## Published elsewhere", _table(folder, "published")]
     drawn = sorted(path.name for path in (folder / "figures").glob("*.svg"))
     lines += ["## Figures", ", ".join(f"[{name.removesuffix('.svg')}](figures/{name})" for name in drawn)]
@@ -134,13 +135,13 @@ def put(page: Path, source: str, content: str) -> None:
 def shown(folder: Path) -> str:
     """The main table of a reference folder, or what its studies found where that would be long; numbers of speakers."""
     rows = (folder / "tables" / "main.md").read_text(encoding="utf-8").count("\n| ")
-    names = ["main" if rows <= LONGEST else "conclusions", *(["counting"] if _counts(folder) else [])]
+    names = ["main" if rows <= LONGEST else "conclusions", *(["counting"] if _has(folder, "counting") else [])]
     return "\n\n".join(_table(folder, name) for name in names)
 
 
-def _counts(folder: Path) -> bool:
-    """Whether the number of speakers differs among a reference's mixtures."""
-    return (folder / "tables" / "counting.md").is_file()
+def _has(folder: Path, name: str) -> bool:
+    """Whether a reference has a table: that of numbers of speakers, or of long recordings, only some have."""
+    return (folder / "tables" / f"{name}.md").is_file()
 
 
 def _table(folder: Path, name: str) -> str:

@@ -134,7 +134,7 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
     ]
     if budgets and (curves := budgets.curves()) is not None:
         shown.append(tables.budgets(curves, titles))
-    shown += [speakers] if speakers is not None else []
+    shown += [table for table in (speakers, breakdown.over_time(scores, titles)) if table is not None]
     for table in shown:
         made.save(table)
     with written_aside(out / "scores.parquet") as aside:

@@ -19,7 +19,7 @@ from audioslots.errors import InputError
 from audioslots.files import read_json, write_json, written_aside
 from audioslots.scoring import examples as listening
 from audioslots.scoring.estimates import Estimated, Kept, System, separated
-from audioslots.scoring.metrics import COUNTED, LATER, columns, score, score_mixture
+from audioslots.scoring.metrics import COUNTED, LATER, OVER_TIME, columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, digests, read_mixtures
 from audioslots.stage import Stage
 from audioslots.workers import in_order
@@ -33,7 +33,7 @@ COLUMNS = {
     **{"benchmark": "str", "variant": "str", "seed": "int64", "mixture_id": "str", "source": "int64"},
     **{"speaker_id": "str", "sex": "str", "pair": "str", "duration_s": "float64", "stitching": "str"},
     **dict.fromkeys(SCORE_COLUMNS, "float64"),
-    **dict.fromkeys(COUNTED, "float64"),
+    **dict.fromkeys((*OVER_TIME, *COUNTED), "float64"),
     **{"permutation": "str", "failure": "str"},
 }
 """Columns of scores.parquet, in their order, with their types."""

@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from audioslots.errors import InputError
 from audioslots.scoring.intelligibility import stoi
-from audioslots.scoring.own_output import own_output
+from audioslots.scoring.own_output import PERIODS_S, own_output, own_output_over_time
 from audioslots.scoring.signals import Signal, Undefined, at_peak_one, centred, problem_of
 
 FILTER_TAPS = 512
@@ -157,7 +157,9 @@ METRICS = {
 COUNTED = ("outputs", "leak_db")
 """Columns that are of a mixture: its estimates that are not silent, and the energy of those that no source was given,
 against that of the others, dB."""
-LATER = ("own_output", *COUNTED)
+OVER_TIME = tuple(f"own_output_from_{start:g}_s" for start in PERIODS_S)
+"""Columns that are of a period of the mixture: from the start that they name to that of the next."""
+LATER = ("own_output", *OVER_TIME, *COUNTED)
 """Columns that scores of earlier versions lack: they are missing there, without a reason."""
 REPORTED = {metric.gain or name: metric for name, metric in METRICS.items()}
 """Column that tables show -> the metric."""
@@ -217,8 +219,9 @@ def score(
         mixture_scores: what ``score_mixture`` returns for this mixture, computed where it is None.
 
     Returns:
-        One dict a source: the ``columns`` and those of ``COUNTED``; permutation (str, such as "1,0": the index of the
-        estimate given to each source); failure (str, "metric: reason; metric: reason", empty where nothing is missing).
+        One dict a source: the ``columns`` and those of ``OVER_TIME`` and ``COUNTED``; permutation (str, such as "1,0":
+        the index of the estimate given to each source); failure (str, "metric: reason; metric: reason", empty where
+        nothing is missing).
         A missing value is NaN; an improvement is missing where either of its terms is, and
         of a single source that is the mixture.
 
@@ -234,13 +237,15 @@ def score(
     order = permutation(estimates, sources) if same_length else tuple(range(len(sources)))
     ordered = estimates[[*order, *(index for index in range(len(estimates)) if index not in order)]]
     among = {name: metric.function(ordered, sources, rate) for name, metric in METRICS.items() if metric.among}
+    periods = own_output_over_time(ordered, sources, rate)
     counted = dict(zip(COUNTED, _counted(ordered, len(sources)), strict=True))
     alone = len(sources) == 1 and np.array_equal(mixture, sources[0])  # nothing is to be gained
     rows = []
     for place, (source, inputs) in enumerate(zip(sources, mixture_scores, strict=True)):
         given = {name: float(values[place]) for name, values in among.items()}
         scores = _measure(ordered[place], source, rate, "estimate", given=given)
-        row = {**inputs, **scores, **counted}
+        over_time = dict(zip(OVER_TIME, map(float, periods[:, place]), strict=True))
+        row = {**inputs, **scores, **over_time, **counted}
         for name, metric in METRICS.items():
             if metric.gain:
                 row[metric.gain] = np.nan if alone else row[name] - row[f"input_{name}"]

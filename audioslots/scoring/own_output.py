@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 
 from audioslots.scoring.signals import Signal
 
@@ -13,6 +16,9 @@ ACTIVE_DB = 30.0
 """A source is active where its level is at most this much below that of its loudest window, in dB."""
 RIDGE = 1e-9
 """Of the loudest window's energy, added where sources are fitted: a silent one then has no part of any output."""
+
+PERIODS_S = (0.0, 10.0, 30.0)
+"""Where the periods of ``own_output_over_time`` begin, s; the last goes on to the end."""
 
 
 def own_output(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
@@ -32,10 +38,51 @@ def own_output(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
         [sources], 0 to 1; outputs that hold the same of a source share the window. NaN for a silent source, and where
         estimates and sources differ in length.
     """
+    found = _holding(estimates, sources, rate)
+    if found is None:
+        return np.full(len(np.asarray(sources)), np.nan)
+    held, active = found
+    own = np.diagonal(held, axis1=-2, axis2=-1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((own * active).sum(0) / active.sum(0))
+
+
+def own_output_over_time(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
+    """``own_output`` of each of ``PERIODS_S``, if the output that held most of a source in the first is its own.
+
+    So an order that is lost on the way, and not found again, shows in all that comes after.
+
+    Args:
+        estimates: as of ``own_output``.
+        sources: likewise.
+        rate: Hz.
+
+    Returns:
+        [periods, sources], 0 to 1. NaN for a period in which a source is not active, and where ``own_output`` is.
+    """
+    found = _holding(estimates, sources, rate)
+    if found is None:
+        return np.full((len(PERIODS_S), len(np.asarray(sources))), np.nan)
+    held, active = found
+    edges = [*(round(start / WINDOW_S) for start in PERIODS_S), len(held)]
+    parts = [slice(begin, end) for begin, end in pairwise(edges)]
+    first = (held * active[..., None])[parts[0]].sum(0)
+    own = held[:, np.arange(len(first)), linear_sum_assignment(first, maximize=True)[1]]
+    with np.errstate(invalid="ignore"):
+        return np.stack([(own * active)[part].sum(0) / active[part].sum(0) for part in parts])
+
+
+def _holding(estimates: ArrayLike, sources: ArrayLike, rate: int) -> tuple[Signal, Signal] | None:
+    """Which output holds a source, window by window, and where a source is active.
+
+    Returns:
+        Shares [windows, sources, estimates], which add up to 1 over estimates, and [windows, sources], 0 or 1. None
+        where estimates and sources differ in length, and of no samples.
+    """
     sources = np.asarray(sources, np.float64)
     estimates = np.nan_to_num(np.asarray(estimates, np.float64), posinf=0.0, neginf=0.0)
     if estimates.shape[-1] != sources.shape[-1] or not sources.size:
-        return np.full(len(sources), np.nan)
+        return None
     estimates = _at_level(estimates, sources)
     samples = min(sources.shape[-1], round(WINDOW_S * rate))
     outputs, heard = _windows(estimates, samples), _windows(sources, samples)
@@ -45,10 +92,8 @@ def own_output(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
     weights = np.linalg.solve(gram + ridge * np.eye(len(sources)), heard @ outputs.swapaxes(-1, -2))
     held = np.abs(weights)  # [windows, sources, estimates]
     most = held >= held.max(-1, keepdims=True)
-    own = np.diagonal(most, axis1=-2, axis2=-1) / most.sum(-1)
     active = (energy > 0) & (energy >= energy.max(0) * 10 ** (-ACTIVE_DB / 10))
-    with np.errstate(invalid="ignore"):
-        return np.asarray((own * active).sum(0) / active.sum(0))
+    return most / most.sum(-1, keepdims=True), active.astype(np.float64)
 
 
 def _windows(signals: Signal, samples: int) -> Signal:

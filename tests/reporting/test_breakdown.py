@@ -36,6 +36,17 @@ def test_durations_are_cut_at_fixed_edges():
     assert "below 4: 15, 4 to 6: 15" in table.caption
 
 
+def test_own_output_along_recordings_is_of_the_long_ones_alone():
+    frame = two().assign(own_output_from_0_s=0.9, own_output_from_10_s=np.nan, own_output_from_30_s=np.nan)
+    assert breakdown.over_time(frame, TITLES) is None
+    long = frame["mixture_id"] == frame["mixture_id"].iloc[0]
+    frame.loc[long, ["own_output_from_0_s", "own_output_from_10_s", "own_output_from_30_s"]] = 1.0, 0.8, 0.6
+    table = breakdown.over_time(frame, TITLES)
+    assert table is not None and "Number of mixtures: 1." in table.caption
+    assert [column.heading for column in table.columns[2:]] == ["0 to 10 s", "10 to 30 s", "30 to the end"]
+    assert [cell.value for cell in table.cells()[0][2:]] == [1.0, 0.8, 0.6]
+
+
 def test_a_part_by_input_holds_the_means_of_its_sources_alone():
     frame = two()
     frame["input_si_sdr_db"] = np.where(frame["source"] == 1, -6.0, 6.0)

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from audioslots.scoring.evaluate import COLUMNS, read_scores
-from audioslots.scoring.metrics import LATER, score
-from audioslots.scoring.own_output import WINDOW_S, own_output
+from audioslots.scoring.metrics import LATER, OVER_TIME, score
+from audioslots.scoring.own_output import PERIODS_S, WINDOW_S, own_output, own_output_over_time
 from tests.reporting.made_results import scores as made_scores
 
 RATE = 8000
@@ -88,9 +88,31 @@ def test_the_permutation_of_a_mixture_decides_which_output_is_a_source_s_own() -
     assert rows[0]["permutation"] == "1,0"
 
 
+def test_an_order_that_is_lost_shows_in_all_that_comes_after() -> None:
+    sources = conversation("x" * 50, seconds=1.0)  # 10 s, 20 s and 20 s
+    lost = sources.copy()
+    lost[:, 20 * RATE :] = sources[::-1, 20 * RATE :]
+    assert own_output_over_time(sources, sources, RATE).tolist() == [[1.0, 1.0]] * 3
+    assert own_output_over_time(lost, sources, RATE).tolist() == [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
+    assert own_output_over_time(lost[::-1], sources, RATE).tolist() == [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
+    rows = score(lost, sources, sources.sum(0) + 1e-3, RATE)
+    assert rows[0]["permutation"] == "1,0" and [rows[0][name] for name in OVER_TIME] == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_period_in_which_a_source_is_silent_is_missing() -> None:
+    found = own_output_over_time(conversation("ab" * 6), conversation("ab" * 6), RATE)
+    assert found[:2].tolist() == [[1.0, 1.0]] * 2 and np.isnan(found[2]).all()
+    late = conversation("a" * 5 + "b")  # the second speaks after 10 s alone
+    found = own_output_over_time(late, late, RATE)
+    assert found[0, 0] == found[1, 1] == 1.0 and np.isnan([found[0, 1], found[1, 0]]).all()
+    assert own_output_over_time(late[:, :-1], late, RATE).shape == (len(PERIODS_S), 2)
+    assert np.isnan(own_output_over_time(late[:, :-1], late, RATE)).all()
+
+
 def test_scores_of_an_earlier_version_are_read(tmp_path: Path) -> None:
     scores = made_scores("audioslots", 5.0)
-    assert list(LATER) == ["own_output", "outputs", "leak_db"] and set(LATER) < set(COLUMNS)
+    assert list(LATER) == ["own_output", *OVER_TIME, "outputs", "leak_db"] and set(LATER) < set(COLUMNS)
     scores.drop(columns=list(LATER), errors="ignore").to_parquet(tmp_path / "scores.parquet", index=False)
     read = read_scores(tmp_path / "scores.parquet")
     assert list(read.columns) == list(COLUMNS) and read[list(LATER)].isna().all(axis=None)
