@@ -43,6 +43,9 @@ class Separation(Section):
     quiet_db: float = hyper(
         0.0, "blind order: a slot so far below its chunk says nothing by embedding or spectrum, dB; 0: all do", ge=0
     )
+    voice_weight: float = hyper(
+        0.0, "blind order: as spectrum_weight, but of slots by themselves, which also counts where one is quiet", ge=0
+    )
     spare: Literal["drop", "merge"] = hyper(
         "drop", "slots beyond the sources: left out, or each added to the output that grows loud and quiet as it does"
     )
@@ -51,10 +54,8 @@ class Separation(Section):
     @property
     def content(self) -> dict[str, Any]:
         """All keys, but for those that came later and are at their defaults."""
-        content = self.model_dump(mode="json")
-        return {
-            key: value for key, value in content.items() if (key, value) not in (("spare", "drop"), ("quiet_db", 0.0))
-        }
+        later = {"spare": "drop", "quiet_db": 0.0, "voice_weight": 0.0}
+        return {key: value for key, value in self.model_dump(mode="json").items() if later.get(key, ...) != value}
 
 
 class Variant(Section):

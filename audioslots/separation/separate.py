@@ -245,7 +245,7 @@ class Separator:
     def _stitcher(self, hop: int) -> Stitcher:
         """What puts chunks together in blind order."""
         how = self.config.separation
-        return Stitcher(hop, how.embedding_weight, how.spectrum_weight, how.quiet_db)
+        return Stitcher(hop, how.embedding_weight, how.spectrum_weight, how.quiet_db, how.voice_weight)
 
     def _separated(self, blocks: Iterable[Tensor], at_once: int | None = None) -> Iterator[tuple[int, Tensor, Told]]:
         """Hop, chunks' estimates (B, K, chunk) and what is told of their slots, batch by batch of a recording."""

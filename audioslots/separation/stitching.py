@@ -28,28 +28,38 @@ class Stitcher:
     likeness of a slot and an output is the correlation of their waveforms in the overlap, plus ``embedding_weight``
     times the cosine similarity of the slot's embedding and the output's mean embedding so far, plus
     ``spectrum_weight`` times that of the slot's log spectrum and the output's long-term one so far, less what all
-    slots share: only what tells the speakers apart counts. A chunk of silence carries the last order on.
+    slots share: only what tells the speakers apart counts. ``voice_weight`` is of spectra too, but a slot by itself is
+    compared with the voices that the outputs have had so far, so that it counts where one speaker is alone.
+    A chunk of silence carries the last order on.
 
     Args:
         hop: samples from one chunk's start to the next's.
         embedding_weight: of embeddings, against 1 for waveforms.
         spectrum_weight: of long-term spectra, against 1 for waveforms.
         quiet_db: a slot whose energy is so many dB or more below that of its chunk is quiet: its embedding says nothing
-            in blind order, nor does the chunk's comparison of spectra; 0: no slot is.
+            and its voice say nothing in blind order, nor does the chunk's comparison of spectra; 0: no slot is.
+        voice_weight: of long-term spectra of single slots, against 1 for waveforms.
     """
 
     def __init__(
-        self, hop: int, embedding_weight: float = 0.0, spectrum_weight: float = 0.0, quiet_db: float = 0.0
+        self,
+        hop: int,
+        embedding_weight: float = 0.0,
+        spectrum_weight: float = 0.0,
+        quiet_db: float = 0.0,
+        voice_weight: float = 0.0,
     ) -> None:
         self.hop = hop
         self.quiet = 10 ** (-quiet_db / 10) if quiet_db else 0.0  # share of the chunk's energy
         self.embedding_weight = embedding_weight
         self.spectrum_weight = spectrum_weight
+        self.voice_weight = voice_weight
         self.order: list[int] = []
         self.loudest = 0.0
         self.told, self.logits = 0, torch.zeros(0)  # chunks, and (K,) summed logits of the outputs
         self.mean = torch.zeros(0)  # (K, W) summed embeddings of the outputs
         self.spectrum = torch.zeros(0)  # (K, BANDS) summed log spectra of the outputs, as of ``distinct``
+        self.voice, self.heard = torch.zeros(0), torch.zeros(0)  # (K, BANDS) mean of ``timbre``, (K, 1) its weight
         self.total = self.weight = self.window = torch.zeros(0)  # (K, chunk) and (chunk,), from the next chunk's start
 
     def add(
@@ -78,6 +88,7 @@ class Stitcher:
             self.total, self.weight = torch.zeros_like(chunks[0]), torch.zeros_like(chunks[0, 0])
             self.window, self.mean = fade(chunks.shape[-1]).to(chunks), torch.zeros_like(named[0])
             self.spectrum = chunks.new_zeros(chunks.shape[1], BANDS)
+            self.voice, self.heard = torch.zeros_like(self.spectrum), chunks.new_zeros(chunks.shape[1], 1)
         done = []
         for number, chunk in enumerate(chunks):
             energies = chunk.square().sum(dim=-1)
@@ -86,14 +97,18 @@ class Stitcher:
             if energy > SILENT * self.loudest:
                 tells = energies >= self.quiet * energy
                 spectrum, names = distinct(chunk * self.window) * tells.all(), named[number] * tells[:, None]
+                voice, share = timbre(chunk * self.window), (energies / energy * tells)[:, None]
                 if references is not None:
                     likeness = references[number] @ chunk.T  # (S, K)
                     self.order = _best(likeness)
                     chunk = _merged(chunk, references[number], likeness, self.order) if merge else chunk
                 elif self.weight[0] > 0:
-                    self.order = _best(self._likeness(chunk, names, spectrum))
+                    likeness = self._likeness(chunk, names, spectrum)
+                    self.order = _best(likeness + self.voice_weight * self._by_voices(voice) * tells)
                 self.mean += names[self.order]
                 self.spectrum += spectrum[self.order]
+                self.heard += share[self.order]
+                self.voice += (voice[self.order] - self.voice) * share[self.order] / self.heard.clamp(min=TINY)
                 if existence is not None:
                     told = existence[number][self.order]
                     self.told, self.logits = self.told + 1, told + (self.logits if self.told else 0)
@@ -123,6 +138,12 @@ class Stitcher:
         by_slots = F.normalize(self.mean, dim=-1) @ named.T
         by_spectra = F.normalize(self.spectrum, dim=-1) @ spectrum.T
         return correlation + self.embedding_weight * by_slots + self.spectrum_weight * by_spectra
+
+    def _by_voices(self, voice: Tensor) -> Tensor:
+        """How alike the voices of outputs and slots are, from the middle of those that outputs have had: (K, K)."""
+        had = self.heard > 0
+        middle = (self.voice * had).sum(dim=0) / had.sum().clamp(min=1)
+        return F.normalize((self.voice - middle) * had, dim=-1) @ F.normalize(voice - middle, dim=-1).T
 
 
 def stitch(
@@ -168,6 +189,20 @@ def distinct(chunk: Tensor) -> Tensor:
     level = (power / (power.mean() + TINY) + FLOOR).log()
     level = level - level.mean(dim=0)
     return F.normalize(level - level.mean(dim=1, keepdim=True), dim=-1, eps=ALIKE)
+
+
+def timbre(chunk: Tensor) -> Tensor:
+    """The spectrum of each slot, whatever its level and the other slots.
+
+    Args:
+        chunk: (K, chunk) windowed estimates.
+
+    Returns:
+        (K, BANDS) natural log of the power, less its mean over bands.
+    """
+    power = F.adaptive_avg_pool1d(torch.fft.rfft(chunk).abs().square(), BANDS)
+    level = (power / (power.mean(dim=1, keepdim=True) + TINY) + FLOOR).log()
+    return level - level.mean(dim=1, keepdim=True)
 
 
 def _best(likeness: Tensor) -> list[int]:

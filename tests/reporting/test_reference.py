@@ -80,7 +80,7 @@ def test_reference_says_what_its_runs_are(results: Path, tmp_path: Path) -> None
         runs = {seed: read_json(results / f"runs/{name}/seed{seed}/config.json") for seed in (1, 2)}
         assert variant["identity"] == {f"seed {seed}": run["identity"] for seed, run in runs.items()}
         assert variant["content"]["training"]["steps"] == runs[1]["training"]["steps"]
-        assert variant["separation"] | {"spare": "drop", "quiet_db": 0.0} == runs[1]["separation"]
+        assert variant["separation"] | {"spare": "drop", "quiet_db": 0.0, "voice_weight": 0.0} == runs[1]["separation"]
 
 
 def test_an_unpacked_reference_is_reported_to_the_same_tables_and_published_to_the_same_scores(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audioslots.separation import stitching
 from audioslots.separation.chunking import cut, hop_of
-from audioslots.separation.stitching import Stitcher, distinct, stitch
+from audioslots.separation.stitching import BANDS, Stitcher, distinct, stitch, timbre
 
 CHUNK = 400
 HOP = 300
@@ -145,6 +145,37 @@ def test_a_quiet_slot_says_nothing_of_the_order() -> None:
     torch.testing.assert_close(stitched(30.0), sources)
     for says_something in (0.0, 50.0):
         assert not torch.allclose(stitched(says_something), sources, atol=1e-2)
+
+
+def test_voices_tell_the_order_where_one_speaker_pauses() -> None:
+    """Two speakers take turns, and each turn begins in the slot that the other one had: waveforms follow that slot."""
+    speakers = made_speakers(2, 60)
+    turns = torch.arange(speakers.shape[-1]) // (10 * HOP) % 2
+    heard = speakers.shape[-1] - 40 * HOP  # both speak at first
+    sources = torch.where(
+        (torch.arange(speakers.shape[-1]) < heard) | (turns == torch.arange(2)[:, None]), speakers, 0.0
+    )
+    chunks = cut(sources, CHUNK, HOP)
+    alone = (chunks.square().sum(-1) < 1e-9).any(-1)
+    chunks[alone] = torch.where(
+        chunks[alone].square().sum(-1)[:, :1, None] > 1e-9, chunks[alone], chunks[alone].flip(1)
+    )
+
+    def lost(quiet_db: float, voice_weight: float) -> float:
+        stitcher = Stitcher(HOP, 0.0, 0.0, quiet_db, voice_weight)
+        found = torch.cat([stitcher.add(chunks), stitcher.rest()], dim=-1)[:, : sources.shape[-1]]
+        return float((found - sources).square().sum() / sources.square().sum())
+
+    assert lost(30.0, 4.0) < 0.05 < 0.15 < lost(30.0, 0.0)
+
+
+def test_a_timbre_is_of_a_slot_by_itself_whatever_its_level() -> None:
+    speakers = made_speakers(3, 1)
+    found = timbre(speakers)
+    torch.testing.assert_close(found.mean(dim=1), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(timbre(speakers[1:2]), found[1:2])
+    torch.testing.assert_close(timbre(speakers * torch.tensor([[1e-3], [1.0], [30.0]])), found, atol=1e-2, rtol=0)
+    torch.testing.assert_close(timbre(torch.zeros(2, CHUNK)), torch.zeros(2, BANDS), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("blind", [True, False])
