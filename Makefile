@@ -12,9 +12,9 @@ INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
 SPEECH := librispeech librispeech-systems librispeech-tie librispeech-adaptation librispeech-counting librispeech-lengthened \
-	librispeech-conversations
-# No reference results of these are kept.
-UNPUBLISHED := librispeech-features librispeech-carried
+	librispeech-conversations librispeech-carried
+# No reference results of this are kept.
+UNPUBLISHED := librispeech-features
 GIVEN = $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
 COMMA := ,
 STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried conversations counting features lengthened mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
