@@ -36,8 +36,8 @@ class Stitcher:
         hop: samples from one chunk's start to the next's.
         embedding_weight: of embeddings, against 1 for waveforms.
         spectrum_weight: of long-term spectra, against 1 for waveforms.
-        quiet_db: a slot whose energy is so many dB or more below that of its chunk is quiet: its embedding says nothing
-            and its voice say nothing in blind order, nor does the chunk's comparison of spectra; 0: no slot is.
+        quiet_db: a slot whose energy is so many dB or more below that of its chunk is quiet: its embedding and its
+            voice say nothing in blind order, nor does the chunk's comparison of spectra; 0: no slot is.
         voice_weight: of long-term spectra of single slots, against 1 for waveforms.
     """
 
@@ -185,7 +185,7 @@ def distinct(chunk: Tensor) -> Tensor:
     Returns:
         (K, BANDS) log power less its means over slots and over bands, of unit length; 0 where spectra are the same.
     """
-    power = F.adaptive_avg_pool1d(torch.fft.rfft(chunk).abs().square(), BANDS)
+    power = _bands(chunk)
     level = (power / (power.mean() + TINY) + FLOOR).log()
     level = level - level.mean(dim=0)
     return F.normalize(level - level.mean(dim=1, keepdim=True), dim=-1, eps=ALIKE)
@@ -200,9 +200,14 @@ def timbre(chunk: Tensor) -> Tensor:
     Returns:
         (K, BANDS) natural log of the power, less its mean over bands.
     """
-    power = F.adaptive_avg_pool1d(torch.fft.rfft(chunk).abs().square(), BANDS)
+    power = _bands(chunk)
     level = (power / (power.mean(dim=1, keepdim=True) + TINY) + FLOOR).log()
     return level - level.mean(dim=1, keepdim=True)
+
+
+def _bands(chunk: Tensor) -> Tensor:
+    """Mean power of each slot of a chunk (K, chunk) in each band: (K, BANDS)."""
+    return F.adaptive_avg_pool1d(torch.fft.rfft(chunk).abs().square(), BANDS)
 
 
 def _best(likeness: Tensor) -> list[int]:
