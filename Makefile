@@ -10,106 +10,75 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --no-deps --disable-pip-version-check --progress-bar off -qq
 # The rules of the workflow call `audioslots` by name.
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
-PARTS := mini-ablations $(addprefix mini-ablations-,model loss audio stitching memory costs attention refinement counting mixit noise)
-SPEECH := librispeech librispeech-systems librispeech-tie librispeech-adaptation librispeech-counting librispeech-lengthened \
-	librispeech-conversations librispeech-carried
-# No reference results of this are kept.
-UNPUBLISHED := librispeech-features
-GIVEN = $(if $(LIBRISPEECH),--config librispeech="$(LIBRISPEECH)")
+# What is given to the workflow besides: a folder of LibriSpeech's subsets, published runs to take, a list of the jobs only.
 COMMA := ,
-STUDIES := $(subst $() ,$(COMMA),$(filter-out adaptation carried conversations counting features lengthened mixit noise,$(basename $(notdir $(wildcard ablations/*.yaml)))))
-PLACE = echo "The page: $(CURDIR)/$(1)/index.html"
+BENCHMARK ?= mini
+STUDIES ?= $(STUDY)
+GIVEN = $(if $(STUDIES),'studies=[$(STUDIES)]') $(if $(LIBRISPEECH),librispeech="$(LIBRISPEECH)") \
+	$(if $(PUBLISHED),published=results/reference/$(BENCHMARK))
+CONFIG = $(if $(strip $(GIVEN)),--config $(GIVEN))
+ONLY = $(if $(DRY),--dry-run)
+PLACE = $(if $(DRY),true,echo "The page: $(CURDIR)/results/$(1)/index.html")
 
 .DEFAULT_GOAL := help
-.PHONY: $(PARTS) $(SPEECH) $(UNPUBLISHED) mini-adaptation help demo long conversations smoke rates gpu ablations test test-slow test-slurm lint format bench reference sizes lock clean
+.PHONY: help demo ablations librispeech run smoke test test-slow test-slurm lint format bench gpu lock clean
 
-help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+help: ## Show this list (at once).
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo 'Options: DRY=1 lists the jobs of demo, ablations, librispeech, run and smoke; CORES=4; PYTHON=python3.12.'
 
-demo: .venv/.installed ## Run the whole benchmark at the mini scale, on synthesized speech (8 to 14 minutes).
-	@$(SNAKEMAKE) --configfile config/mini.yaml
-	@$(call PLACE,results/mini)
+demo: .venv/.installed ## Run the first study of the mini benchmark, on synthesized speech (8 to 14 minutes).
+	@$(SNAKEMAKE) $(ONLY) --configfile config/mini.yaml --config 'studies=[bottleneck]' lengths=1
+	@$(call PLACE,mini)
 
-long: .venv/.installed ## Run it with long training (half an hour), and make its reference results again.
-	@$(SNAKEMAKE) --configfile config/mini-long.yaml
-	@$(BIN)/audioslots reference results/mini-long --command "make long"
-	@$(call PLACE,results/mini-long)
+ablations: .venv/.installed ## Run all studies of the mini benchmark (a day), or one: STUDY=loss (an hour or two).
+	@$(SNAKEMAKE) $(ONLY) --configfile config/mini.yaml $(CONFIG)
+	@$(call PLACE,mini)
 
-conversations: .venv/.installed ## Run it on conversations of a minute, with long training (an hour), and make its reference again.
-	@$(SNAKEMAKE) --configfile config/mini-conversations.yaml
-	@$(BIN)/audioslots reference results/mini-conversations --command "make conversations"
-	@$(call PLACE,results/mini-conversations)
+librispeech: .venv/.installed ## Run the benchmark on real speech (a day): LIBRISPEECH=FOLDER; without it, downloaded (7 GB).
+	@$(SNAKEMAKE) $(ONLY) --configfile config/mini.yaml --config 'studies=[adaptation-source]' lengths=1
+	@$(SNAKEMAKE) $(ONLY) --configfile config/librispeech.yaml $(CONFIG)
+	@$(call PLACE,librispeech)
 
-smoke: .venv/.installed ## Run the same at a size of about a minute.
-	@$(SNAKEMAKE) --configfile config/smoke.yaml
-	@$(call PLACE,results/smoke)
+run: .venv/.installed ## Run any benchmark: BENCHMARK=mini-noisy [STUDIES=a,b] [LIBRISPEECH=FOLDER] [PUBLISHED=1] (minutes to days).
+	@$(SNAKEMAKE) $(ONLY) --configfile config/$(BENCHMARK).yaml $(CONFIG)
+	@$(call PLACE,$(BENCHMARK))
 
-test: .venv/.installed ## Run the tests, but for the slow ones.
+smoke: .venv/.installed ## Run everything at a size that says nothing of quality (a minute).
+	@$(SNAKEMAKE) $(ONLY) --configfile config/smoke.yaml
+	@$(call PLACE,smoke)
+
+test: .venv/.installed ## Run the tests, but for the slow ones (7 to 11 minutes).
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not slurm"
 
-test-slow: .venv/.installed ## Run the slow tests.
+test-slow: .venv/.installed ## Run the slow tests (10 minutes).
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not slurm"
 
-test-slurm: .venv/.installed ## Run the workflow on a real Slurm, started on this machine for as long as it takes (Debian, root).
+test-slurm: .venv/.installed ## Run the workflow on a real Slurm, started on this machine (Debian, root; 10 minutes).
 	$(BIN)/python -m pytest -m slurm tests/slurm/test_taking_down.py
 	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest -m slurm --durations=0 tests/slurm/test_slurm.py
 
-lint: .venv/.installed ## Check style and types.
+lint: .venv/.installed ## Check style and types (a minute).
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --configfile config/smoke.yaml
 
-format: .venv/.installed ## Format the code and fix what can be fixed.
+format: .venv/.installed ## Format the code and fix what can be fixed (seconds).
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile workflow
 
-bench: .venv/.installed ## Measure speed and memory of the parts.
+bench: .venv/.installed ## Measure speed and memory beside named peers (half an hour).
 	@set -e; for script in perf/*.py; do $(BIN)/python "$$script"; done
 
-gpu: .venv/.installed ## Measure on a GPU all that a GPU decides; without a GPU it says so.
+gpu: .venv/.installed ## Measure on a GPU what only a GPU decides; without one, say so (10 minutes).
 	$(BIN)/python perf/gpu.py
-
-rates: .venv/.installed ## Try three learning rates of every variant of the ablations, and keep the best on dev speakers.
-	@$(SNAKEMAKE) --configfile config/mini-ablations.yaml --config 'studies=[$(STUDIES)]' -- rates
-	cp results/mini-ablations/rates.csv config/mini-ablations-rates.csv
-
-ablations: $(PARTS) ## Run every study at the mini scale, in twelve parts of two hours at most (repeat the command to resume).
-
-$(PARTS): .venv/.installed
-	@$(SNAKEMAKE) --configfile config/$@.yaml
-	@$(BIN)/audioslots reference results/$@ --command "make $@"
-	@$(call PLACE,results/$@)
-
-reference: $(SPEECH) ## Make the references on real speech again, from LIBRISPEECH=<folder>; without it, downloaded (7 GB).
-
-librispeech-lengthened: librispeech-features
-
-librispeech-conversations librispeech-carried: librispeech-lengthened
-
-librispeech-adaptation: mini-adaptation
-
-mini-adaptation: .venv/.installed
-	@$(SNAKEMAKE) --configfile config/mini-adaptation.yaml
-
-$(UNPUBLISHED): .venv/.installed
-	@$(SNAKEMAKE) --configfile config/$@.yaml $(GIVEN)
-	@$(call PLACE,results/$@)
-
-$(SPEECH): .venv/.installed
-	@$(SNAKEMAKE) --configfile config/$@.yaml $(GIVEN)
-	@$(BIN)/audioslots reference results/$@ --command "make $@ LIBRISPEECH=<folder of LibriSpeech's subsets>"
-	@$(call PLACE,results/$@)
-
-sizes: .venv/.installed ## Count the paper-size model and benchmark again, for docs/: operations, memory, GPU hours.
-	@$(BIN)/audioslots sizes config/libri2mix.yaml audioslots conv-tasnet --page docs/gpu.md
-	@$(BIN)/audioslots plan config/libri2mix.yaml --page docs/cluster.md
 
 # The exact versions of the environment as it is now: install or upgrade something in .venv, then call this.
 # Packages of CUDA are wheels for Linux only, as torch's own metadata says.
-lock: ## Write requirements.lock and environment.yml again, from what .venv holds.
+lock: ## Write requirements.lock and environment.yml again, from .venv (seconds).
 	{ echo '# Generated by `make lock`. Every package of the environment, for running and for developing.'; \
 	  $(BIN)/python -m pip freeze --all --exclude pip --exclude wheel --exclude audioslots | LC_ALL=C sort -f \
 	    | sed -E '/^(cuda-|nvidia-|triton=)/ s/$$/ ; sys_platform == "linux"/'; } > requirements.lock.new
@@ -121,8 +90,8 @@ lock: ## Write requirements.lock and environment.yml again, from what .venv hold
 	  echo "      - '-e .'"; } > environment.yml.new
 	mv environment.yml.new environment.yml
 
-clean: ## Remove the environment, caches and what demo and smoke made; other results stay.
-	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build data/mini-* data/smoke-* results/mini results/mini-long results/smoke
+clean: ## Remove the environment, caches, synthesized speech, and the results of mini and smoke (seconds).
+	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build data/synthesized-* results/mini results/smoke
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.lock pyproject.toml

@@ -78,7 +78,7 @@ class Slots(Section):
         "queries", "queries: they cross-attend to the features; attention: slots compete for them", secondary="queries"
     )
     count: int = hyper(2, "number of slots, at least the number of sources", ge=1)
-    noise: bool = hyper(False, "of a task with noise: the last slot is the noise's, and no estimate of a source")
+    noise_slot: bool = hyper(False, "of a task with noise: the last slot is the noise's, and no estimate of a source")
     layers: int = hyper(2, "layers of self-attention, cross-attention and MLP (queries)", ge=1)
     tokens: int = hyper(1, "tokens that read for one slot; side by side they are its embedding", ge=1, le=64)
     iterations: int = hyper(3, "steps of slot attention, all of the same weights (attention)", ge=1, le=10)
@@ -92,10 +92,10 @@ class Slots(Section):
     start: Literal["queries", "gaussian"] = hyper(
         "queries", "attention: slots start from a learned query each, or from draws of one learned Gaussian"
     )
-    passes: int = hyper(
+    refinement_iterations: int = hyper(
         1, "passes of slots and decoder, of the same weights; each reads the estimates of the one before", ge=1, le=4
     )
-    carry: Literal["none", "last", "mean", "gated", "memory", "tokens"] = hyper(
+    recurrence: Literal["none", "last", "mean", "gated", "memory", "tokens"] = hyper(
         "none",
         "where a chunk's slots start from. none: the learned queries. last: the slots of the chunk before; mean: the "
         "queries, moved by the mean of all slots before; gated: a state that a GRU makes of all chunks before; memory: "
@@ -103,35 +103,38 @@ class Slots(Section):
         "tokens of the last 16 chunks",
     )
 
-    in_turn: bool = hyper(
+    recursive: bool = hyper(
         False,
         "one source at a time, by the same weights: two slots part one source from the rest, and read the rest next",
     )
 
     @model_validator(mode="after")
     def _turns_are_of_one_chunk(self) -> Self:
-        if self.in_turn and (self.passes > 1 or self.carry != "none" or self.count < 2):
+        if self.recursive and (self.refinement_iterations > 1 or self.recurrence != "none" or self.count < 2):
             raise ValueError(
-                f"in_turn with passes {self.passes}, carry {self.carry}, count {self.count}; "
-                "expected 1, none, 2 or more"
+                f"recursive with refinement_iterations {self.refinement_iterations}, recurrence {self.recurrence}, "
+                f"count {self.count}; expected 1, none, 2 or more"
             )
         return self
 
     @property
     def speech(self) -> int:
         """Slots that may hold a source: all but the noise's."""
-        return self.count - self.noise
+        return self.count - self.noise_slot
 
     @model_validator(mode="after")
     def _noise_has_a_query(self) -> Self:
-        if self.noise and self.start == "gaussian":
-            raise ValueError("noise with start gaussian, where no slot is another than the rest; expected queries")
+        if self.noise_slot and self.start == "gaussian":
+            raise ValueError("noise_slot with start gaussian, where no slot is another than the rest; expected queries")
         return self
 
     @model_validator(mode="after")
     def _passes_are_of_one_chunk(self) -> Self:
-        if self.passes > 1 and self.carry != "none":
-            raise ValueError(f"passes {self.passes} with carry {self.carry}; expected 1, or carry none")
+        if self.refinement_iterations > 1 and self.recurrence != "none":
+            raise ValueError(
+                f"refinement_iterations {self.refinement_iterations} with recurrence {self.recurrence}; expected 1, or "
+                "recurrence none"
+            )
         return self
 
     @model_validator(mode="after")
@@ -151,7 +154,7 @@ class Decoder(Section):
         "broadcast",
         "from the slot alone: broadcast, an MLP at every point; broadcast_cnn, convolutions; frames, Transformer "
         "layers on frames, to which the slot is broadcast; unfolded, the same with a projection of the slot a frame. "
-        "modulated: on the encoder's features, let through, scaled and shifted by the slot (no bottleneck)",
+        "film: on the encoder's features, scaled and shifted by the slot (no bottleneck)",
         paper="broadcast",
     )
     width: int = hyper(512, "hidden units (broadcast) or channels (broadcast_cnn)", ge=8)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 AUDIO = {".wav", ".flac", ".ogg", ".mp3"}
 """Endings of the files that a folder of audio is searched for."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from audioslots.errors import InputError
-from audioslots.files import parsed
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import parsed
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
@@ -59,6 +61,36 @@ def _classes(annotation: Any) -> list[type]:
     if isinstance(annotation, type):
         return [annotation]
     return [kind for part in getattr(annotation, "__args__", ()) for kind in _classes(part)]
+
+
+def label(default: Any = ..., description: str = "", **limits: Any) -> Any:
+    """A key that names or places something: it changes no result and is no part of an identity (``decisive``)."""
+    return Field(default, description=description, json_schema_extra={"decides": False}, **limits)
+
+
+def decisive(section: Section, *without: str) -> dict[str, Any]:
+    """The values of a section that decide a result and are not the defaults, as JSON: what an identity hashes.
+
+    Defaults are left out, so that a new key changes no identity. ``without`` names keys to leave out besides.
+    """
+    content: dict[str, Any] = {}
+    dumped = section.model_dump(mode="json")
+    for key, field in type(section).model_fields.items():
+        extra = field.json_schema_extra
+        if key in without or (isinstance(extra, dict) and not extra.get("decides", True)):
+            continue
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            if nested := decisive(value):
+                content[key] = nested
+        elif field.is_required() or value != field.get_default(call_default_factory=True):
+            content[key] = dumped[key]
+    return content
+
+
+def hashed(content: Any) -> str:
+    """Hash of a JSON document, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_yaml(path: Path) -> Any:

@@ -12,18 +12,19 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from audioslots import stage
 from audioslots.cli_data import Jobs, corpus, mixtures
-from audioslots.cli_reporting import reporting
+from audioslots.cli_reporting import reporting, results
 from audioslots.counting.cards import CARDS, EFFICIENCY
-from audioslots.errors import InputError, Interrupted
-from audioslots.gpus import take
+from audioslots.runtime import stage
+from audioslots.runtime.errors import InputError, Interrupted
+from audioslots.runtime.gpus import take
 from audioslots.untrained import COST
 
 app = typer.Typer(help=__doc__.partition(":")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus, name="corpus")
 app.add_typer(mixtures, name="mixtures")
 app.add_typer(reporting)
+app.add_typer(results, name="results")
 
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 Rendered = Annotated[
@@ -79,7 +80,7 @@ def train_variant(
 ) -> None:
     """Train one variant with one seed; repeat the command to resume an interrupted run."""
     from audioslots.config import Resolved
-    from audioslots.data import scratch as own_disk
+    from audioslots.runtime import scratch as own_disk
     from audioslots.training.trainer import train
 
     own_disk.folder = own_disk.expanded(scratch) if scratch else None
@@ -233,7 +234,7 @@ def count_sizes(
 ) -> None:
     """Count a variant's parameters, multiply-accumulates and peak training memory, part by part; nothing is trained."""
     from audioslots.counting.sizes import sizes
-    from audioslots.reporting.reference import put
+    from audioslots.reporting.publish import put
 
     table = sizes(benchmark, variant)
     if page is not None:
@@ -256,7 +257,7 @@ def plan_benchmark(
 ) -> None:
     """Count the jobs, GPU hours, memory and disk that a benchmark will ask for; nothing of it is run."""
     from audioslots.counting.plan import plan, sustained
-    from audioslots.reporting.reference import put
+    from audioslots.reporting.publish import put
 
     if measure:
         rate = sustained(benchmark, measure, _torch_device(device))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 corpus = typer.Typer(help="Speech in LibriSpeech's layout.", no_args_is_help=True)
 mixtures = typer.Typer(help="LibriMix: metadata and rendered mixtures.", no_args_is_help=True)
@@ -143,7 +143,7 @@ def mixtures_draw(
     """Draw mixtures by LibriMix's rules."""
     from audioslots.data.metadata import draw_some, statistics, write_metadata
     from audioslots.data.noise import with_noise
-    from audioslots.files import write_json
+    from audioslots.runtime.files import write_json
 
     numbers = _numbers(sources)
     if noise and len(numbers) > 1:

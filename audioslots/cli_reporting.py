@@ -1,4 +1,4 @@
-"""The verbs that make something of scores: comparisons, tables, the page, reference results."""
+"""The verbs that make something of scores: comparisons, tables, the page, published results."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from audioslots.errors import InputError
+from audioslots.layout import REFERENCE, RESULTS
 
 reporting = typer.Typer()
+results = typer.Typer(help="Published results.", no_args_is_help=True)
 
 
 @reporting.command("rates")
 def choose_rates(
-    folder: Annotated[Path, typer.Argument(help="Runs by variant and factor: results/<benchmark>/rates")],
+    folder: Annotated[Path, typer.Argument(help="Runs by variant and factor: results/<benchmark>/learning_rates")],
     out: Annotated[Path, typer.Option(help="CSV file to write.")],
 ) -> None:
     """Choose each variant's learning rate by its validation, of those that were tried."""
@@ -48,46 +49,62 @@ def mean_scores(
 
 @reporting.command("report")
 def report_results(
-    results: Annotated[Path, typer.Argument(help="results/<benchmark>")],
-    out: Annotated[Path, typer.Option(help="Where tables, figures and page go.")],
+    results: Annotated[Path, typer.Argument(help="results/<benchmark>, or published results.")],
+    out: Annotated[Path, typer.Option(help="Folder for tables, figures and the page.")],
+    published: Annotated[
+        Path | None, typer.Option(help="Published results of the same benchmark, shown beside these and marked.")
+    ] = None,
 ) -> None:
     """Make the tables, figures and the page from the scores."""
     from audioslots.reporting.report import report
 
-    print(report(results, out))
+    print(report(results, out, published))
 
 
-@reporting.command("reference")
-def publish_reference(
-    results: Annotated[Path | None, typer.Argument(help="results/<benchmark>, reported.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="results/reference by default; of --unpack, results/<benchmark>.")
-    ] = None,
-    root: Annotated[Path, typer.Option(help="Clone whose documentation shows it.")] = Path(),
-    command: Annotated[str, typer.Option(help="What a reader types to make them again.")] = "make reference",
-    unpack: Annotated[
-        Path | None, typer.Option(help="Lay the runs of this reference out again in --out, for `audioslots report`.")
-    ] = None,
+@results.command("publish")
+def publish_results(
+    results: Annotated[Path, typer.Argument(help="results/<benchmark>")],
+    out: Annotated[Path, typer.Option(help="Folder of published results.")] = REFERENCE,
+    root: Annotated[Path, typer.Option(help="Clone whose documentation shows them.")] = Path(),
+    command: Annotated[str, typer.Option(help="Command that makes them again; by default the published one.")] = "",
 ) -> None:
-    """Copy a benchmark's tables, figures and scores to the reference results, and show them in the documentation."""
-    from audioslots.reporting import archive
-    from audioslots.reporting.reference import publish, show
+    """Add the scored runs of a benchmark to its published results, and show them in the documentation."""
+    from audioslots.reporting.publish import publish, show
 
-    if (results is None) == (unpack is None):
-        raise InputError("reference: results and --unpack; expected one of the two")
-    if unpack is not None:
-        out = out or Path("results") / unpack.name
-        print(f"{out}: {len(archive.unpack(unpack, out))} runs")
-    elif results is not None:
-        folder = publish(results, out or Path("results/reference"), command)
-        show(root.resolve(), folder.resolve())
-        print(folder)
+    folder = publish(results, out, command)
+    show(root.resolve(), folder.resolve())
+    print(folder)
+
+
+@results.command("render")
+def render_results(
+    folder: Annotated[Path, typer.Argument(help="Published results, results/reference/<benchmark>.")],
+    root: Annotated[Path, typer.Option(help="Clone whose documentation shows them.")] = Path(),
+) -> None:
+    """Write the page and figures of published results again, from their scores."""
+    from audioslots.reporting.publish import render, show
+
+    render(folder)
+    show(root.resolve(), folder.resolve())
+    print(folder / "README.md")
+
+
+@results.command("unpack")
+def unpack_results(
+    folder: Annotated[Path, typer.Argument(help="Published results, results/reference/<benchmark>.")],
+    out: Annotated[Path | None, typer.Option(help="Results folder; results/<benchmark> by default.")] = None,
+) -> None:
+    """Lay published runs out as a results folder; runs that it has already stay."""
+    from audioslots.reporting import archive
+
+    out = out or RESULTS / folder.name
+    print(f"{out}: {len(archive.unpack(folder, out))} runs")
 
 
 @reporting.command("ship")
 def ship_weights(
     run: Annotated[Path, typer.Argument(help="Run folder of the model.")],
-    reference: Annotated[Path, typer.Argument(help="Committed reference that the run is one of.")],
+    reference: Annotated[Path, typer.Argument(help="Published results that the run is one of.")],
 ) -> None:
     """Make the weights of a run those that come with the package, with a model card from the reference's scores."""
     from audioslots.reporting.card import ship

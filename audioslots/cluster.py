@@ -57,6 +57,17 @@ def site(name: str, kind: type[bool] | type[float] | type[str] = str) -> Any:
     _end(f"AUDIOSLOTS_{name}: {given}; expected {'yes or no' if kind is bool else 'a number'}")
 
 
+def runs_nothing(arguments: Sequence[str] | None = None) -> bool:
+    """Whether Snakemake is called with an option by which it runs no job: a dry run and the like.
+
+    Args:
+        arguments: Snakemake's; those of this process where not given.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    short = re.compile("-[a-zA-Z]*n[a-zA-Z]*")
+    return any(word.partition("=")[0] in NEEDS_NO_CLUSTER or short.fullmatch(word) for word in given)
+
+
 def require_slurm(squeue: bool, arguments: Sequence[str] | None = None) -> None:
     """End with one line and status 2 where ``snakemake --profile slurm`` could submit nothing.
 
@@ -67,8 +78,7 @@ def require_slurm(squeue: bool, arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Slurm's commands are missing, or the cluster does not answer.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if any(word.partition("=")[0] in NEEDS_NO_CLUSTER or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", word) for word in given):
+    if runs_nothing(arguments):
         return
     if missing := [program for program in ("sbatch", "squeue", "scancel", "sinfo") if not shutil.which(program)]:
         _end(f"{missing[0]}: no such program; expected Slurm's commands, as on a cluster's login node; {INSTEAD}")

@@ -2,26 +2,24 @@
 
 The defaults are the paper's scale (see ``provenance``); a benchmark's and a study's deltas change them
 (``audioslots/benchmark.py``). A variant resolved for one seed is all that training needs, in one JSON file; its
-*identity* is the hash of that file's content. The sections of the model stand in ``architecture``, ``training`` in
-``optimisation``.
+*identity* is the hash of its values that decide the result and are not the defaults (``checking.decisive``). The
+sections of the model stand in ``architecture``, ``training`` in ``optimisation``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from audioslots.architecture import ATTENTION, ConvTasNet, Decoder, Encoder, Slots, Spectrogram
-from audioslots.checking import Name, Section, checked
-from audioslots.errors import InputError
-from audioslots.files import read_json
+from audioslots.architecture import ConvTasNet, Decoder, Encoder, Slots, Spectrogram
+from audioslots.checking import Name, Section, checked, decisive, hashed, label
 from audioslots.losses import LOSSES, such
-from audioslots.optimisation import Training
+from audioslots.optimisation import DISCOUNT, Training
 from audioslots.provenance import hyper, provenance
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json
 from audioslots.untrained import Oracle
 
 
@@ -43,25 +41,26 @@ class Separation(Section):
     quiet_db: float = hyper(
         0.0, "blind order: a slot so far below its chunk says nothing by embedding or spectrum, dB; 0: all do", ge=0
     )
-    voice_weight: float = hyper(
+    speaker_weight: float = hyper(
         0.0, "blind order: as spectrum_weight, but of slots by themselves, which also counts where one is quiet", ge=0
     )
-    spare: Literal["drop", "merge"] = hyper(
+    extra_slots: Literal["drop", "merge"] = hyper(
         "drop", "slots beyond the sources: left out, or each added to the output that grows loud and quiet as it does"
     )
     longest_s: float = hyper(30.0, "chunk of a model that takes any length (conv_tasnet), seconds", gt=0)
 
-    @property
-    def content(self) -> dict[str, Any]:
-        """All keys, but for those that came later and are at their defaults."""
-        later = {"spare": "drop", "quiet_db": 0.0, "voice_weight": 0.0}
-        return {key: value for key, value in self.model_dump(mode="json").items() if later.get(key, ...) != value}
+
+class InitFrom(Section):
+    """The run whose trained weights a training starts from: that of the same seed."""
+
+    variant: Name
+    benchmark: Name | None = Field(None, description="the benchmark that trains it; the same one where not given")
 
 
 class Variant(Section):
     """One system to train: the model, its loss and its optimisation."""
 
-    title: str = Field("", description="for tables; the name where empty")
+    title: str = label("", "for tables; the name where empty")
     model: Literal["audioslots", "conv_tasnet"] = hyper("audioslots", "conv_tasnet: the baseline", paper="audioslots")
     chunk_s: float = hyper(0.5, "chunk, seconds", secondary=0.5, gt=0, le=30)
     context_s: float = hyper(
@@ -74,8 +73,8 @@ class Variant(Section):
     conv_tasnet: ConvTasNet = ConvTasNet()
     training: Training = Training()
     separation: Separation = Separation()
-    start: str = hyper(
-        "", "run folder or model file whose weights training starts from, {seed} being the run's; none: drawn anew"
+    init_from: InitFrom | None = hyper(
+        None, "run whose trained weights training starts from, as {variant: film}; none: random initialisation"
     )
 
     @model_validator(mode="after")
@@ -91,33 +90,36 @@ class Variant(Section):
                 "lacks; expected direct"
             )
         told = self.training
-        if not told.steps and not self.start:
-            raise ValueError("training.steps 0 without start; expected 1 or more, or the weights to start from")
-        if self.model == "conv_tasnet" and (told.sequence > 1 or told.contrast or told.existence or told.ratio):
+        if not told.steps and not self.init_from:
+            raise ValueError("training.steps 0 without init_from; expected 1 or more, or weights to start from")
+        if self.model == "conv_tasnet" and (told.sequence > 1 or told.contrast or told.presence or told.ratio):
             raise ValueError(
-                "training.sequence, contrast, existence, ratio of conv_tasnet, which has no slots; expected 1, 0, 0, 0"
+                "training.adjacent, contrast, presence, ratio of conv_tasnet, which has no slots; expected false and 0"
             )
-        if self.model == "conv_tasnet" and (self.slots.passes > 1 or self.slots.in_turn):
-            passes = f"slots.passes {self.slots.passes}, in_turn {str(self.slots.in_turn).lower()}"
-            raise ValueError(f"{passes} of conv_tasnet, which has no slots; expected 1, false")
-        if self.slots.carry != "none" and told.joined == 1:
+        if self.model == "conv_tasnet" and (self.slots.refinement_iterations > 1 or self.slots.recursive):
+            recursive = str(self.slots.recursive).lower()
             raise ValueError(
-                f"slots.carry {self.slots.carry} is learned from chunks of one recording; expected training.sequence "
-                "or together above 1"
+                f"slots.refinement_iterations {self.slots.refinement_iterations}, recursive {recursive} of "
+                "conv_tasnet, which has no slots; expected 1, false"
             )
-        if self.slots.in_turn and (self.context_s or told.order == "mixit"):
+        if told.discount != DISCOUNT and self.slots.refinement_iterations == 1:
             raise ValueError(
-                f"slots.in_turn with context_s {self.context_s}, training.order {told.order}; expected 0, and matched "
-                "or fixed"
+                f"training.discount {told.discount} of one iteration; expected slots.refinement_iterations above 1, or "
+                f"{DISCOUNT}"
+            )
+        if self.slots.recurrence != "none" and told.chunks_per_assignment == 1:
+            raise ValueError(
+                f"slots.recurrence {self.slots.recurrence} is learned from chunks of one recording; expected "
+                "training.chunks_per_assignment above 1"
+            )
+        if self.slots.recursive and (self.context_s or told.assignment == "mixit"):
+            raise ValueError(
+                f"slots.recursive with context_s {self.context_s}, training.assignment {told.assignment}; "
+                "expected 0, and pit or fixed"
             )
         if self.model == "conv_tasnet" and self.context_s:
             raise ValueError(f"context_s {self.context_s} of conv_tasnet, which decodes all it reads; expected 0")
         return self
-
-    def start_at(self, seed: int | str) -> Path | None:
-        """The model file whose weights training starts from with a seed, if it does not draw them anew."""
-        path = Path(self.start.replace("{seed}", str(seed)))
-        return None if not self.start else path if path.suffix == ".safetensors" else path / "model.safetensors"
 
     @property
     def slot_width(self) -> int:
@@ -140,52 +142,30 @@ class Variant(Section):
 
     @property
     def content(self) -> dict[str, Any]:
-        """All that decides the result: not the title, not how recordings are stitched, no section of another model."""
-        content = self.model_dump(mode="json", exclude=NOT_IDENTITY | UNUSED[self.model])
-        training = {key: value for key, value in content["training"].items() if key not in OPERATION}
-        if training["sequence"] == 1:
-            del training["overlap"]
-        if self.slots.passes == 1:
-            del training["discount"]
-        content["training"] = training
-        for section, defaults in LATER.items():
-            held = content.get(section, {}) if section else content
-            for key, default in defaults.items():
-                if held.get(key) == default:
-                    del held[key]
-        return content
+        """What decides the trained model, without default values: not titles, places, stitching or another model's."""
+        return decisive(self, "separation", *OTHER_MODELS[self.model])
 
 
-NOT_IDENTITY = {"title", "name", "benchmark", "train", "validation", "noise", "separation"}
-UNUSED = {"audioslots": {"conv_tasnet"}, "conv_tasnet": {"spectrogram", "encoder", "decoder"}}
-LATER: dict[str, dict[str, Any]] = {
-    "": {"context_s": 0.0, "counts": [], "start": "", "task": "sep_clean"},
-    "slots": {"carry": "none", "passes": 1, "in_turn": False, "noise": False, **ATTENTION},
-    "decoder": {"stride": [1, 1], "consistent": False},
-    "training": {"together": 1, "sequence": 1}
-    | dict.fromkeys(("contrast", "supervised", "existence", "ratio", "alone"), 0.0),
-}
-"""Keys that came later, by section: what leaves them at these defaults keeps the identity that it had."""
-OPERATION = {"checkpoint_every", "checkpoint_minutes", "skips", "accumulate"}
-"""Of training: the same numbers whatever they are, ``accumulate`` but for rounding."""
-
-
+OTHER_MODELS = {"audioslots": ("conv_tasnet",), "conv_tasnet": ("spectrogram", "encoder", "decoder")}
+"""Model -> sections that are not its own."""
 MOST_MIXED = 8  # slots of MixIT, whose 2^K sums are all tried
 
 
 class Resolved(Variant):
     """A variant for one seed and one benchmark: the content of a run folder's ``config.json``."""
 
-    name: Name
-    benchmark: Name
+    name: Name = label()
+    benchmark: Name = label()
     seed: int = Field(ge=0, lt=2**32)
     rate: Literal[8000, 16000]
     sources: int = Field(ge=1, description="speakers a mixture, or the most of them")
     counts: list[int] = Field(default_factory=list, description="numbers of speakers, all as likely; none: sources")
     task: Literal["sep_clean", "sep_noisy", "enh_single"] = Field("sep_clean", description="the last two: with noise")
-    noise: str | None = Field(None, description="packed noise, in tr and cv; None: mixtures are of speech alone")
-    train: str = Field(description="packed training speech")
-    validation: str | None = Field(description="packed validation speech; None: speakers held out of training")
+    noise: str | None = label(None, "packed noise, in tr and cv; None: mixtures of speech only")
+    train: str = label(description="packed training speech")
+    validation: str | None = label(description="packed validation speech; None: speakers held out of training")
+    init_model: str | None = label(None, "model file whose weights training starts from")
+    init_identity: str | None = Field(None, description="identity of the run that made it")
     held_out_speakers: int = Field(ge=0, description="speakers held out of training for validation")
     data_identity: str = Field(description="what the data are made from, hashed")
 
@@ -193,10 +173,10 @@ class Resolved(Variant):
     def _fits(self) -> Self:
         if self.slots.count < self.sources:
             raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
-        if self.slots.noise and not (self.noise and self.slots.count > self.sources):
+        if self.slots.noise_slot and not (self.noise and self.slots.count > self.sources):
             raise ValueError(
-                f"slots.noise with {self.slots.count} slots, task {self.task}; expected a task with noise, and a slot "
-                "more than sources"
+                f"slots.noise_slot with {self.slots.count} slots, task {self.task}; expected a task with noise, "
+                "and a slot more than sources"
             )
         how, decoder = self.separation.reconstruction, self.decoder
         shares = how == "ratio" or decoder.output == "softmax" or decoder.consistent
@@ -207,35 +187,40 @@ class Resolved(Variant):
                 "for the noise"
             )
         training = self.training
-        if self.counts and (training.order != "matched" or training.unmatched == "free" or training.mixing == "static"):
+        if self.counts and (
+            training.assignment != "pit" or training.unmatched == "free" or training.mixing == "static"
+        ):
             raise ValueError(
-                f"training.order {training.order}, unmatched {training.unmatched}, mixing {training.mixing} with "
-                f"sources {self.counts}; expected matched, silence and dynamic"
+                f"training.assignment {training.assignment}, unmatched {training.unmatched}, mixing {training.mixing} "
+                f"with sources {self.counts}; expected pit, silence and dynamic"
             )
-        if self.slots.noise and training.order == "fixed" and self.slots.speech > self.sources:
+        if self.slots.noise_slot and training.assignment == "fixed" and self.slots.speech > self.sources:
             raise ValueError(
-                f"training.order fixed with slots.noise and {self.slots.count} slots, the last of which is the "
-                f"noise's; expected {self.sources + 1} slots, or order matched"
+                f"training.assignment fixed with slots.noise_slot and {self.slots.count} slots, the last of which is "
+                f"the noise's; expected {self.sources + 1} slots, or assignment pit"
             )
-        if self.counts and training.alone:
-            raise ValueError(f"training.alone {training.alone} with sources {self.counts}; expected 0, or one number")
+        if self.counts and training.single_speaker_fraction:
+            raise ValueError(
+                f"training.single_speaker_fraction {training.single_speaker_fraction} with sources {self.counts}; "
+                "expected 0, or one number"
+            )
         beyond = self.slots.speech > self.sources or self.silences
         if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
             raise ValueError(
                 f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
                 f"expected {such(lambda loss: loss.silence is not None)}"
             )
-        if training.order == "mixit" and not 2 * self.sources <= self.slots.count <= MOST_MIXED:
+        if training.assignment == "mixit" and not 2 * self.sources <= self.slots.count <= MOST_MIXED:
             raise ValueError(
-                f"slots.count {self.slots.count} with training.order mixit, which hears two mixtures at once; "
+                f"slots.count {self.slots.count} with training.assignment mixit, which hears two mixtures at once; "
                 f"expected {2 * self.sources} to {MOST_MIXED}"
             )
         if (self.noise is None) != (self.task == "sep_clean"):
             raise ValueError(f"noise {self.noise} with task {self.task}; expected it of tasks with noise alone")
-        if self.noise and (training.order == "mixit" or training.mixing == "static" or self.slots.in_turn):
+        if self.noise and (training.assignment == "mixit" or training.mixing == "static" or self.slots.recursive):
             raise ValueError(
-                f"training.order {training.order}, mixing {training.mixing}, slots.in_turn {self.slots.in_turn} with "
-                f"task {self.task}; expected matched or fixed, dynamic, false"
+                f"training.assignment {training.assignment}, mixing {training.mixing}, slots.recursive "
+                f"{self.slots.recursive} with task {self.task}; expected pit or fixed, dynamic, false"
             )
         if self.model == "audioslots" and self.chunk < self.spectrogram.window:
             raise ValueError(
@@ -247,7 +232,7 @@ class Resolved(Variant):
     @property
     def silences(self) -> bool:
         """Whether sources of a training mixture may be silent throughout."""
-        return bool(self.counts or self.training.alone)
+        return bool(self.counts or self.training.single_speaker_fraction)
 
     @property
     def chunk(self) -> int:
@@ -268,7 +253,7 @@ class Resolved(Variant):
     @property
     def hop(self) -> int:
         """Samples from one chunk of a training sequence to the next."""
-        return max(1, round(self.chunk * (1 - self.training.overlap)))
+        return max(1, round(self.chunk * (1 - self.training.adjacent_overlap)))
 
     @property
     def heard(self) -> int:
@@ -278,7 +263,7 @@ class Resolved(Variant):
     @property
     def mixed(self) -> int:
         """Speakers of a training example: those of one mixture, or of the two that MixIT adds up."""
-        return self.sources * (2 if self.training.order == "mixit" else 1)
+        return self.sources * (2 if self.training.assignment == "mixit" else 1)
 
     @property
     def parts(self) -> int:
@@ -296,20 +281,26 @@ class Resolved(Variant):
         return whole if self.model == "conv_tasnet" else self.chunk + self.context
 
     @property
-    def started(self) -> Path | None:
-        """The model file whose weights training starts from, if it does not draw them anew."""
-        return self.start_at(self.seed)
+    def content(self) -> dict[str, Any]:
+        """As ``Variant.content``; the run that training starts from is named by its identity."""
+        return decisive(self, "separation", "init_from", *OTHER_MODELS[self.model])
 
     @property
     def identity(self) -> str:
-        """Hash of ``content``: where the data lie, titles and names do not count."""
-        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
+        """Hash of ``content``: of the trained model."""
+        return hashed(self.content)
+
+    @property
+    def run_identity(self) -> str:
+        """Hash of ``content`` and ``separation``: of the model as it is put to use, which its scores depend on."""
+        return hashed({**self.content, "separation": decisive(self.separation)})
 
     def document(self) -> dict[str, Any]:
         """The content of ``config.json``: all values, where each is from, the identity and the ceiling."""
         return {
             **self.model_dump(mode="json"),
             "identity": self.identity,
+            "run_identity": self.run_identity,
             "ceiling": self.ceiling,
             "provenance": provenance(self),
         }
@@ -328,8 +319,6 @@ class Resolved(Variant):
         """Check the content of a ``config.json``; ``source`` names it in errors."""
         if not isinstance(document, dict):
             raise InputError(f"{source}: is no JSON object; expected a resolved variant")
-        beside = ("identity", "ceiling", "provenance", "test")  # the first three are derived; the last was a key once
-        content = {key: value for key, value in document.items() if key not in beside}
-        if isinstance(training := content.get("training"), dict) and "pieces" in training:  # its name once
-            content["training"] = {"accumulate" if key == "pieces" else key: value for key, value in training.items()}
+        derived = ("identity", "run_identity", "ceiling", "provenance")
+        content = {key: value for key, value in document.items() if key not in derived}
         return checked(cls, content, source)

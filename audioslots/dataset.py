@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from audioslots.checking import Name, Section
-from audioslots.errors import InputError
+from audioslots.checking import Name, Section, decisive, hashed, label
+from audioslots.runtime.errors import InputError
 from audioslots.untrained import COST
 
 TASKS = {"sep_clean": "mix_clean", "sep_noisy": "mix_both", "enh_single": "mix_single"}
@@ -32,14 +30,15 @@ class Corpus(Section):
     speakers: int = Field(120, ge=12, description="synthesized: speakers of all subsets together")
     hours: float = Field(1.0, gt=0, description="synthesized: hours of all subsets together")
     seed: int = Field(0, ge=0)
+    name: str = label("", "of the corpus, for tables and pages; LibriSpeech or synthesized speech where not given")
     train: str = Field("train-clean", description="subset to train on")
     validation: str | None = Field(None, description="subset to validate on; without one, speakers are held out")
     held_out_speakers: int = Field(0, ge=0, description="speakers held out of training for validation")
 
     @property
     def described(self) -> str:
-        """What it is, in words."""
-        return "synthesized speech" if self.kind == "synthesized" else "LibriSpeech"
+        """What tables and pages call it."""
+        return self.name or ("synthesized speech" if self.kind == "synthesized" else "LibriSpeech")
 
     @model_validator(mode="after")
     def _validates(self) -> Self:
@@ -86,11 +85,6 @@ class MixtureSet(Section):
         elif not self.length_s or not 0 < self.length_s[0] <= self.length_s[1]:
             raise ValueError("conversations are of no length_s; expected the shortest and the longest, as in [30, 120]")
         return self
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The keys that it has, as JSON."""
-        return self.model_dump(mode="json", exclude_none=True)
 
     def described(self, sources: int, counts: list[int], task: str = "sep_clean") -> str:
         """What the set holds, in words; ``sources`` a mixture, or each of several numbers of them."""
@@ -192,9 +186,9 @@ class Data(Section):
 
     @property
     def data(self) -> str:
-        """Folder of the data: another for every other content or place of the corpus, so nothing stale is ever used."""
-        parts = self.model_dump(mode="json", include={"corpus", "librispeech"})
-        return f"data/{self.name}-{_hashed(parts | self._made_by)[:8]}"
+        """Folder of the data: one per content or place of the corpus, shared by all benchmarks that use it."""
+        content = self._speech | ({"librispeech": self.librispeech} if self.librispeech else {})
+        return f"data/{self.corpus.kind}-{hashed(content)[:8]}"
 
     @property
     def corpus_root(self) -> str:
@@ -203,14 +197,35 @@ class Data(Section):
 
     @property
     def data_identity(self) -> str:
-        """Hash of what is trained on, beside rate and sources; so another dev or test set trains nothing anew."""
-        noise = {} if self.task == "sep_clean" else {"noise": self.noise and self.noise.model_dump(mode="json")}
-        return _hashed(self.corpus.model_dump(mode="json") | self._made_by | noise)[:16]
+        """Hash of what is trained on, beside rate and sources: another dev or test set trains nothing again."""
+        corpus = self.corpus
+        used = {"train": corpus.train, "validation": corpus.validation, "held_out_speakers": corpus.held_out_speakers}
+        return hashed(self._speech | used | self._noise)
 
     @property
-    def _made_by(self) -> dict[str, int]:
-        """What decides the data beside the keys: the version of synthesized speech."""
-        return {"synthesis": SYNTHESIS} if self.corpus.kind == "synthesized" else {}
+    def test_identity(self) -> str:
+        """Hash of what the test mixtures are made from: scores of the same variant agree only where it is the same."""
+        mixed = {"rate": self.rate, "mode": self.mode}
+        return hashed(self._speech | self._mixtures(self.test.subset) | mixed)
+
+    @property
+    def _speech(self) -> dict[str, Any]:
+        """What the speech is made from; of LibriSpeech, its name: it is the same wherever it lies."""
+        made = {key: getattr(self.corpus, key) for key in ("speakers", "hours", "seed")} | {"synthesis": SYNTHESIS}
+        return {"corpus": self.corpus.kind} | (made if self.corpus.kind == "synthesized" else {})
+
+    @property
+    def _noise(self) -> dict[str, Any]:
+        """What decides the noise of a task with noise: how it is synthesized, and whose speakers babble in it."""
+        made = {"noise": decisive(self.noise), "babbles": self.babbles} if self.noise else {"noise": "wham"}
+        return {} if self.task == "sep_clean" else made
+
+    def _mixtures(self, subset: str) -> dict[str, Any]:
+        """What a set of mixtures is drawn by, beside the speech."""
+        counts = {"counts": self.counts} if self.counts else {}
+        task = {} if self.task == "sep_clean" else {"task": self.task, **self._noise}
+        own = {"set": decisive(self.mixture_sets[subset]), "held_out": self.held_out(subset), "sources": self.sources}
+        return own | counts | task
 
     @property
     def mixture_sets(self) -> dict[str, MixtureSet]:
@@ -256,7 +271,7 @@ class Data(Section):
 
     @property
     def _noise_key(self) -> str:
-        return _hashed({"noise": self.noise and self.noise.model_dump(mode="json"), "wham": self.wham})[:8]
+        return hashed(self._noise | ({"wham": self.wham} if self.wham else {}))[:8]
 
     def held_out(self, subset: str) -> int:
         """How many speakers a subset's mixtures are drawn from, those that training holds out; 0: from all."""
@@ -264,10 +279,9 @@ class Data(Section):
 
     def folder_of(self, subset: str) -> str:
         """Folder of a set's metadata and mixtures: another for every other set, beside the corpus, which stays."""
-        content = self.mixture_sets[subset].content | {"held_out": self.held_out(subset)}
-        content |= {"counts": self.counts} if self.counts else {}
-        content |= {} if self.task == "sep_clean" else {"task": self.task, "noise": self._noise_key}
-        return f"{self.data}/{subset}-{_hashed(content | {'librimix': self.librimix})[:8]}"
+        places = {"librimix": self.librimix, "wham": self.wham}
+        content = self._mixtures(subset) | {key: place for key, place in places.items() if place}
+        return f"{self.data}/{subset}-{hashed(content)[:8]}"
 
     def metadata(self, subset: str) -> str:
         """Where the metadata of a subset's mixtures lie."""
@@ -315,7 +329,3 @@ def official_table(subset: str, sources: int, root: Path, librimix: str | None) 
         f"librimix: no {name} in {' or '.join(map(str, homes))}; expected a clone of JorisCos/LibriMix, "
         "its metadata folder or the file (--config librimix=PATH)"
     )
-
-
-def _hashed(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -10,6 +10,8 @@ from audioslots.checking import Section
 from audioslots.losses import LOSSES
 from audioslots.provenance import hyper
 
+DISCOUNT = 0.5  # of a refinement iteration
+
 
 class Training(Section):
     """Optimisation. What is trained on is a pure function of (seed, step, item)."""
@@ -21,42 +23,48 @@ class Training(Section):
     ratio: float = hyper(
         0.0, "weight of a second loss, the negative SNR (dB) of spectra: the slots as ratio masks of power 1.5", ge=0
     )
-    order: Literal["matched", "fixed", "mixit"] = hyper(
-        "matched",
-        "matched: each source meets the slot that suits best (PIT); fixed: slot k meets source k; mixit: no source is "
+    assignment: Literal["pit", "fixed", "mixit"] = hyper(
+        "pit",
+        "pit: each source meets the slot that suits best (PIT); fixed: slot k meets source k; mixit: no source is "
         "shown, slots are summed to the two mixtures whose sum the model hears (MixIT)",
-        paper="matched",
+        paper="pit",
     )
     supervised: float = hyper(
         0.0, "mixit: share of the steps that are trained on one mixture and its sources instead", ge=0, le=1
     )
     unmatched: Literal["silence", "free"] = hyper("silence", "slots beyond the sources: pulled to silence or left free")
-    steps: int = hyper(300_000, "optimiser steps; 0: the weights of start as they are", secondary=300_000, ge=0)
+    steps: int = hyper(300_000, "optimiser steps; 0: the weights of init_from as they are", secondary=300_000, ge=0)
     batch: int = hyper(64, "chunks a step", secondary=64, ge=1)
-    together: int = hyper(
-        1, "chunks of the same utterances that share a permutation: a slot stays with its source", ge=1
+    chunks_per_assignment: int = hyper(
+        1, "chunks of the same sources that share one assignment, so a slot stays with its source", ge=1
     )
-    sequence: int = hyper(
-        1,
-        "overlapping chunks in a row, of one crop, that share a permutation; slots.carry goes from one to the next, "
-        "as it does through chunks that are together",
-        ge=1,
+    adjacent: bool = hyper(
+        False,
+        "of chunks that share an assignment: overlapping chunks in a row, cut from one crop, through which "
+        "slots.recurrence goes; else crops from anywhere in the same utterances",
     )
-    overlap: float = hyper(0.5, "of chunks in a row: share of a chunk that its successor sees too", ge=0, le=0.9)
+    adjacent_overlap: float = hyper(0.5, "adjacent: share of a chunk that its successor covers too", ge=0, le=0.9)
     contrast: float = hyper(
         0.0,
         "weight of a contrastive loss on voices, made of slots: one source's alike in all its chunks, others' apart",
         ge=0,
     )
-    existence: float = hyper(
+    presence: float = hyper(
         0.0, "weight of a binary cross-entropy on whether a slot holds a source, which is then told of each slot", ge=0
     )
-    discount: float = hyper(0.5, "of slots.passes: weight of a pass' loss, against that of the next pass", ge=0, le=1)
-    accumulate: int = hyper(1, "gradient accumulation: passes that share a batch, for less memory", ge=1)
+    discount: float = hyper(
+        DISCOUNT,
+        "of slots.refinement_iterations: weight of an iteration's loss relative to the next iteration's",
+        ge=0,
+        le=1,
+    )
+    accumulate: int = hyper(
+        1, "gradient accumulation: parts that a batch is computed in, for less memory", ge=1, decides=False
+    )
     mixing: Literal["dynamic", "static"] = hyper(
         "dynamic", "dynamic: mixtures are drawn anew at every step; static: crops of a fixed list of mixtures"
     )
-    alone: float = hyper(
+    single_speaker_fraction: float = hyper(
         0.0,
         "share of the chunks in which a source speaks alone, as in the turns of a conversation: in half of them "
         "throughout, in the others until some place, and the rest from some place on; silent sources take silent slots",
@@ -81,50 +89,64 @@ class Training(Section):
     compile: bool = hyper(False, "compile the parts of the model by torch.compile")
     validate_every: int = hyper(2500, "steps between validations", ge=1)
     validation_mixtures: int = hyper(256, "mixtures of one chunk, drawn once from held-out speakers", ge=1)
-    checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1)
-    checkpoint_minutes: float = hyper(10.0, "minutes between checkpoints, at most", gt=0)
-    skips: int = hyper(10, "steps left out for a loss or gradient that is not finite, before the run stops", ge=0)
+    checkpoint_every: int = hyper(1000, "steps between checkpoints", ge=1, decides=False)
+    checkpoint_minutes: float = hyper(10.0, "minutes between checkpoints, at most", gt=0, decides=False)
+    skips: int = hyper(
+        10, "steps left out for a loss or gradient that is not finite, before the run stops", ge=0, decides=False
+    )
 
     @property
-    def joined(self) -> int:
-        """Chunks that share a permutation, side by side in a batch; slots are carried through them."""
-        return self.sequence * self.together
+    def sequence(self) -> int:
+        """Adjacent chunks that are cut from one crop."""
+        return self.chunks_per_assignment if self.adjacent else 1
+
+    @property
+    def together(self) -> int:
+        """Crops of the same utterances that share an assignment."""
+        return 1 if self.adjacent else self.chunks_per_assignment
 
     @model_validator(mode="after")
     def _batches_are_whole(self) -> Self:
-        if self.batch % (self.together * self.accumulate) and self.together > 1:
+        chunks = self.chunks_per_assignment
+        if chunks > 1 and self.batch % (chunks * self.accumulate):
             raise ValueError(
-                f"batch {self.batch} in {self.accumulate} passes parts the {self.together} chunks that are together; "
-                f"expected a multiple of {self.together * self.accumulate}"
+                f"batch {self.batch} in {self.accumulate} parts does not hold whole groups of chunks_per_assignment "
+                f"{chunks}; expected a multiple of {chunks * self.accumulate}"
             )
-        if self.sequence > 1 and self.batch % (self.sequence * self.accumulate):
-            raise ValueError(
-                f"batch {self.batch} is no whole number of sequences of {self.sequence} in {self.accumulate} passes; "
-                f"expected a multiple of {self.sequence * self.accumulate}"
-            )
-        if self.sequence > 1 and self.together > 1:
-            raise ValueError("sequence and together both join chunks; expected one of them to be 1")
-        if self.contrast and self.joined == 1:
-            raise ValueError("contrast needs chunks of one source; expected sequence or together above 1")
+        if self.contrast and chunks == 1:
+            raise ValueError("contrast needs several chunks of one source; expected chunks_per_assignment above 1")
         if self.together > 1 and self.mixing == "static":
-            raise ValueError("together needs utterances drawn anew; expected mixing dynamic, or together 1")
+            raise ValueError(
+                f"chunks_per_assignment {chunks} with mixing static; expected adjacent true, 1, or mixing dynamic"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _overlap_of_adjacent(self) -> Self:
+        if self.adjacent_overlap != 0.5 and not self.adjacent:
+            raise ValueError(f"adjacent_overlap {self.adjacent_overlap} with adjacent false; expected 0.5, or true")
         return self
 
     @model_validator(mode="after")
     def _mixtures_without_sources(self) -> Self:
-        if self.order == "mixit" and self.loss != "snr":
-            raise ValueError(f"order mixit with loss {self.loss}; expected snr, which sums of slots are compared by")
-        for key in ("contrast", "ratio", "alone"):
-            if self.order == "mixit" and (value := getattr(self, key)):
-                raise ValueError(f"{key} {value} with order mixit, which knows no sources; expected 0")
-        if self.order != "mixit" and self.supervised:
-            raise ValueError(f"supervised {self.supervised} with order {self.order}; expected 0, or order mixit")
+        if self.assignment == "mixit" and self.loss != "snr":
+            raise ValueError(
+                f"assignment mixit with loss {self.loss}; expected snr, which sums of slots are compared by"
+            )
+        for key in ("contrast", "ratio", "single_speaker_fraction"):
+            if self.assignment == "mixit" and (value := getattr(self, key)):
+                raise ValueError(f"{key} {value} with assignment mixit, which knows no sources; expected 0")
+        if self.assignment != "mixit" and self.supervised:
+            raise ValueError(
+                f"supervised {self.supervised} with assignment {self.assignment}; expected 0, or assignment mixit"
+            )
         return self
 
     @model_validator(mode="after")
     def _static_is_fixed(self) -> Self:
-        if self.mixing == "static" and (self.speed or self.even_speakers or self.alone):
+        if self.mixing == "static" and (self.speed or self.even_speakers or self.single_speaker_fraction):
             raise ValueError(
-                "mixing static fixes speed, speakers and who speaks; expected speed 0, even_speakers false and alone 0"
+                "mixing static fixes speed, speakers and who speaks; expected speed 0, even_speakers false and "
+                "single_speaker_fraction 0"
             )
         return self

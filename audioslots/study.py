@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from audioslots.checking import Name, Section, checked, nearest, read_yaml
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
-ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
+FOLDER = "ablations"
 
 
 class Study(Section):
@@ -20,6 +22,7 @@ class Study(Section):
     question: str
     start: str | None = Field(None, alias="from", description="study/variant that every variant here starts from")
     baseline: Name
+    lengths: int | None = Field(None, ge=1, description="training lengths, where fewer than the benchmark's")
     variants: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> delta; the baseline among them")
 
     @model_validator(mode="after")
@@ -29,11 +32,33 @@ class Study(Section):
         return self
 
 
-def read_study(name: str, folder: Path = ABLATIONS) -> Study:
-    """Read ``ablations/<name>.yaml``; an unknown name lists the known ones."""
+def find_studies(beside: Iterable[Path]) -> Path:
+    """The folder ``ablations`` in the first of some folders that has one, or in the nearest folder above it.
+
+    Args:
+        beside: the Snakefile's folder, then the benchmark file's, or the latter only.
+
+    Raises:
+        InputError: there is none.
+    """
+    places = [Path(folder).resolve() for folder in beside]
+    for place in [*places, *places[-1].parents]:
+        if (place / FOLDER).is_dir():
+            return place / FOLDER
+    searched = " or ".join(map(str, places))
+    raise InputError(f"{FOLDER}: no such folder in {searched} or above; expected the studies there")
+
+
+def read_study(name: str, folder: Path) -> Study:
+    """Read ``<folder>/<name>.yaml``; an unknown name lists the known ones."""
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise InputError(f"{path}: no study {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=200)
+def _read(path: Path, changed_ns: int) -> Study:
     return checked(Study, read_yaml(path), str(path))
 
 
@@ -46,7 +71,7 @@ def merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def deltas(study_name: str, folder: Path = ABLATIONS, seen: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+def deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
     """A study's deltas by variant name, the one it starts ``from`` merged in."""
     study = read_study(study_name, folder)
     start: dict[str, Any] = {}

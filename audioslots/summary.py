@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from audioslots.benchmark import Benchmark, members, twins, untrained, variants
-from audioslots.budgets import name_at, shares
+from audioslots.benchmark import Benchmark, members, resolve, twins, untrained, variants
+from audioslots.lengths import name_at, shares
+from audioslots.runtime.errors import InputError
 from audioslots.study import read_study
 from audioslots.untrained import EXTERNAL, title
 
 
 def summary(benchmark: Benchmark) -> dict[str, Any]:
-    """What the report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``."""
+    """What a report needs to know of a benchmark: the content of ``results/<benchmark>/benchmark.json``.
+
+    It describes all studies and lengths of the benchmark, whichever are asked for: one results folder holds them all,
+    and a report shows those that have been run.
+    """
+    asked, benchmark = variants(benchmark), benchmark.whole
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
     same, described = twins(known), test.described(benchmark.sources, benchmark.counts, benchmark.task)
     studies: list[dict[str, Any]] = []
     for name in benchmark.studies:
-        study, (found, baseline_title) = read_study(name), members(benchmark, name)
+        study, (found, baseline_title) = read_study(name, benchmark.place.ablations), members(benchmark, name)
         about = {"name": name, "title": study.title, "question": study.question, "baseline": study.baseline}
         studies.append(about | {"baseline_title": baseline_title, "variants": list(found)})
     compared = list(dict.fromkeys(name for study in studies for name in study["variants"]))
@@ -24,23 +30,37 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
         name, question = f"{EXTERNAL}{external}", f"How do the variants compare with {external}, trained elsewhere?"
         beside = {"baseline": name, "baseline_title": title(name), "variants": [name, *compared]}
         studies.append({"name": name, "title": title(name), "question": question, **beside})
-    budgets = {}
+    lengths = {}
     for name, one in known.items():
         other = same.get(name, name)
-        named = {f"{share:g}": name_at(other, share) for share in shares(benchmark.budgets)}
-        if named and set(named.values()) <= set(known) and one.separation == known[other].separation:
-            budgets[name] = named
+        at = {f"{share:g}": name_at(other, share) for share in shares(benchmark.lengths)}
+        at = {share: run for share, run in at.items() if run in known}
+        if at and one.separation == known[other].separation:
+            lengths[name] = at
+    identities: dict[str, dict[str, str]] = {}
+    for name in known:
+        try:
+            runs = {str(seed): resolve(benchmark, name, seed, known) for seed in benchmark.seeds_of(name)}
+        except InputError:
+            if name in asked:
+                raise
+        else:  # with what the command line changed, variants that are not asked for need not fit
+            identities[name] = {seed: run.run_identity for seed, run in runs.items()}
     return {
         "name": benchmark.name,
         "title": benchmark.title,
+        "corpus": corpus.described,
         "rate": benchmark.rate,
         "task": benchmark.task,
         "variants": [*untrained(benchmark, known), *known],
         "models": same,
-        "budgets": budgets,
+        "lengths": lengths,
         "seeds": benchmark.seeds,
         "studies": studies,
         "test_description": f"{corpus.described}, {described}, {benchmark.rate // 1000} kHz, {benchmark.mode}"
         + (", clean" if benchmark.task == "sep_clean" else ""),
         "train_description": f"{corpus.described}, {corpus.train}",
+        "data_identity": benchmark.data_identity,
+        "test_identity": benchmark.test_identity,
+        "identities": identities,
     }

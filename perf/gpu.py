@@ -25,14 +25,14 @@ import yaml
 from crops import made_corpus
 from training import peak
 
-from audioslots.code import commit
 from audioslots.config import Resolved, checked
 from audioslots.counting.cards import CARDS
 from audioslots.counting.plan import plan, sustained
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
 from audioslots.data.synthesis import synthesize
-from audioslots.files import read_json, write_json, write_text
+from audioslots.runtime.code import commit
+from audioslots.runtime.files import read_json, write_json, write_text
 from audioslots.scoring.metrics import permutation, si_sdr
 from audioslots.separation.separate import Separator
 from audioslots.study import merge

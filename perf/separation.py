@@ -24,11 +24,13 @@ from audioslots.model.weights import build, save_model
 from audioslots.separation.separate import Separator
 
 RATE = 8000
+CONFIG = Path(__file__).resolve().parents[1] / "config"
 BENCHMARK = {
-    "base": "mini-ablations.yaml",
+    "base": "mini.yaml",
     "name": "separation",
     "studies": ["audioslots", "conv-tasnet"],
     "without": [],
+    "lengths": 1,
 }
 MODELS = {"audioslots": "AudioSlots, mini", "conv-tasnet": "Conv-TasNet, published size"}
 AIM_MIB = 1024
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5], help="of recordings")
     parser.add_argument("--peer-minutes", type=float, nargs="*", default=[1], help="of those for Conv-TasNet")
     given = parser.parse_args()
-    benchmark = read_benchmark(BENCHMARK)
+    benchmark = read_benchmark(BENCHMARK, CONFIG / "separation.yaml")
     torch.set_num_threads(1)
     print("Separation of long recordings, 8 kHz, one core, from file to files (processor time, start-up taken off)")
     with tempfile.TemporaryDirectory() as folder:

@@ -79,7 +79,7 @@ class System:
 
 def systems(device: str) -> Iterator[tuple[str, System]]:
     """What is compared; the last two are the peer."""
-    mask = {"kind": "modulated", "output": "sigmoid", "layers": 2}
+    mask = {"kind": "film", "output": "sigmoid", "layers": 2}
     yield "AudioSlots, mask (mini)", System(MINI | {"decoder": mask}, device)
     yield "AudioSlots, magnitude (mini)", System(MINI, device)
     if device != "cpu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -14,21 +15,23 @@ import pytest
 import torch
 
 from audioslots.architecture import kinds
-from audioslots.benchmark import Benchmark, members, resolve, variants
+from audioslots.benchmark import Benchmark, Place, members, resolve, variants
 from audioslots.config import Variant, checked
 from audioslots.data.noise import PARTS
 from audioslots.data.noise_synthesis import synthesize_noise
 from audioslots.data.packing import pack
-from audioslots.files import read_json, write_json
+from audioslots.layout import MODEL
 from audioslots.losses import LOSSES
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.weights import MODELS, load_model
+from audioslots.runtime.files import read_json, write_json
 from audioslots.separation.separate import Separator
 from audioslots.study import read_study
 from audioslots.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDIES = sorted(path.stem for path in (ROOT / "ablations").iterdir() if path.suffix in (".yaml", ".yml"))
+ABLATIONS = ROOT / "ablations"
+STUDIES = sorted(path.stem for path in ABLATIONS.iterdir() if path.suffix in (".yaml", ".yml"))
 SUBSETS = ("train-clean", "dev-clean")
 
 # One scale for all studies: the code path of any benchmark, at widths at which a step takes milliseconds.
@@ -50,25 +53,45 @@ SMALL: dict[str, Any] = {
     },
 }
 IN_NOISE: dict[str, Any] = {"task": "sep_noisy", "noise": {"hours": 0.1}}
-NAMES = {study: list(read_study(study).variants) for study in STUDIES}
-# Of the same few steps, or of none, whatever a delta says; and of another batch than the baseline's, else the variant
-# that has the baseline's values on the axis would be left out. A Conv-TasNet keeps its depth and loses its width.
-SHORT = {
-    name: {"training": {"steps": min(2, delta.get("training", {}).get("steps", 2)), "batch": 8, "warmup": 1}}
-    | ({"conv_tasnet": {"filters": 16, "hidden": 16}} if delta.get("model") == "conv_tasnet" else {})
-    for study in STUDIES
-    for name, delta in read_study(study).variants.items()
-    if name != read_study(study).baseline
+READ = {study: read_study(study, ABLATIONS) for study in STUDIES}
+NAMES = {study: list(READ[study].variants) for study in STUDIES}
+STUDY_OF = {name: study for study, names in NAMES.items() for name in names}
+
+
+def short(delta: dict[str, Any], batch: int) -> dict[str, Any]:
+    """Few steps, or none, and crops that the made utterances are long enough for, whatever a delta says.
+
+    A Conv-TasNet keeps its depth and loses its width.
+    """
+    training = delta.get("training", {})
+    chunks = min(8, training.get("chunks_per_assignment", 1))
+    few = {"steps": min(2, training.get("steps", 2)), "batch": math.lcm(batch, chunks), "warmup": 1}
+    values: dict[str, Any] = {"training": few | ({"chunks_per_assignment": chunks} if chunks > 1 else {})}
+    if "chunk_s" in delta:
+        values["chunk_s"] = min(2.5, delta["chunk_s"])
+    if delta.get("model") == "conv_tasnet":
+        values["conv_tasnet"] = {"filters": 16, "hidden": 16}
+    return values
+
+
+# A baseline's batch is another than its variants', else one that has its values on the axis would be left out.
+SHORT = {study.baseline: short(study.variants[study.baseline], 4) for study in READ.values()} | {
+    name: short(delta, 8) for study in READ.values() for name, delta in study.variants.items() if name != study.baseline
 }
 
 
-def benchmark(**values: Any) -> Benchmark:
-    return checked(Benchmark, SMALL | values, "small.yaml")
+def benchmark(*others: str, **values: Any) -> Benchmark:
+    """The small benchmark; ``others`` are studies of its file that are not asked for."""
+    read = checked(Benchmark, SMALL | values, "small.yaml")
+    return read.at(Place(ROOT / "config", ABLATIONS, [*read.studies, *others]))
 
 
 def benchmark_of(study: str) -> Benchmark:
-    """The same of one study, with the data that it asks for."""
-    return benchmark(studies=[study], overrides=SHORT, **(IN_NOISE if study == "noise" else {}))
+    """The same of one study, with the data that it asks for, and with the studies of what its variants start from."""
+    deltas = READ[study].variants.values()
+    initial = [init["variant"] for delta in deltas if (init := delta.get("init_from")) and "benchmark" not in init]
+    others = {STUDY_OF[name] for name in initial if name not in NAMES[study]}
+    return benchmark(*others, studies=[study], overrides=SHORT, **(IN_NOISE if study == "noise" else {}))
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +117,15 @@ def run(name: str, data: Path, runs: Path, small: Benchmark) -> torch.Tensor:
     config = resolve(small, name, 0)
     places = {"train": str(data / SUBSETS[0]), "validation": str(data / SUBSETS[1])}
     config = config.model_copy(update=places | ({"noise": str(data / "noise")} if config.noise else {}))
-    if config.start:  # another benchmark's run, of the same parts
-        config = config.model_copy(update={"start": str(runs / f"{name}-first")})
+    first = runs / f"{name}-first"
+    if config.init_model:  # in place of the run that it names, of the same parts
+        config = config.model_copy(update={"init_model": str(first / MODEL)})
     out = runs / config.identity
     if not out.exists():
-        if config.start:
-            steps = config.training.model_copy(update={"steps": 2})
-            first = config.model_copy(update={"start": "", "training": steps})
-            Trainer(first, Path(config.start), accelerator="cpu").train()
+        if config.init_model:
+            initial = dict.fromkeys(("init_from", "init_model", "init_identity"))
+            steps = {"training": config.training.model_copy(update={"steps": 2})}
+            Trainer(config.model_copy(update=initial | steps), first, accelerator="cpu").train()
         Trainer(config, out, accelerator="cpu").train()
         assert load_model(out)[1] == config
     assert read_json(out / "system.json")["steps"] == config.training.steps
@@ -133,7 +157,7 @@ def test_every_variant_of_every_study_trains_saves_loads_and_separates(
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_has_a_title_a_question_and_a_baseline(study: str) -> None:
-    read = read_study(study)
+    read = READ[study]
     assert read.title
     assert read.question.endswith("?")
     assert read.baseline in read.variants and len(read.variants) > 1
@@ -162,12 +186,12 @@ def values_used(key: str) -> set[Any]:
         ("decoder.kind", kinds("decoders")),
         ("decoder.output", list(OUTPUTS)),
         ("training.loss", list(LOSSES)),
-        ("training.order", ["matched", "fixed", "mixit"]),
+        ("training.assignment", ["pit", "fixed", "mixit"]),
         ("training.unmatched", ["silence", "free"]),
         ("training.mixing", ["dynamic", "static"]),
         ("training.exponent", [0.3, 0.5, 1.0]),
         ("slots.count", [2, 3, 4, 8]),
-        ("slots.in_turn", [False, True]),
+        ("slots.recursive", [False, True]),
         ("slots.iterations", [1, 2, 3, 4, 5]),
     ],
 )
@@ -223,7 +247,7 @@ from audioslots.separation.separate import Separator
 from audioslots.training.trainer import Trainer
 
 document, places, out = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
-benchmark = read_benchmark(document, "small.yaml")
+benchmark = read_benchmark(document, Path("config/small.yaml"))
 config = resolve(benchmark, "decoder-flat", 0).model_copy(update=places)
 Trainer(config, out, accelerator="cpu").train()
 blind, _ = Separator.load(out).estimates(torch.randn(10_000))
@@ -234,7 +258,10 @@ print(json.dumps(found))
 
 
 def test_a_new_decoder_is_one_class_and_one_yaml(data: Path, tmp_path: Path) -> None:
-    """In a copy of the repository to which these two files are added, and nothing else is done."""
+    """In a copy of the repository to which these two files are added, and nothing else is done.
+
+    Its studies are those above the benchmark's file, so those of the copy.
+    """
     for folder in ("audioslots", "ablations"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "audioslots" / "model" / "decoders" / "flat.py").write_text(DECODER)

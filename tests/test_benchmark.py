@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from made_benchmark import HELD_OUT, LONG, MADE, made
+from made_benchmark import HELD_OUT, LONG, MADE, ROOT, made, write_study
 
 from audioslots.baselines.oracles import baseline
 from audioslots.benchmark import members, read_benchmark, resolve, twins, variants
 from audioslots.data.speakers import draw_speakers
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.study import read_study
 from audioslots.summary import summary
 from audioslots.untrained import BASELINES
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
 STUDIES = sorted((ROOT / "ablations").glob("*.yaml"))
 
 
 def document(path: Path) -> dict[str, Any]:
-    """A benchmark file as Snakemake would hand it over, ``librispeech`` given where one must give it."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if "base" in content:
-        return content
-    if content["corpus"]["kind"] == "librispeech":
-        content.setdefault("librispeech", "somewhere/LibriSpeech")
+    """A benchmark file as Snakemake would hand it over."""
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two studies: ``first`` (plain, wide) and ``second``, which starts from ``first/wide``."""
-    study(tmp_path, "first", {"plain": {}, "wide": {"encoder": {"width": 1024}, "slots": {"layers": 3}}})
-    study(tmp_path, "second", {"wide": {}, "deep": {"slots": {"layers": 4}}}, start="first/wide")
+    write_study(tmp_path, "first", {"plain": {}, "wide": {"encoder": {"width": 1024}, "slots": {"layers": 3}}})
+    write_study(tmp_path, "second", {"wide": {}, "deep": {"slots": {"layers": 4}}}, start="first/wide")
     return tmp_path
-
-
-def study(folder: Path, name: str, deltas: dict[str, Any], start: str | None = None, **other: Any) -> None:
-    content = {"title": name, "question": "Does it?", "baseline": next(iter(deltas)), "variants": deltas} | other
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content | ({"from": start} if start else {})))
 
 
 # --- the files of the repository -----------------------------------------------------------------------------------
@@ -52,7 +43,7 @@ def study(folder: Path, name: str, deltas: dict[str, Any], start: str | None = N
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_benchmark_resolves(path: Path) -> None:
-    benchmark = read_benchmark(document(path))
+    benchmark = read_benchmark(document(path), path)
     assert benchmark.name == path.stem
     for name in variants(benchmark):
         config = resolve(benchmark, name, benchmark.seeds[0])
@@ -64,8 +55,32 @@ def test_every_benchmark_resolves(path: Path) -> None:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_reads_and_is_run_by_a_benchmark(path: Path) -> None:
-    assert read_study(path.stem).question.endswith("?")
-    assert path.stem in {name for config in CONFIGS for name in document(config)["studies"]}
+    assert read_study(path.stem, path.parent).question.endswith("?")
+    assert path.stem in {name for config in CONFIGS for name in read_benchmark(config, check=False).studies}
+
+
+def test_a_benchmark_is_data_and_a_scale_and_is_not_split_into_parts_by_study() -> None:
+    names = [path.stem for path in CONFIGS]
+    assert len(names) <= 12, "a study on the same data is a study of the same benchmark"
+    assert not [name for name in names if "ablations" in name]
+
+
+def keys(content: Any, inside: str = "") -> set[str]:
+    """All keys of a YAML document, each with those that it lies in."""
+    if isinstance(content, list):
+        return {key for one in content for key in keys(one, inside)}
+    if not isinstance(content, dict):
+        return set()
+    here = {f"{inside}{key}": value for key, value in content.items()}
+    return set(here) | {below for key, value in here.items() for below in keys(value, f"{key}.")}
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *STUDIES], ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_file_names_a_run_by_its_path(path: Path) -> None:
+    """Weights that a training starts from are named by variant and benchmark, ``init_from``."""
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"results/.*runs", text)
+    assert [key for key in keys(yaml.safe_load(text)) if re.search(r"(^|\.)start$", key) and "slots." not in key] == []
 
 
 def test_baselines_that_can_be_named_can_be_evaluated() -> None:
@@ -74,7 +89,7 @@ def test_baselines_that_can_be_named_can_be_evaluated() -> None:
 
 @pytest.mark.parametrize("name", [path.stem for path in CONFIGS if path.stem.startswith("mini")])
 def test_mini_benchmarks_have_40_test_speakers_half_of_them_women(name: str) -> None:
-    corpus = read_benchmark(document(ROOT / "config" / f"{name}.yaml")).corpus
+    corpus = read_benchmark(ROOT / "config" / f"{name}.yaml").corpus
     drawn = Counter((speaker.subset, speaker.sex) for speaker in draw_speakers(corpus.speakers, corpus.seed))
     assert drawn["test-clean", "F"] == drawn["test-clean", "M"] == 20
     assert drawn["dev-clean", "F"] == drawn["dev-clean", "M"] == 8
@@ -83,7 +98,7 @@ def test_mini_benchmarks_have_40_test_speakers_half_of_them_women(name: str) -> 
 
 
 def test_another_version_of_synthesized_speech_is_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    benchmarks = [read_benchmark(document(ROOT / "config" / f"{name}.yaml")) for name in ("mini", "librispeech")]
+    benchmarks = [read_benchmark(ROOT / "config" / f"{name}.yaml") for name in ("mini", "librispeech")]
     before = [(benchmark.data_identity, benchmark.data) for benchmark in benchmarks]
     monkeypatch.setattr("audioslots.dataset.SYNTHESIS", 0)
     after = [(benchmark.data_identity, benchmark.data) for benchmark in benchmarks]
@@ -95,8 +110,8 @@ def test_another_version_of_synthesized_speech_is_other_data(monkeypatch: pytest
 
 
 def test_later_deltas_win_section_by_section(folder: Path) -> None:
-    benchmark = made("first", "second", variant={"encoder": {"width": 64, "mlp": 32}})
-    found = variants(benchmark, folder)
+    benchmark = made("first", "second", folder=folder, variant={"encoder": {"width": 64, "mlp": 32}})
+    found = variants(benchmark)
     assert list(found) == ["plain", "wide", "deep"]
     assert [found[name].encoder.width for name in found] == [64, 1024, 1024]
     assert [found[name].slots.layers for name in found] == [2, 3, 4]
@@ -104,54 +119,55 @@ def test_later_deltas_win_section_by_section(folder: Path) -> None:
 
 
 def test_from_follows_a_chain_of_studies(folder: Path) -> None:
-    study(folder, "third", {"deepest": {"decoder": {"layers": 7}}}, start="second/deep")
-    deepest = variants(made("third"), folder)["deepest"]
+    write_study(folder, "third", {"deepest": {"decoder": {"layers": 7}}}, start="second/deep")
+    deepest = variants(made("third", folder=folder))["deepest"]
     assert (deepest.encoder.width, deepest.slots.layers, deepest.decoder.layers) == (1024, 4, 7)
 
 
 def test_the_benchmarks_own_delta_of_a_variant_wins(folder: Path) -> None:
     overrides = {"wide": {"encoder": {"width": 256}, "training": {"steps": 7}}}
-    found = variants(made("first", "second", overrides=overrides), folder)
+    found = variants(made("first", "second", folder=folder, overrides=overrides))
     assert (found["wide"].encoder.width, found["wide"].training.steps, found["wide"].slots.layers) == (256, 7, 3)
     assert found["plain"].training.steps == found["deep"].training.steps == 300_000
 
 
 def test_a_variant_that_is_its_studys_baseline_is_not_trained_twice(folder: Path) -> None:
     axis = {"base": {}, "two": {"title": "Two", "slots": {"layers": 2}}, "three": {"slots": {"layers": 3}}}
-    study(folder, "axis", axis)
-    found, title = members(made("axis"), "axis", folder)
+    write_study(folder, "axis", axis)
+    found, title = members(made("axis", folder=folder), "axis")
     assert (list(found), title) == (["base", "three"], "Two")
-    found, title = members(made("axis", variant={"slots": {"layers": 3}}), "axis", folder)
+    found, title = members(made("axis", folder=folder, variant={"slots": {"layers": 3}}), "axis")
     assert (list(found), title) == (["base", "two"], "base")
-    found, _ = members(made("axis", overrides={"two": {"training": {"steps": 7}}}), "axis", folder)
+    found, _ = members(made("axis", folder=folder, overrides={"two": {"training": {"steps": 7}}}), "axis")
     assert set(found) == {"base", "two", "three"}
 
 
 def test_variants_that_differ_in_stitching_alone_are_one_training_and_several_runs(folder: Path) -> None:
     axis = {"base": {}, "half": {"separation": {"overlap": 0.5}}, "more": {"separation": {"overlap": 0.75}}}
-    study(folder, "axis", axis | {"deep": {"slots": {"layers": 3}, "separation": {"overlap": 0.75}}})
-    assert set(members(made("axis"), "axis", folder)[0]) == {"base", "more", "deep"}
-    known = variants(made("axis"), folder)
+    write_study(folder, "axis", axis | {"deep": {"slots": {"layers": 3}, "separation": {"overlap": 0.75}}})
+    assert set(members(made("axis", folder=folder), "axis")[0]) == {"base", "more", "deep"}
+    benchmark = made("axis", folder=folder)
+    known = variants(benchmark)
     assert twins(known) == {"more": "base"}
-    runs = [resolve(made("axis"), name, 0, folder, known) for name in ("base", "more", "deep")]
+    runs = [resolve(benchmark, name, 0, known) for name in ("base", "more", "deep")]
     assert runs[0].identity == runs[1].identity != runs[2].identity
 
 
 def test_same_name_for_the_same_variant_is_one_run(folder: Path) -> None:
-    assert list(variants(made("first", "second"), folder)).count("wide") == 1
+    assert list(variants(made("first", "second", folder=folder))).count("wide") == 1
 
 
 def test_same_name_for_two_variants_is_refused(folder: Path) -> None:
-    study(folder, "other", {"plain": {"slots": {"layers": 9}}})
+    write_study(folder, "other", {"plain": {"slots": {"layers": 9}}})
     with pytest.raises(InputError, match=r"ablations/other.yaml: variants.plain: .*one name for one variant"):
-        variants(made("first", "other"), folder)
+        variants(made("first", "other", folder=folder))
 
 
 @pytest.mark.parametrize("name", ["mixture", "oracle-psm"])
 def test_variant_cannot_take_the_name_of_a_baseline(folder: Path, name: str) -> None:
-    study(folder, "other", {name: {}})
+    write_study(folder, "other", {name: {}})
     with pytest.raises(InputError, match=rf"other.yaml.*{name}"):
-        variants(made("other"), folder)
+        variants(made("other", folder=folder))
 
 
 @pytest.mark.parametrize(
@@ -164,23 +180,23 @@ def test_variant_cannot_take_the_name_of_a_baseline(folder: Path, name: str) -> 
     ],
 )
 def test_from_that_leads_nowhere_is_one_line(folder: Path, start: str, says: str) -> None:
-    study(folder, "other", {"plainest": {}}, start=start)
+    write_study(folder, "other", {"plainest": {}}, start=start)
     with pytest.raises(InputError, match=says):
-        variants(made("other"), folder)
+        variants(made("other", folder=folder))
 
 
 def test_studies_that_start_from_each_other_are_refused(folder: Path) -> None:
-    study(folder, "hen", {"one": {}}, start="egg/two")
-    study(folder, "egg", {"two": {}}, start="hen/one")
+    write_study(folder, "hen", {"one": {}}, start="egg/two")
+    write_study(folder, "egg", {"two": {}}, start="hen/one")
     with pytest.raises(InputError, match=r"(hen|egg).yaml: from: "):
-        variants(made("hen"), folder)
+        variants(made("hen", folder=folder))
 
 
 def test_unknown_study_and_variant_are_named_with_the_nearest(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no study 'frist'; did you mean 'first'\?"):
-        variants(made("frist"), folder)
+        variants(made("frist", folder=folder))
     with pytest.raises(InputError, match=r"made: unknown variant 'wied'; did you mean 'wide'\?"):
-        resolve(made("first"), "wied", 0, folder)
+        resolve(made("first", folder=folder), "wied", 0)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +216,7 @@ def test_unknown_study_and_variant_are_named_with_the_nearest(folder: Path) -> N
 def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "bad.yaml").write_text(content)
     with pytest.raises(InputError) as error:
-        variants(made("bad"), tmp_path)
+        variants(made("bad", folder=tmp_path))
     assert "bad.yaml: " in str(error.value) and says in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -216,7 +232,7 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
         ({"variant": {"training": {"steps": -1}}}, "variant.training.steps: "),
         ({"rate": 44100}, "rate: "),
         ({"seeds": []}, "seeds: "),
-        ({"seeds": [1, 1]}, "seeds [1, 1] repeat"),
+        ({"seeds": [1, 1]}, "seeds: [1, 1] repeat; expected each once"),
         ({"studies": ["outptu"]}, "did you mean 'output'?"),
         ({"overrides": {"slots-33": {}}}, "overrides.slots-33: no such variant; did you mean 'slots-3'?"),
         (
@@ -265,34 +281,10 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
 def test_bad_benchmark_is_one_line_naming_file_and_key(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
     (tmp_path / "made.yaml").write_text(yaml.safe_dump(MADE | {"studies": ["slots"]} | wrong))
     with pytest.raises(InputError) as error:
-        read_benchmark(tmp_path / "made.yaml")
+        read_benchmark(tmp_path / "made.yaml", beside=[ROOT])
     assert says in str(error.value)
     assert "made" in str(error.value) or "studies" in wrong
     assert "\n" not in str(error.value)
-
-
-def test_a_benchmark_has_the_keys_of_its_base_where_it_lacks_them(tmp_path: Path) -> None:
-    base = read_benchmark(ROOT / "config" / "mini-ablations.yaml")
-    part = read_benchmark(
-        {"base": "mini-ablations.yaml", "name": "part", "studies": ["loss"], "corpus": {"hours": 1.0}}
-    )
-    assert (part.name, part.studies, part.title) == ("part", ["loss"], base.title)
-    assert part.corpus == base.corpus.model_copy(update={"hours": 1.0})
-    assert (part.variant, part.overrides, part.budgets, part.rates) == (
-        base.variant,
-        base.overrides,
-        base.budgets,
-        base.rates,
-    )
-    with pytest.raises(InputError, match=r"absent\.yaml: no such file"):
-        read_benchmark({"base": "absent.yaml", "name": "part"})
-
-
-def test_the_parts_of_the_ablations_run_every_study_that_the_makefile_tries_rates_for() -> None:
-    parts = [path for path in CONFIGS if path.stem.startswith("mini-ablations")]
-    named = [name for part in parts for name in read_benchmark(document(part)).studies]
-    of_other_benchmarks = ["adaptation", "carried", "conversations", "features", "lengthened"]
-    assert sorted([*named, *of_other_benchmarks]) == [path.stem for path in STUDIES]
 
 
 def test_benchmark_file_that_is_absent_or_empty_is_one_line(tmp_path: Path) -> None:
@@ -300,11 +292,11 @@ def test_benchmark_file_that_is_absent_or_empty_is_one_line(tmp_path: Path) -> N
         read_benchmark(tmp_path / "absent.yaml")
     (tmp_path / "empty.yaml").touch()
     with pytest.raises(InputError, match=r"empty.yaml: .*dictionary"):
-        read_benchmark(tmp_path / "empty.yaml")
+        read_benchmark(tmp_path / "empty.yaml", beside=[ROOT])
 
 
 def test_overrides_of_studies_that_are_not_run_this_time_are_no_error() -> None:
     read = read_benchmark(
-        {**MADE, "studies": ["audioslots"], "overrides": {"slots-3": {"training": {"accumulate": 2}}}}
+        MADE | {"studies": ["audioslots"], "overrides": {"slots-3": {"training": {"accumulate": 2}}}}, beside=[ROOT]
     )
     assert "slots-3" not in variants(read)

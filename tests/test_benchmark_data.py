@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_benchmark import HELD_OUT, LONG, MADE, made
+from made_benchmark import HELD_OUT, LONG, MADE, ROOT, made
 
-from audioslots.benchmark import resolve, variants
-from audioslots.errors import InputError
+from audioslots.benchmark import Benchmark, read_benchmark, resolve, variants
+from audioslots.runtime.errors import InputError
 from audioslots.summary import summary
+
+# Keys of a corpus that say which of its subsets are used for what, and what it is called.
+TRAINED_ON = {"train", "validation", "held_out_speakers", "name"}
 
 
 def test_data_lie_elsewhere_for_every_other_content_and_for_no_other_reason() -> None:
@@ -37,7 +41,7 @@ def test_data_lie_elsewhere_for_every_other_content_and_for_no_other_reason() ->
     assert moved(dev={"subset": "dev-clean"}) == set()
 
 
-def test_another_test_or_dev_set_trains_nothing_anew_and_another_corpus_does() -> None:
+def test_another_test_or_dev_set_trains_nothing_again_and_another_corpus_does() -> None:
     def identity(**other: Any) -> str:
         benchmark = made("output", **other)
         return resolve(benchmark, next(iter(variants(benchmark))), 0).identity
@@ -53,7 +57,57 @@ def test_conversations_of_other_lengths_are_another_test_set_and_drawn_ones_lie_
     assert long.mixtures("test-clean") != longer.mixtures("test-clean")
     expected = "synthesized speech, 3 conversations of 2 speakers of test-clean, 30 to 120 s, 8 kHz, max, clean"
     assert summary(long)["test_description"] == expected
-    assert made("output").test.content == {"subset": "test-clean", "rows": "drawn", "count": 100, "seed": 0}
+    as_written = made("output", mode="max", test=LONG | {"seed": 0})
+    assert as_written.mixtures("test-clean") == long.mixtures("test-clean"), "a default that is written out"
+
+
+def test_benchmarks_of_the_same_corpus_share_speech_and_no_other_do() -> None:
+    benchmarks = {path.stem: read_benchmark(path, check=False) for path in sorted((ROOT / "config").glob("*.yaml"))}
+    by_corpus: dict[str, list[Benchmark]] = {}
+    for benchmark in benchmarks.values():
+        by_corpus.setdefault(json.dumps(benchmark.corpus.model_dump(exclude=TRAINED_ON), sort_keys=True), []).append(
+            benchmark
+        )
+    assert max(map(len, by_corpus.values())) >= 4, "mini and what is made of its speech"
+    for same in by_corpus.values():
+        assert len({benchmark.data for benchmark in same}) == 1
+        assert len({benchmark.corpus_root for benchmark in same}) == 1
+        for rate in {benchmark.rate for benchmark in same}:
+            packed = {one.packed(one.corpus.train) for one in same if one.rate == rate}
+            assert len(packed) == len({one.corpus.train for one in same if one.rate == rate})
+        sets = {(one.test, one.sources, tuple(one.counts), one.task, one.rate, one.mode): one for one in same}
+        assert len({one.mixtures(one.test.subset) for one in sets.values()}) == len(sets), "other test sets lie apart"
+    assert len({same[0].data for same in by_corpus.values()}) == len(by_corpus)
+    mini = benchmarks["mini"]
+    for part in ("mini-noisy", "mini-counting", "mini-conversations"):
+        other = benchmarks[part]
+        assert (other.data, other.corpus_root) == (mini.data, mini.corpus_root)
+        assert other.packed("train-clean") == mini.packed("train-clean")
+        assert other.mixtures("test-clean") != mini.mixtures("test-clean")
+        assert other.test_identity != mini.test_identity
+    assert len({benchmark.test_identity for benchmark in benchmarks.values()}) == len(benchmarks)
+
+
+def test_a_benchmarks_name_decides_no_folder_of_data() -> None:
+    def places(benchmark: Benchmark) -> list[str]:
+        sets = [benchmark.folder_of("test-clean"), benchmark.metadata("test-clean"), benchmark.mixtures("test-clean")]
+        return [benchmark.data, benchmark.corpus_root, benchmark.packed("train-clean"), *sets]
+
+    assert places(made("output")) == places(made("slots", name="other", title="Other"))
+
+
+def test_a_corpus_is_called_by_its_name_and_is_the_same_without_it() -> None:
+    named, plain = (made("output", corpus=MADE["corpus"] | name) for name in ({"name": "vctk"}, {}))
+    said = summary(named)
+    assert said["test_description"].startswith("vctk, 100 drawn") and said["corpus"] == "vctk"
+    assert said["train_description"] == "vctk, train-clean"
+    assert summary(plain)["train_description"] == "synthesized speech, train-clean"
+    speech = {"corpus": {"kind": "librispeech", "train": "train-clean-100", "validation": "dev-clean"}}
+    assert summary(made("output", **speech))["train_description"] == "LibriSpeech, train-clean-100"
+    for key in ("data_identity", "test_identity", "data", "corpus_root"):
+        assert getattr(named, key) == getattr(plain, key), key
+    assert named.mixtures("test-clean") == plain.mixtures("test-clean")
+    assert resolve(named, "output-sigmoid", 0) == resolve(plain, "output-sigmoid", 0)
 
 
 NOISY: dict[str, Any] = {"task": "sep_noisy", "noise": {"hours": 0.5}}

@@ -9,29 +9,41 @@ import pytest
 import yaml
 from running import REPORT, ROOT, planned, snakemake
 
-from audioslots.benchmark import Benchmark, read_benchmark, variants
+from audioslots.benchmark import Benchmark, read_benchmark, resolve, runs_to_make, variants
 
 RULES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow" / "rules").glob("*.smk"))
 LOCAL = {"all", *re.findall(r"^rule (\w+):\n(?: .*\n|\n(?= ))*? +localrule: True", RULES, re.MULTILINE)}
 
 
-def weights_to_start_from(read: Benchmark, folder: Path) -> None:
+def make_initial_models(read: Benchmark, folder: Path) -> None:
     """Empty files in place of the models of another benchmark that training starts from."""
-    for path in {variant.start_at(seed) for variant in variants(read).values() for seed in read.seeds} - {None}:
-        assert path is not None
-        (folder / path).parent.mkdir(parents=True)
-        (folder / path).touch()
+    known = variants(read)
+    for name, seed in runs_to_make(read, known, {}):
+        if (init := known[name].init_from) and init.benchmark:
+            model = folder / str(resolve(read, name, seed, known).init_model)
+            model.parent.mkdir(parents=True, exist_ok=True)
+            model.touch()
+
+
+def make_speech(folder: Path) -> dict[str, str]:
+    """Empty folders and files in place of LibriSpeech and LibriMix's rows; what is given for them."""
+    for subset in ("dev-clean", "test-clean"):
+        (folder / "LibriSpeech" / subset).mkdir(parents=True)
+        for sources in (2, 3):
+            (folder / f"libri{sources}mix_{subset}.csv").touch()
+    return {"librispeech": "LibriSpeech", "librimix": "."}
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_benchmark_is_planned_on_test_and_on_dev(config: Path, tmp_path: Path) -> None:
-    for subset in ("dev-clean", "test-clean"):
-        (tmp_path / "LibriSpeech" / subset).mkdir(parents=True)
-        (tmp_path / f"libri2mix_{subset}.csv").touch()
-    given = {"librispeech": "LibriSpeech", "librimix": "."} if "kind: librispeech" in config.read_text() else {}
+    given = make_speech(tmp_path)
+    read = read_benchmark(config)
+    if read.corpus.kind == "librispeech":
+        read = read_benchmark(yaml.safe_load(config.read_text(encoding="utf-8")) | given, config)
+    else:
+        given = {}
     speech = ["--config", *(f"{key}={value}" for key, value in given.items())] if given else []
-    read = read_benchmark(yaml.safe_load(config.read_text(encoding="utf-8")) | given)
-    weights_to_start_from(read, tmp_path)
+    make_initial_models(read, tmp_path)
     arguments = ("--dry-run", "--printshellcmds", "--configfile", str(config), *speech)
     assert read.dev is not None
 
@@ -52,21 +64,18 @@ def test_a_benchmark_is_planned_on_test_and_on_dev(config: Path, tmp_path: Path)
     dev = snakemake(tmp_path, *arguments, "--", "dev")
     assert dev.returncode == 0, dev.stdout[-REPORT:]
     scored = re.findall(r"audioslots --wait --fresh evaluate .* --out (\S+).* --examples 0 ", dev.stdout)
-    runs = {f"{name}/seed{seed}" for name in variants(read) for seed in read.seeds} | {"mixture/seed0"}
+    runs = {f"{name}/seed{seed}" for name, seed in runs_to_make(read, variants(read), {})} | {"mixture/seed0"}
     assert set(scored) == {f"results/{read.name}/dev/{run}/scores.parquet" for run in runs}
     assert read.mixtures(read.dev.subset) in dev.stdout
     drawn = re.findall(rf"mixtures draw \S*{read.dev.subset} .* --held-out (\d+) ", dev.stdout)
     assert drawn == ([str(read.corpus.held_out_speakers)] if read.dev.rows == "drawn" else [])
 
 
-@pytest.mark.parametrize("name", ["mini-ablations-noise", "libri2mix-noisy"])
+@pytest.mark.parametrize("name", ["mini-noisy", "libri2mix-noisy"])
 def test_the_benchmarks_with_noise_are_planned_for_one_speaker_too(name: str, tmp_path: Path) -> None:
-    (tmp_path / "LibriSpeech").mkdir()
-    for subset in ("dev-clean", "test-clean"):
-        (tmp_path / f"libri2mix_{subset}.csv").touch()
-    given = ["task=enh_single", "studies=[audioslots, noise]", "librispeech=LibriSpeech", "librimix=."]
+    speech = make_speech(tmp_path) if name.startswith("libri2mix") else {}
+    given = ["task=enh_single", "studies=[audioslots, noise]", *(f"{key}={value}" for key, value in speech.items())]
     config = ROOT / "config" / f"{name}.yaml"
-    given = given if name.startswith("libri2mix") else given[:2]
     plan = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config), "--config", *given)
     assert plan.returncode == 0, plan.stdout[-REPORT:]
     assert "--types mix_single" in plan.stdout

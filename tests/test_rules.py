@@ -34,7 +34,7 @@ def shell_blocks(text: str) -> Iterator[str]:
     yield from re.findall(r"^[A-Z]+ = \(\n((?: +f?\".*\n)+)\)", text, re.MULTILINE)
 
 
-COMMAND = re.compile(r"(?:\$\(SNAKEMAKE\)|snakemake) ((?:\w+ )?--configfile [^`#\n]*)")
+COMMAND = re.compile(r"(?:\$\(SNAKEMAKE\) \$\(ONLY\)|snakemake) ((?:\w+ )?--configfile [^`#\n]*)")
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -42,15 +42,15 @@ def commands() -> Iterator[tuple[str, str]]:
     pages = ("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(f"docs/{p.name}" for p in DOCS))
     for name in pages:
         for line in COMMAND.findall((ROOT / name).read_text(encoding="utf-8")):
-            line = re.sub(r" \[.*?\]| \$\(if .*\)$|\$\(\w+\)", "", line)  # what may be given, and what make fills in
-            yield name, re.sub(r"<benchmark>|\$@", "mini-ablations", line)
+            line = re.sub(r"<benchmark>|\$\(BENCHMARK\)", "mini", line)
+            yield name, re.sub(r" \[.*?\]|\$\(\w+\)", "", line)  # what may be given, and what make fills in
 
 
 @pytest.mark.parametrize(("file", "command"), sorted(set(commands())))
 def test_commands_name_one_configuration_and_no_target_is_taken_for_another(file: str, command: str) -> None:
     given = get_argument_parser().parse_args(shlex.split(command))
     assert [path.is_file() for path in given.configfile] == [True], f"{file}: {command}"
-    assert set(given.targets) <= {"dev", "rates"}, f"{file}: {command}"
+    assert set(given.targets) <= {"dev", "learning_rates"}, f"{file}: {command}"
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
@@ -64,6 +64,10 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
         first = block.split()[0].lstrip("f").lstrip('"').split()[0]
         assert first in ("audioslots", "printf", "{EVALUATE}"), block
         assert not re.search(r"&&|\|\||;|\$\(|`| \| ", block), block
+
+
+def test_the_makefile_runs_the_workflow_by_such_commands() -> None:
+    assert len([command for file, command in commands() if file == "Makefile"]) >= 5
 
 
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     data = {"corpus", "synthesize", "mixtures", "draw", "render", "apart", "pack"}
     assert verbs == data | {"train", "estimate", "evaluate", "means", "report"}
     # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are no training.
-    twins = len(read_study("stitching").variants) - 2 + 1
+    twins = len(read_study("stitching", ROOT / "ablations").variants) - 2 + 1
     jobs = planned(run.stdout)
     assert jobs["separate"] == jobs["evaluate"] == 2 * (jobs["train"] + twins), "on test and on dev"
 
@@ -121,7 +125,7 @@ def test_official_rows_are_selected_and_no_speech_is_synthesized(made_corpus: Pa
     csv.parent.mkdir()
     csv.touch()
     config = ["--configfile", str(ROOT / "config" / "librispeech.yaml"), "--config", f"librispeech={made_corpus}"]
-    run = snakemake(tmp_path, "--dry-run", *config, f"librimix={csv.parent}")
+    run = snakemake(tmp_path, "--dry-run", *config, f"librimix={csv.parent}", "studies=[bottleneck]")
     assert run.returncode == 0, run.stdout
     jobs = planned(run.stdout)
     assert jobs["select"] == jobs["pack"] == jobs["render_test_clean"] == 1
@@ -144,7 +148,9 @@ def test_conversations_are_drawn_and_rendered_whole(kind: str, made_corpus: Path
     for call in calls:
         verb: Any = typer.main.get_command(app).commands["mixtures"].commands["converse"]  # type: ignore[attr-defined]
         verb.make_context(verb.name, shlex.split(call)[2:])
-    assert re.search(rf"mixtures render {read_benchmark(path).metadata('test-clean')} .* --mode max ", run.stdout)
+    assert re.search(
+        rf"mixtures render {read_benchmark(path, beside=[ROOT]).metadata('test-clean')} .* --mode max ", run.stdout
+    )
 
 
 @pytest.mark.parametrize("task", ["sep_noisy", "enh_single"])
@@ -154,7 +160,7 @@ def test_noise_is_made_or_taken_and_mixed_into_all_mixtures(task: str, wham: boo
     path = write_config(tmp_path / "noisy.yaml", **own, task=task)
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(path), "--", "all", "dev")
     assert run.returncode == 0, run.stdout[-REPORT:]
-    jobs, benchmark = planned(run.stdout), read_benchmark(path)
+    jobs, benchmark = planned(run.stdout), read_benchmark(path, beside=[ROOT])
     assert (jobs["draw"], jobs["pack_noise"], jobs.get("noise", 0)) == (2, 2, 0 if wham else 1)
     drawn = re.findall(r"audioslots --wait --fresh mixtures draw .* (--noise .*) > ", run.stdout)
     assert sorted(shlex.split(line)[1:] for line in drawn) == sorted(

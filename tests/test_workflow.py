@@ -14,10 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from running import FINISHED, REPORT, TINY, clone, command, environment, planned, snakemake, write_config
+from running import FINISHED, REPORT, ROOT, TINY, clone, command, environment, planned, snakemake, write_config
+
+from audioslots.reporting.publish import publish
+from audioslots.study import read_study
 
 TWIN = "audioslots-direct"  # the model of audioslots, evaluated with another config
-VARIANTS = ("audioslots", TWIN, "features")
+VARIANTS = ("audioslots", TWIN, "film")
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +132,13 @@ def test_changed_variant_is_trained_anew_and_no_other(finished: Path, tmp_path: 
     shutil.copytree(finished, folder)
     study = copy / "ablations" / "audioslots.yaml"
     content = yaml.safe_load(study.read_text())
-    content["variants"]["features"].setdefault("training", {})["steps"] = 5
+    content["variants"]["film"].setdefault("training", {})["steps"] = 5
     study.write_text(yaml.safe_dump(content, sort_keys=False))
 
     plan = snakemake(folder, "--dry-run", "--configfile", "tiny.yaml", root=copy)
     own = {"resolve": 1, "train": 1, "separate": 1, "evaluate": 1}
-    assert planned(plan.stdout) == own | {"report": 1, "all": 1}, plan.stdout[-REPORT:]
-    assert "variant=features," in plan.stdout and "variant=audioslots," not in plan.stdout
+    assert planned(plan.stdout) == own | {"describe": 1, "report": 1, "all": 1}, plan.stdout[-REPORT:]
+    assert "variant=film," in plan.stdout and "variant=audioslots," not in plan.stdout
 
     run = snakemake(folder, "--configfile", "tiny.yaml", root=copy)
     assert run.returncode == 0, run.stdout[-REPORT:]
@@ -144,7 +147,7 @@ def test_changed_variant_is_trained_anew_and_no_other(finished: Path, tmp_path: 
         for variant in VARIANTS
         if variant != TWIN
     }
-    assert steps == {"audioslots": 4, "features": 5}
+    assert steps == {"audioslots": 4, "film": 5}
 
 
 @pytest.mark.slow
@@ -158,6 +161,122 @@ def test_added_variant_runs_its_own_jobs_and_the_report(finished: Path, tmp_path
     own = {"resolve": 1, "train": 1, "separate": 1, "evaluate": 1}
     assert planned(plan.stdout) == own | {"describe": 1, "report": 1, "all": 1}, plan.stdout[-REPORT:]
     assert "variant=added" in plan.stdout and "variant=audioslots" not in plan.stdout
+
+
+@pytest.mark.slow
+def test_a_second_study_of_a_benchmark_makes_only_what_the_first_has_not(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(finished, folder)
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
+    without = [f"slots-{name}" for name in ("4", "8", "3-free", "4-free", "8-free")]
+    two = {"studies": ["audioslots", "slots"], "lengths": 2, "without": without}
+    config = ("--configfile", str(write_config(folder / "tiny.yaml", **two)))
+
+    described = {"describe": 1, "report": 1, "all": 1}
+    first = snakemake(folder, "--dry-run", *config, "--config", "studies=[audioslots]", "lengths=1")
+    assert planned(first.stdout) == described, first.stdout[-REPORT:]
+    second = ("--config", "studies=[slots]")
+    plan = planned(snakemake(folder, "--dry-run", *config, *second).stdout)
+    # The baseline at half its steps; the other variant at both lengths.
+    assert plan == described | dict.fromkeys(("resolve", "train", "separate", "evaluate"), 3)
+    run = snakemake(folder, *config, *second)
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    assert {f"variant={name}," in run.stdout for name in ("audioslots-x0.5", "slots-3", "slots-3-x0.5")} == {True}
+
+    results = folder / "results" / "tiny"
+    assert [path.name for path in results.parent.iterdir()] == ["tiny"]
+    scores = pd.read_parquet(results / "scores.parquet")
+    rows = scores[~scores["variant"].str.match("mixture|oracle")].groupby("variant").size()
+    assert dict(rows) == dict.fromkeys([*VARIANTS, "slots-3", "audioslots-x0.5", "slots-3-x0.5"], 2 * 2 * 2)
+    assert not scores.duplicated(["variant", "seed", "mixture_id", "source", "stitching"]).any()
+    steps = json.loads((results / "runs/audioslots-x0.5/seed0/system.json").read_text())["steps"]
+    page = (results / "index.html").read_text(encoding="utf-8")
+    titles = [read_study(study, ROOT / "ablations").question for study in two["studies"]]
+    assert steps == 2 and all(title in page for title in titles)
+    assert made and made == {path: path.stat().st_mtime_ns for path in made}
+    rest = snakemake(folder, "--dry-run", *config)  # all of the file: the first study's other variant at half its steps
+    own = dict.fromkeys(("resolve", "train", "separate", "evaluate"), 1)
+    assert planned(rest.stdout) == own | {"report": 1, "all": 1}, rest.stdout[-REPORT:]
+    assert "variant=film-x0.5," in rest.stdout
+
+
+@pytest.mark.slow
+def test_lost_scores_are_made_again_and_a_lost_model_where_it_is_needed(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(finished, folder)
+    run = folder / "results" / "tiny" / "runs" / "film" / "seed0"
+    scores, model = pd.read_parquet(run / "scores.parquet"), (run / "model.safetensors").read_bytes()
+
+    def plan() -> dict[str, int]:
+        return planned(snakemake(folder, "--dry-run", "--configfile", "tiny.yaml").stdout)
+
+    (run / "model.safetensors").unlink()
+    assert plan() == {}, "its scores are there"
+    (run / "scores.parquet").unlink()
+    assert plan() == {"train": 1, "separate": 1, "evaluate": 1, "report": 1, "all": 1}
+    again = snakemake(folder, "--configfile", "tiny.yaml")
+    assert again.returncode == 0, again.stdout[-REPORT:]
+    pd.testing.assert_frame_equal(pd.read_parquet(run / "scores.parquet"), scores, check_exact=True)
+    assert (run / "model.safetensors").read_bytes() == model
+    assert plan() == {}
+
+
+@pytest.fixture(scope="module")
+def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of the tiny benchmark, published as if by code that is committed."""
+    results = tmp_path_factory.mktemp("publish") / "tiny"
+    shutil.copytree(finished / "results" / "tiny", results)
+    for path in [*results.glob("runs/*/*/system.json"), *results.glob("runs/*/*/evaluation.json")]:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": "0123456789ab"}))
+    return publish(results, results.parent / "reference", "make run BENCHMARK=tiny")
+
+
+@pytest.mark.slow
+def test_published_runs_are_taken_and_only_a_new_variant_is_made(
+    finished: Path, published: Path, tmp_path: Path
+) -> None:
+    copy, folder = clone(tmp_path / "clone"), tmp_path / "work"
+    study = copy / "ablations" / "audioslots.yaml"
+    content = yaml.safe_load(study.read_text())
+    content["variants"]["added"] = {"title": "Added", "slots": {"layers": 2}}
+    study.write_text(yaml.safe_dump(content, sort_keys=False))
+    folder.mkdir()
+    config = ("--configfile", str(write_config(folder / "tiny.yaml")), "--config", f"published={published}")
+    data = {"synthesize": 1, "pack": 2, "draw": 1, "render_test_clean": 1, "apart": 1}
+    own = dict.fromkeys(("resolve", "train", "separate", "evaluate", "evaluate_mixture", "evaluate_oracle"), 1)
+    own |= {"describe": 1, "report": 1, "all": 1}
+    plan = snakemake(folder, "--dry-run", *config, root=copy)
+    assert planned(plan.stdout) == data | own and "variant=audioslots" not in plan.stdout, plan.stdout[-REPORT:]
+
+    shutil.copytree(finished / "data", folder / "data")
+    run = snakemake(folder, *config, root=copy)
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    results = folder / "results" / "tiny"
+    assert {path.name for path in (results / "runs").iterdir()} == {"added", "mixture", "oracle-magnitude-128-64"}
+    assert {*VARIANTS, "added"} <= set(pd.read_parquet(results / "scores.parquet")["variant"])
+    page = (results / "index.html").read_text(encoding="utf-8")
+    assert "Added" in page and "Bottleneck model, ratio masks (published)" in page and "Added (published)" not in page
+    again = snakemake(folder, *config, root=copy)
+    assert again.returncode == 0 and FINISHED in again.stdout, again.stdout[-REPORT:]
+
+    other = ("--configfile", str(write_config(folder / "tiny.yaml", test=TINY["test"] | {"count": 3})), *config[2:])
+    refused = snakemake(folder, *other, root=copy)
+    lines = [line for line in refused.stdout.splitlines() if not line.startswith("Using ")]  # which profile
+    assert refused.returncode == 2 and len(lines) == 1, refused.stdout
+    assert lines[0].startswith(f"snakemake: {published}: test_identity is ")
+
+
+@pytest.mark.slow
+def test_unpacked_published_runs_are_not_made_again(published: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "tiny.yaml")
+    unpacked = ["audioslots", "results", "unpack", str(published), "--out", "results/tiny"]
+    subprocess.run(unpacked, cwd=tmp_path, env=environment(), check=True, capture_output=True)
+    plan = snakemake(tmp_path, "--dry-run", "--configfile", str(config))
+    assert planned(plan.stdout) == {"report": 1, "all": 1}, plan.stdout[-REPORT:]
+    run = snakemake(tmp_path, "--configfile", str(config))
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    page = (tmp_path / "results" / "tiny" / "index.html").read_text(encoding="utf-8")
+    assert "Bottleneck model, ratio masks" in page and "(published)" not in page
 
 
 @pytest.mark.slow

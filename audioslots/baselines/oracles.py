@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioslots.errors import InputError
 from audioslots.model.reconstruction import misi, ratio_masks
+from audioslots.runtime.errors import InputError
 from audioslots.untrained import BASELINES, MIXTURE, parse
 
 Waveforms = NDArray[np.float32]

@@ -86,8 +86,8 @@ def plan(
         hours[key] = _gpu_hours(data["operations"], pd.Series(rates, data.index))
     data["gpu_hours_a_run"] = _gpu_hours(data["operations"], rate) if rate else hours[card]
     data["gpu_hours"] = data["gpu_hours_a_run"] * data["runs"]
-    trained = int((data["steps"] > 0).sum()) * len(read.seeds)
-    separated = len(data) * len(read.seeds)
+    trained = int(data.loc[data["steps"] > 0, "runs"].sum())
+    separated = int(data["runs"].sum())
     evaluated = separated + len(untrained(read, known))
     packed = 1 + (read.corpus.validation is not None)
     prepared = 1 + packed + (read.corpus.kind == "synthesized")  # test mixtures rendered, speech packed, synthesized
@@ -138,7 +138,7 @@ def _row(config: Resolved, is_trained: bool, benchmark: Benchmark, sums: pd.Seri
         sums: of what ``count`` says of it.
         memory: what ``separation_memory`` says of it.
     """
-    settings, runs = config.training, len(benchmark.seeds)
+    settings, runs = config.training, len(benchmark.seeds_of(config.name))
     heard_s = settings.steps * settings.batch * config.chunk_s if is_trained else 0
     test_s = _test_mixtures(benchmark) * MIXTURE_S / (1 - config.separation.overlap)
     copies = 2 * (4 + bool(settings.ema)) + 2  # two checkpoints of weights, moments and best weights; the models
@@ -158,7 +158,9 @@ def _prices(read: Benchmark, data: pd.DataFrame, hours: pd.DataFrame, efficiency
     rows = hours.mul(data["runs"], axis=0)
     first = data.index[0]
     parts = {f"One row, “{data.loc[first, 'title']}”": [first]}
-    parts |= {f"Study: {read_study(name).title}": list(members(read, name)[0]) for name in read.studies}
+    parts |= {
+        f"Study: {read_study(name, read.place.ablations).title}": list(members(read, name)[0]) for name in read.studies
+    }
     parts["All of it"] = list(rows.index)
     priced = pd.DataFrame([{"part": part, **rows.loc[names].sum()} for part, names in parts.items()])
     columns = [valued("GPU hours", "part", str, numeric=False)]
@@ -212,7 +214,8 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
         started = time.perf_counter()
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
             value = loss(
-                model(sources.sum(dim=1), *sequences(config, config.training.joined)), covered(sources, config.chunk)
+                model(sources.sum(dim=1), *sequences(config, config.training.chunks_per_assignment)),
+                covered(sources, config.chunk),
             )
         optimiser.zero_grad()
         value.backward()

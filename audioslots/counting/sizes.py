@@ -91,7 +91,7 @@ def count(config: Resolved) -> pd.DataFrame:
     Returns:
         One row a part, by its title, the last for what lies in none (all of Conv-TasNet); the columns of ``SHOWN``.
     """
-    fixed = config.training.model_copy(update={"order": "fixed"})  # matching needs values, and next to no memory
+    fixed = config.training.model_copy(update={"assignment": "fixed"})  # matching needs values, and next to no memory
     inside = {
         "encoder": f"Encoder: {config.encoder.kind}",
         "encoder.transformer": "Encoder: Transformer",
@@ -166,7 +166,8 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
     with live:
         sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.parts, config.crop)
         value = loss(
-            model(sources.sum(dim=1), *sequences(config, config.training.joined)), covered(sources, config.chunk)
+            model(sources.sum(dim=1), *sequences(config, config.training.chunks_per_assignment)),
+            covered(sources, config.chunk),
         )
         optimiser.zero_grad()
         value.backward()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from audioslots.data.packing import Speech
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 
 def speakers_apart(mixtures: Path, packed: Path, held_out: int = 0) -> tuple[int, int]:

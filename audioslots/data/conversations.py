@@ -18,7 +18,7 @@ from tqdm import tqdm
 from audioslots.data.corpus import SEPARATOR, held_out, read_speech, utterances
 from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, MIN_UTTERANCE_S, RATE, gain
 from audioslots.data.metadata import measured
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 PAUSE_S = (0.1, 1.0)  # before a turn, where nothing overlaps
 FRUITLESS_TURNS = 20  # utterances that are too long for what is left, before a conversation ends

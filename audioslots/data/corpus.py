@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from audioslots.audio import opened
 from audioslots.data.librimix import RATE
-from audioslots.errors import InputError
-from audioslots.files import parsed
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import parsed
 
 SEXES = {"F": "F", "M": "M", "U": ""}  # U, unknown, is none of LibriSpeech's
 LAYOUT = "<subset>/<speaker>/<chapter>/*.flac"

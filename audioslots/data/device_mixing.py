@@ -9,7 +9,7 @@ from torch import Tensor
 from audioslots.data.librimix import MAX_AMPLITUDE
 from audioslots.data.mixing import Crop, Mixer
 from audioslots.data.static import StaticMixer
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 PIECE = 32 << 20  # samples that are copied to the device at a time: of 41 GB of speech, the host holds 64 MiB
 

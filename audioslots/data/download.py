@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audioslots.errors import InputError
-from audioslots.files import sha256
-from audioslots.stage import require_room
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import sha256
+from audioslots.runtime.stage import require_room
 
 PIECE = 1 << 20  # bytes read at once
 TIMEOUT_S = 30.0  # without a byte, before a connection is given up

@@ -20,8 +20,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from audioslots.data.metadata import write_metadata
-from audioslots.errors import InputError
-from audioslots.files import naming, read_json, sha256, write_json, write_text
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import naming, read_json, sha256, write_json, write_text
 
 WAV_HEADER_BYTES = 44
 RECORD = "record.jsonl"

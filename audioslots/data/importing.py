@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from audioslots.audio import AUDIO, opened
 from audioslots.data.librimix import RATE
-from audioslots.errors import InputError
-from audioslots.files import read_table, write_text, written_aside
-from audioslots.stage import Stage
-from audioslots.workers import in_order
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_table, write_text, written_aside
+from audioslots.runtime.stage import Stage
+from audioslots.runtime.workers import in_order
 
 SEXES = {"F", "M", ""}
 _HEAD = "; Speech of other places; a speaker may be in several subsets\n;ID  |SEX| SUBSET           |MINUTES| NAME\n"

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from audioslots.checking import nearest
 from audioslots.data.download import fetch
-from audioslots.errors import InputError
-from audioslots.files import read_json, sha256, write_json
-from audioslots.stage import Stage
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json, sha256, write_json
+from audioslots.runtime.stage import Stage
 
 OPENSLR = "https://www.openslr.org/resources/12/"
 # SHA-256 of <subset>.tar.gz, as in torchaudio 2.11's datasets/librispeech.py.

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from audioslots.data.corpus import SEPARATOR, held_out, read_speech, speaker_sex, utterances
 from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, MIN_UTTERANCE_S, RATE, gain, groups
-from audioslots.errors import InputError
-from audioslots.files import parsed, written_aside
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import parsed, written_aside
 
 CLIPPED_PEAK = 0.999 * MAX_AMPLITUDE  # from here on a sum counts as held at that peak, gains being rounded
 MAX_ID_BYTES = 200  # file systems allow names of 255, of which some go to endings

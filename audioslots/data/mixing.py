@@ -11,7 +11,7 @@ import numpy as np
 
 from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, NOISE_LUFS, gain
 from audioslots.data.packing import FULL_SCALE, Speech
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 CANDIDATES = 8  # crops looked at before the loudest of them is taken
 TURNS = 0.5  # of the items in which a source speaks alone, the share in which another does after it, or both overlap

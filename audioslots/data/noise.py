@@ -18,7 +18,7 @@ from audioslots.audio import opened
 from audioslots.data.corpus import read_speech
 from audioslots.data.librimix import MAX_AMPLITUDE, NOISE_LUFS, RATE, gain
 from audioslots.data.metadata import source_count
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 PARTS = ("tr", "cv", "tt")
 

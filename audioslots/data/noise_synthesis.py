@@ -21,10 +21,10 @@ from tqdm import tqdm
 from audioslots.data.corpus import read_speech, utterances
 from audioslots.data.librimix import MAX_AMPLITUDE, RATE
 from audioslots.data.noise import PARTS
-from audioslots.errors import InputError
-from audioslots.files import sha256, write_json, written_aside
-from audioslots.stage import Stage
-from audioslots.workers import in_order
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import sha256, write_json, written_aside
+from audioslots.runtime.stage import Stage
+from audioslots.runtime.workers import in_order
 
 SECONDS = 10
 SAMPLES = SECONDS * RATE

@@ -11,9 +11,9 @@ import pandas as pd
 
 from audioslots.checking import nearest
 from audioslots.data.download import fetch
-from audioslots.errors import InputError
-from audioslots.files import sha256, write_json
-from audioslots.stage import Stage
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import sha256, write_json
+from audioslots.runtime.stage import Stage
 
 COMMIT = "b898ca375c03e4039cdb3dbe3dd485aad58ec7d1"
 GITHUB = f"https://raw.githubusercontent.com/JorisCos/LibriMix/{COMMIT}/metadata/"

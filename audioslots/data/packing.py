@@ -30,10 +30,10 @@ from tqdm import tqdm
 from audioslots.data.corpus import held_out, read_speech, utterances
 from audioslots.data.librimix import MIN_UTTERANCE_S, RATE
 from audioslots.data.noise import noises, whole_noise
-from audioslots.errors import InputError
-from audioslots.files import read_json, sha256, write_json
-from audioslots.stage import Stage, require_room
-from audioslots.workers import in_order
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json, sha256, write_json
+from audioslots.runtime.stage import Stage, require_room
+from audioslots.runtime.workers import in_order
 
 RATES = (8_000, 16_000)  # Hz
 FULL_SCALE = 32_768
@@ -104,8 +104,8 @@ class Speech:
         chosen = self.index[self.index["length"] >= samples].reset_index(drop=True)
         if chosen.empty:
             raise InputError(
-                f"chunk_s, training.sequence: a crop needs {samples} samples; the longest utterance of {self.subset} "
-                f"has {self.index['length'].max()}; expected a crop no longer"
+                f"chunk_s, training.chunks_per_assignment: a crop needs {samples} samples; the longest utterance "
+                f"of {self.subset} has {self.index['length'].max()}; expected a crop no longer"
             )
         return Speech(self.samples, chosen, self.rate, self.subset)
 

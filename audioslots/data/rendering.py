@@ -25,10 +25,10 @@ from audioslots.data.folder import MANIFEST, RECORD, Result, close, pcm_md5, rec
 from audioslots.data.librimix import RATE
 from audioslots.data.metadata import info, read_metadata, source_count, turns_of
 from audioslots.data.noise import read_noise
-from audioslots.errors import InputError
-from audioslots.files import sha256, written_aside
-from audioslots.stage import Stage
-from audioslots.workers import in_order
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import sha256, written_aside
+from audioslots.runtime.stage import Stage
+from audioslots.runtime.workers import in_order
 
 SNR_EPS = 1e-10  # LibriMix's guard of its division and logarithm
 FILTER_REACH = 10  # resample_poly's filter reaches this many samples of the slower rate to either side

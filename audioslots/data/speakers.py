@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 # Accents by eSpeak NG's names: British, American (and New York's), Received Pronunciation, Lancaster, West Midlands,
 # Scotland, Caribbean.

@@ -10,7 +10,7 @@ import numpy as np
 from audioslots.data.librimix import LOUDNESS_LUFS, MAX_AMPLITUDE, gain, groups
 from audioslots.data.mixing import CANDIDATES, SPEECH_DB, Mixer
 from audioslots.data.packing import FULL_SCALE
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 TINY = 1e-12  # keeps the logarithm of silence finite
 LIST_SEED = 72  # of the list of mixtures, the same for every run; LibriMix's own number, though not its order

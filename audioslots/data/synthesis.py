@@ -36,10 +36,10 @@ from audioslots.data.pauses import clauses, joined
 from audioslots.data.sentences import sentence, words
 from audioslots.data.speakers import SUBSETS, Speaker, draw_speakers
 from audioslots.dataset import SYNTHESIS
-from audioslots.errors import InputError
-from audioslots.files import sha256, write_json, write_text, written_aside
-from audioslots.stage import Stage
-from audioslots.workers import in_order
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import sha256, write_json, write_text, written_aside
+from audioslots.runtime.stage import Stage
+from audioslots.runtime.workers import in_order
 
 MOST_HOURS_A_SPEAKER = 10.0
 

@@ -40,15 +40,15 @@ class AudioSlots(nn.Module):
         read = self.stft.frames(samples + 2 * context)
         self.encoder = part("encoders", variant.encoder.kind)(variant.encoder, bins, read)
         self.slots = part("slots", variant.slots.kind)(variant.slots, variant.encoder)
-        self.carry = CARRIES[variant.slots.carry](variant.encoder) if variant.slots.carry != "none" else None
+        self.carry = CARRIES[variant.slots.recurrence](variant.encoder) if variant.slots.recurrence != "none" else None
         self.voice = nn.Linear(variant.slot_width, VOICE) if variant.training.contrast else None
-        self.existence = nn.Linear(variant.slot_width, 1) if variant.training.existence else None
+        self.existence = nn.Linear(variant.slot_width, 1) if variant.training.presence else None
         height, length = self.encoder.grid
         self.shown = round(length * frames / read)  # of the tokens' columns: those of the chunk, for the decoder
         self.before = (length - self.shown) // 2
         shape = Shape(bins, frames, self.output.channels, (height, self.shown))
         self.decoder = part("decoders", variant.decoder.kind)(variant, shape)
-        self.passes = variant.slots.passes
+        self.passes = variant.slots.refinement_iterations
         if self.passes > 1:
             self.reread = Reread(bins, shape.grid, variant.encoder.width, self.exponent)
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
-from audioslots.files import written_aside
 from audioslots.model.audioslots import AudioSlots, standardise
 from audioslots.model.conv_tasnet import ConvTasNet
 from audioslots.model.outputs import compress
 from audioslots.model.weights import load_model
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import written_aside
 
 CLOSE = 1e-4  # largest difference of ONNX Runtime's numbers from PyTorch's, at unit level of the mixture
 TRIED = 3  # chunks that both are compared on
@@ -95,8 +95,10 @@ def export(path: Path, out: Path) -> dict[str, Any]:
             f"export: {error.name} is not installed; expected it: pip install 'audioslots[onnx]'"
         ) from None
     model, config = load_model(path)
-    if config.slots.carry != "none" or config.slots.passes > 1 or config.slots.in_turn:
-        asked = f"slots.carry {config.slots.carry}, passes {config.slots.passes}, in_turn {config.slots.in_turn}"
+    slots = config.slots
+    if slots.recurrence != "none" or slots.refinement_iterations > 1 or slots.recursive:
+        asked = f"slots.recurrence {slots.recurrence}, refinement_iterations {slots.refinement_iterations}, "
+        asked += f"recursive {slots.recursive}"
         raise InputError(f"{path}: {asked}; expected none, 1, false: a chunk decoded by itself and once")
     random = torch.Generator().manual_seed(0)
     waveforms = torch.randn(TRIED, config.crop, generator=random)

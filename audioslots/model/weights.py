@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
-from audioslots.files import sha256, written_aside
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.conv_tasnet import ConvTasNet
 from audioslots.model.turns import InTurn
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import sha256, written_aside
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "librispeech-8k.safetensors"
 """The weights that come with the package, of a run of the reference on real speech (``audioslots ship``)."""
@@ -22,48 +22,50 @@ MODELS: dict[str, type[nn.Module]] = {"audioslots": AudioSlots, "conv_tasnet": C
 
 
 def build(config: Resolved) -> nn.Module:
-    """The model of a resolved variant, its weights drawn anew: mixtures (B, T) -> ``Estimates``."""
+    """The model of a resolved variant, with random weights: mixtures (B, T) -> ``Estimates``."""
     if config.model == "audioslots":
-        return (InTurn if config.slots.in_turn else AudioSlots)(config, config.chunk, config.context)
+        return (InTurn if config.slots.recursive else AudioSlots)(config, config.chunk, config.context)
     return ConvTasNet(config, config.chunk)
 
 
-def started(config: Resolved) -> nn.Module:
-    """The model of a resolved variant as training starts: of weights that are drawn anew, or of another run's.
+def init_model(config: Resolved) -> nn.Module:
+    """The model of a resolved variant as training starts: of random weights, or with another run's (``init_from``).
 
-    The other may read shorter or longer chunks, where its weights fit. It may carry no slots: the weights that do are
-    drawn anew then.
+    The other run may have shorter or longer chunks, where its weights fit. It may lack recurrent slots: their weights
+    are random then.
 
     Raises:
         InputError: as ``load_model`` of the other, or it has other parts or sizes, another rate or spectrogram.
     """
     model = build(config)
-    if config.started is not None:
-        other, trained = load_model(config.started)
+    if config.init_model is not None:
+        other, trained = load_model(Path(config.init_model))
         for key in ("rate", "model", "spectrogram"):
             theirs, ours = getattr(trained, key), getattr(config, key)
             if theirs != ours:
-                raise InputError(f"start: {config.started} has {key} {theirs}; expected the variant's, {ours}")
+                raise InputError(f"init_from: {config.init_model} has {key} {theirs}; expected the variant's, {ours}")
         try:
             carried = {name: weight for name, weight in model.state_dict().items() if name.startswith("carry.")}
             model.load_state_dict(carried | other.state_dict())
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
-            raise InputError(f"start: {config.started} has other weights ({reason}); expected the variant's") from None
+            raise InputError(
+                f"init_from: {config.init_model} has other weights ({reason}); expected the variant's"
+            ) from None
     return model
 
 
-def start_of(config: Resolved) -> dict[str, str]:
-    """What training depends on beside its config: the checksum of the weights that it starts from, if it does.
+def init_checksum(config: Resolved) -> dict[str, str]:
+    """What training depends on beside its config: the checksum of the weights that it starts from, if there are any.
 
     Raises:
         InputError: there is no such file.
     """
-    if config.started is None:
+    if config.init_model is None:
         return {}
-    if not config.started.is_file():
-        raise InputError(f"start: {config.started}: no such file; expected a model that was trained before")
-    return {"start_sha256": sha256(config.started)}
+    if not Path(config.init_model).is_file():
+        raise InputError(f"init_from: {config.init_model}: no such file; expected a model that was trained before")
+    return {"init_sha256": sha256(Path(config.init_model))}
 
 
 def save_model(path: Path, model: nn.Module, config: Resolved) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from audioslots.errors import InputError
-from audioslots.files import read_json, sha256, write_text, written_aside
 from audioslots.model.weights import SHIPPED, load_model
 from audioslots.reporting import statistics
-from audioslots.reporting.identities import NAME
+from audioslots.reporting.archive import Archive
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import REPORTED, interval_in_words, ranged, stitched, titled
-from audioslots.scoring.evaluate import read_scores
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json, sha256, write_text, written_aside
 from audioslots.untrained import MIXTURE
 
 LARGEST = 10_000_000
@@ -28,7 +27,7 @@ def ship(run: Path, reference: Path, out: Path = SHIPPED) -> Path:
 
     Args:
         run: run folder, its weights and ``system.json``.
-        reference: committed reference results of its benchmark, which hold the run's identity and scores.
+        reference: published results of its benchmark, which hold the run's identity and scores.
 
     Returns:
         The card.
@@ -41,10 +40,10 @@ def ship(run: Path, reference: Path, out: Path = SHIPPED) -> Path:
     weights, system = run / "model.safetensors", read_json(run / "system.json")
     if weights.stat().st_size > LARGEST:
         raise InputError(f"{weights}: {weights.stat().st_size} bytes; expected {LARGEST} at most, to ship them")
-    made_of = read_json(reference / NAME)
-    known = made_of["variants"].get(config.name, {"identity": {}})["identity"].get(f"seed {config.seed}")
-    if known != config.identity:
-        raise InputError(f"{run}: {reference / NAME} knows {known}; expected its identity, {config.identity}")
+    archive = Archive.read(reference)
+    known = archive.identity(config.name, config.seed)
+    if known != config.run_identity:
+        raise InputError(f"{run}: {reference} holds {known}; expected its identity, {config.run_identity}")
     with written_aside(out) as aside:
         shutil.copyfile(weights, aside)
     facts: dict[str, Any] = {
@@ -63,13 +62,13 @@ def ship(run: Path, reference: Path, out: Path = SHIPPED) -> Path:
         "steps": f"{system['steps']:,}",
         "seed": config.seed,
         "minutes": round(system["wall_s"] / 60),
-        "start": f", from the weights of `{config.start.format(seed=config.seed)}`" if config.start else "",
+        "start": f", from the weights of `{config.init_model}`" if config.init_model else "",
         "device": system["device"],
         "commit": system["commit"],
-        "identity": config.identity,
-        "reference": (reference / NAME).as_posix(),
-        "test": made_of["test"],
-        "table": _table(read_scores(reference / "scores.parquet"), config.name, config.seed).markdown().strip(),
+        "identity": config.run_identity,
+        "reference": reference.as_posix(),
+        "test": archive.benchmark["test_description"],
+        "table": _table(archive.scores, config.name, config.seed).markdown().strip(),
         "highest": f"{config.rate // 2:,}",
     }
     card = out.with_name("README.md")
@@ -84,7 +83,7 @@ def _table(scores: pd.DataFrame, variant: str, seed: int) -> Table:
     parts = {
         "The mixture itself": scores[scores["variant"] == MIXTURE],
         "These weights": scores[own & (scores["seed"] == seed)],
-        "All seeds of the reference": scores[own],
+        "All published seeds": scores[own],
     }
     rows = pd.concat([part.assign(variant=name) for name, part in parts.items()], ignore_index=True)
     summary = statistics.summarise(rows)

@@ -12,9 +12,9 @@ from audioslots.reporting.runs import Run
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import titled, valued
 from audioslots.reporting.words import EMPTY
-from audioslots.stage import flat
+from audioslots.runtime.stage import flat
 
-_NAMES = ("benchmark", "ceiling", "data_identity", "identity", "name", "provenance", "seed", "title")
+_NAMES = ("benchmark", "ceiling", "data_identity", "identity", "name", "provenance", "run_identity", "seed", "title")
 _CAPTION = (
     "What each variant changes of the one its study compares with: keys of its config, the value there, and its own. "
     "The first row of a study is what is compared with."

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from audioslots.errors import InputError
-from audioslots.files import read_json, written_aside
 from audioslots.reporting import comparisons, conclusions, tables
 from audioslots.reporting.statistics import per_mixture
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json, written_aside
 from audioslots.scoring.evaluate import read_scores
 
 

@@ -13,9 +13,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from audioslots.errors import InputError
 from audioslots.reporting.intervals import SHOWN, SIGNIFICANT, Mixtures, holm
 from audioslots.reporting.statistics import COMPARED, per_mixture, speakers_of, values_of
+from audioslots.runtime.errors import InputError
 
 _COLUMNS = "variant baseline metric difference low high p p_holm effect n missing speakers seeds verdict".split()
 

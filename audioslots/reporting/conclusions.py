@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from audioslots.reporting.budgets import NOT_CONVERGED
+from audioslots.reporting.lengths import NOT_CONVERGED
 from audioslots.reporting.statistics import BEST
 from audioslots.reporting.table import Table
 from audioslots.reporting.words import counted, duration, listed, number, p_value, whole
@@ -16,7 +16,7 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
     """One sentence on a study: the best first, those alike together.
 
     Args:
-        frame: of ``comparisons.compare``, or of ``Budgets.settled``.
+        frame: of ``comparisons.compare``, or of ``Lengths.settled``.
         baseline: name of the variant compared with.
         titles: variant -> title.
         spent: indexed by variant: steps and train_s (s); the sentence gives the baseline's.
@@ -54,10 +54,10 @@ def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], sp
 
 
 def _open(row: pd.Series, titles: Mapping[str, str]) -> str:
-    """A difference that is sure at the largest budget, and not settled."""
+    """A difference that is sure at the largest length, and not settled."""
     shares = [key for key in row.index if key.startswith("difference_x")]
     path = [number(row[key], sign=True) for key in (*shares, "difference")]
-    return f"against {_quoted(row['variant'], titles)} not converged ({', '.join(path)} dB at doubling budgets)"
+    return f"against {_quoted(row['variant'], titles)} not converged ({', '.join(path)} dB at doubling lengths)"
 
 
 def _alike(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:

@@ -77,11 +77,11 @@ def learning(histories: Mapping[str, Sequence[pd.DataFrame]], titles: Mapping[st
 
 
 @styled
-def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """SI-SDRi at each budget of training, against steps and against seconds, with 95 % intervals.
+def lengths(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """SI-SDRi at each training length, against steps and against seconds, with 95 % intervals.
 
     Args:
-        curves: of ``Budgets.curves``.
+        curves: of ``Lengths.curves``.
         titles: variant -> title.
     """
     variants = list(curves["variant"].unique())
@@ -89,14 +89,14 @@ def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure, panels = _panels(len(variants), len(axis))
     for axes, (key, label) in zip(panels, axis.items(), strict=True):
         for place, variant in enumerate(variants):
-            part = curves[curves["variant"] == variant]
+            part = curves[(curves["variant"] == variant) & (curves[key] > 0)]
             shift = 1 + 0.03 * (place - (len(variants) - 1) / 2)  # so that bars do not lie on one another
             x = part[key].to_numpy(float) * shift
             named = short(titles[variant]) if axes is panels[0] else "_"  # once for both panels
             _bars(axes, x, part, label=named, capsize=2, elinewidth=0.9, **line(place))
         _logarithmic(axes, label, 2)
         axes.xaxis.set_major_locator(LogLocator(base=2))
-    steps = sorted(curves["steps"].unique())
+    steps = sorted(curves.loc[curves["steps"] > 0, "steps"].unique())
     panels[0].set_xticks(steps, [scaled(count) for count in steps])
     panels[0].set_ylabel("SI-SDRi (dB), 95 % interval")
     legend(figure, len(variants))
@@ -165,7 +165,8 @@ def cost(summary: pd.DataFrame, spent: pd.DataFrame, titles: Mapping[str, str]) 
     figure, panels = _panels(2, len(axis))
     named: dict[str, int] = {}
     for axes, (key, label) in zip(panels, axis.items(), strict=True):
-        part = blind.dropna(subset=[key, "si_sdri_db"]).sort_values([key, "si_sdri_db"], ascending=[True, False])
+        shown = blind[blind[key] > 0].dropna(subset="si_sdri_db")  # no cost, as of 0 steps, has no place on the axis
+        part = shown.sort_values([key, "si_sdri_db"], ascending=[True, False])
         front = part["si_sdri_db"] > part["si_sdri_db"].cummax().shift(fill_value=-np.inf)
         rest = part[~front]
         _bars(axes, rest[key].to_numpy(float), rest, fmt="o", color=MUTED, markerfacecolor=PAPER, markersize=4.5)

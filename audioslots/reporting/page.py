@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from audioslots.files import write_text
 from audioslots.reporting import style
 from audioslots.reporting.listening import Example, size
 from audioslots.reporting.table import Table
+from audioslots.runtime.files import write_text
 
 _HERE = Path(__file__).parent
 _COLOURS = {style.PAPER: "paper", style.INK: "ink", style.MUTED: "muted", style.LINE: "line"} | {

@@ -14,7 +14,11 @@ FILE = Path(__file__).with_name("published.csv")
 
 
 def published() -> Table:
-    """The published figures; a system whose figures nobody here has read has a row without any."""
+    """The published figures, by rate, training split and SI-SDRi; each row names the source of its figures.
+
+    Where the source's table leaves out the training split, the note says whether it was read elsewhere or inferred.
+    A system has no row if this project has not read its figures.
+    """
     data = pd.read_csv(FILE)
     columns = [
         valued("System", "system", text, numeric=False),
@@ -28,6 +32,7 @@ def published() -> Table:
     ]
     caption = (
         "Published elsewhere: Libri2Mix, test, 3,000 clean mixtures, min. Comparable with a row above only where test "
-        "mixtures, rate and training split are the same. Nothing here is measured by this project."
+        "mixtures, rate and training split are the same. Nothing here is measured by this project. This project has "
+        "not read the AudioSlots paper's own table of results, so the table lists no figure of it."
     )
     return Table("published", caption, data, columns)

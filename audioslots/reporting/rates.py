@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
-from audioslots.files import written_aside
 from audioslots.reporting.runs import read_history
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import valued
 from audioslots.reporting.words import number, whole
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import written_aside
 
 
 def choose(folder: Path, out: Path) -> Table:
@@ -38,7 +38,9 @@ def choose(folder: Path, out: Path) -> Table:
         reached = round(float(validated["validation_si_sdri_db"].iloc[-1]), 4)
         rows.append(tried | {"seed": run.seed, "validation_si_sdri_db": reached})
     if not rows:
-        raise InputError(f"{folder}: no <variant>/<factor>/config.json in it; expected runs of `snakemake rates`")
+        raise InputError(
+            f"{folder}: no <variant>/<factor>/config.json in it; expected runs of `snakemake learning_rates`"
+        )
     data = pd.DataFrame(rows).sort_values(["variant", "learning_rate"], ignore_index=True)
     data["chosen"] = data.index.isin(data.groupby("variant")["validation_si_sdri_db"].idxmax())
     with written_aside(out) as aside:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from audioslots.files import written_aside
 from audioslots.reporting import (
     breakdown,
     changes,
@@ -26,12 +25,15 @@ from audioslots.reporting import (
     style,
     tables,
 )
-from audioslots.reporting.budgets import Budgets
+from audioslots.reporting.archive import RUNS, Archive
+from audioslots.reporting.lengths import Lengths
 from audioslots.reporting.runs import Run, costs, made_by, read_description, read_runs
 from audioslots.reporting.table import Table
 from audioslots.reporting.words import listed
+from audioslots.runtime.files import written_aside
+from audioslots.runtime.stage import Stage
 from audioslots.scoring.examples import chosen
-from audioslots.stage import Stage
+from audioslots.untrained import MIXTURE, is_untrained
 
 LEGIBLE = 20  # variants of the heat map over all; each study has its own
 RECONSTRUCTION = ("reconstruction", "power", "misi_iterations")  # of a config's ``separation``
@@ -49,7 +51,7 @@ class Material:
     spent: pd.DataFrame
     titles: dict[str, str]
     ceilings: dict[str, str]
-    budgets: Budgets | None
+    lengths: Lengths | None
     out: Path
     every: pd.DataFrame  # scores, and of mixtures of several numbers of speakers the rows that say how many are found
 
@@ -82,39 +84,74 @@ class Material:
         return table
 
 
-def report(results: Path, out: Path) -> Path:
+def report(results: Path, out: Path, published: Path | None = None) -> Path:
     """Write tables, figures, audio and the page of a benchmark.
 
+    What has been scored is reported: a variant with the seeds that it has, a study with the variants that it has, once
+    its baseline is among them.
+
     Args:
-        results: folder of a benchmark, with ``benchmark.json`` and ``runs/<variant>/seed<k>/``; of what is not trained
-            the seed is 0.
+        results: folder of a benchmark, with ``benchmark.json`` and ``runs/<variant>/seed<k>/``, where the seed of what
+            is not trained is 0; or of published results.
         out: folder to write; it can be published as it is.
+        published: published results of the same benchmark; the studies that ``results`` has runs of are completed by
+            their runs, which are marked, and nothing of them is made again.
 
     Returns:
         Path of ``index.html``.
 
     Raises:
-        InputError: ``benchmark.json`` or a listed run is absent or wrong; names the file.
+        InputError: ``benchmark.json`` or a run is absent or wrong, or the published results are of other data; names
+            the file.
     """
     results, out = Path(results), Path(out)
+    if not (results / "benchmark.json").exists() and (results / RUNS).is_file():
+        archive = Archive.read(results)
+        runs, scores = read_runs(None, archive.benchmark, archive)
+        with Stage(out, "report", {}, ()).locked():
+            return _report(out, archive.benchmark, runs, scores)
     benchmark = read_description(results / "benchmark.json")
-    with Stage(out, "report", {}, ()).locked():
-        return _report(results, out, benchmark)
-
-
-def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
     runs, scores = read_runs(results, benchmark)
-    rows, named = scores, benchmark.get("budgets", {})
-    budgets = Budgets.of(named, costs(runs), scores) if named else None
+    if published is not None:
+        archive = Archive.read(published)
+        archive.require_same_data(benchmark)
+        own = {run.variant for run in runs}
+        if MIXTURE in own:
+            archive.require_same_mixtures(scores[scores["variant"] == MIXTURE])
+        studies = [study for study in benchmark["studies"] if own & {study["baseline"], *study["variants"]}]
+        benchmark = benchmark | {"studies": studies}
+        runs, scores = read_runs(results, benchmark | {"variants": _completed(benchmark, studies, own)}, archive)
+    with Stage(out, "report", {}, ()).locked():
+        return _report(out, benchmark, runs, scores)
+
+
+def _completed(benchmark: Mapping[str, Any], studies: Sequence[Mapping[str, Any]], own: set[str]) -> list[str]:
+    """The variants of some studies and their shorter lengths, what bounds them, and those that are there already."""
+    wanted = own | {name for study in studies for name in (study["baseline"], *study["variants"])}
+    wanted |= {run for name in wanted for run in benchmark.get("lengths", {}).get(name, {}).values()}
+    return [name for name in benchmark["variants"] if name in wanted or is_untrained(name)]
+
+
+def _present(studies: Sequence[Mapping[str, Any]], variants: set[str]) -> list[dict[str, Any]]:
+    """The studies whose baseline and another variant have scores, with the variants that have."""
+    found = [dict(study, variants=[name for name in study["variants"] if name in variants]) for study in studies]
+    return [one for one in found if one["baseline"] in variants and set(one["variants"]) - {one["baseline"]}]
+
+
+def _report(out: Path, benchmark: dict[str, Any], runs: list[Run], scores: pd.DataFrame) -> Path:
+    rows, named = scores, benchmark.get("lengths", {})
+    benchmark = benchmark | {"studies": _present(benchmark["studies"], {run.variant for run in runs})}
+    lengths = Lengths.of(named, costs(runs), scores) if named else None
     less = {run for at in named.values() for run in at.values()}  # these are shown beside their variant alone
     runs, scores = [run for run in runs if run.variant not in less], scores[~scores["variant"].isin(less)]
     titles = {run.variant: run.title for run in runs}
     speakers = counting.counting(scores, titles)
     every = scores
     scores = scores[~scores["stitching"].isin([counting.COUNTED, counting.EVERY])]  # of which that table is all
-    ceilings = {run.variant: run.config["ceiling"] for run in runs if run.trained and run.config.get("ceiling")}
+    here = {run.variant for run in runs}
+    ceilings = {run.variant: run.config["ceiling"] for run in runs if run.trained and run.config.get("ceiling") in here}
     summary = statistics.summarise(scores)
-    made = Material(benchmark, runs, scores, summary, costs(runs), titles, ceilings, budgets, out, every)
+    made = Material(benchmark, runs, scores, summary, costs(runs), titles, ceilings, lengths, out, every)
 
     studies = [_study(study, made) for study in benchmark["studies"]]
     members = {study["title"]: study["variants"] for study in benchmark["studies"]}
@@ -132,8 +169,8 @@ def _report(results: Path, out: Path, benchmark: dict[str, Any]) -> Path:
         tables.conclusions(found),
         changes.changes(runs, benchmark["studies"], out),
     ]
-    if budgets and (curves := budgets.curves()) is not None:
-        shown.append(tables.budgets(curves, titles))
+    if lengths and (curves := lengths.curves()) is not None:
+        shown.append(tables.lengths(curves, titles))
     shown += [table for table in (speakers, breakdown.over_time(scores, titles)) if table is not None]
     for table in shown:
         made.save(table)
@@ -178,8 +215,8 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
     scores = made.scores[made.scores["variant"].isin(members)]
     titles = made.titles | {baseline: study.get("baseline_title") or made.titles[baseline]}  # what it is on this axis
     frame = comparisons.compare(scores, baseline)
-    if made.budgets:
-        frame = made.budgets.settled(frame)
+    if made.lengths:
+        frame = made.lengths.settled(frame)
     caption = f"{title}. " + tables.comparison_caption(frame, titles[baseline])
     spent = made.spent.set_index("variant")
     table = tables.comparison(frame, f"comparison-{name}", caption, titles, spent)
@@ -193,12 +230,12 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
             f"{title}: SI-SDRi, mean and 95 % interval. Upright bars: the ceiling of that kind of output.",
         )
     ]
-    if made.budgets and (curves := made.budgets.curves(members)) is not None:
+    if made.lengths and (curves := made.lengths.curves(members)) is not None:
         caption = (
-            f"{title}: SI-SDRi at each budget of training, every point a training of its own, stitched blindly: mean "
+            f"{title}: SI-SDRi at each training length, every point a training of its own, stitched blindly: mean "
             "over seeds and 95 % interval, against steps and against time."
         )
-        drawn.append(made.draw(f"budgets-{name}", figures.budgets(curves, titles), caption))
+        drawn.append(made.draw(f"lengths-{name}", figures.lengths(curves, titles), caption))
     counts = made.slot_counts(members)
     if len(set(counts.values())) > 1:
         caption = f"{title}: SI-SDRi against the number of slots, stitched blindly, with 95 % intervals."
@@ -221,8 +258,9 @@ def _study(study: Mapping[str, Any], made: Material) -> page.Study:
 
 
 def _why(made: Material) -> dict[str, str]:
-    """Mixture id -> why it is heard, as evaluation chose: by the first study's baseline, first seed."""
-    first = [study["baseline"] for study in made.benchmark["studies"][:1]]
+    """Mixture id -> why it is heard, as evaluation chose: by the first baseline that was run here, first seed."""
+    here = [run.variant for run in made.runs if run.trained and not run.published]
+    first = [study["baseline"] for study in made.benchmark["studies"] if study["baseline"] in here][:1] or here[:1]
     rows = made.scores[made.scores["variant"].isin(first) & made.scores["seed"].isin(made.benchmark["seeds"][:1])]
     return chosen(rows, listening.EXAMPLES)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ from typing import Any
 import pandas as pd
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
-from audioslots.files import read_json
+from audioslots.layout import run_folder
+from audioslots.reporting.archive import HISTORY, Archive, read_files
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json
 from audioslots.scoring.evaluate import read_scores
 from audioslots.untrained import is_untrained
 from audioslots.untrained import title as title_of
@@ -28,6 +32,7 @@ class Run:
     evaluation: dict[str, Any]
     system: dict[str, Any] = field(default_factory=dict)
     history: pd.DataFrame | None = None
+    published: bool = False
 
     @property
     def trained(self) -> bool:
@@ -41,8 +46,9 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What people call the variant."""
-        return self.config.get("title") or title_of(self.variant) or self.variant
+        """What people call the variant; published scores beside a user's are marked."""
+        title = self.config.get("title") or title_of(self.variant) or self.variant
+        return f"{title} (published)" if self.published and self.trained else title
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -82,66 +88,121 @@ def read_description(path: Path) -> dict[str, Any]:
     return benchmark
 
 
-def read_runs(results: Path, benchmark: dict[str, Any]) -> tuple[list[Run], pd.DataFrame]:
-    """All runs that a benchmark lists, and the rows of their scores in one frame.
+def read_runs(
+    results: Path | None, benchmark: dict[str, Any], published: Archive | None = None
+) -> tuple[list[Run], pd.DataFrame]:
+    """The runs of a benchmark that have been scored, and the rows of their scores in one frame.
+
+    A run of another configuration than the benchmark's is left out, with a line on standard error. A variant that has
+    no run in ``results`` takes its published ones, which are marked.
+
+    Args:
+        results: folder of the benchmark; None for published runs only.
+        benchmark: content of ``benchmark.json``.
+        published: runs to take beside those of ``results``.
 
     Raises:
-        InputError: a listed run has no scores, or those of another; names the file.
+        InputError: no listed run has scores, a file is damaged, or a run holds the scores of another; names the file.
     """
+    known = published.runs if published else {}
     runs, parts = [], []
     for variant in benchmark["variants"]:
-        for seed in [0] if is_untrained(variant) else benchmark["seeds"]:
-            home = run_folder(results, benchmark.get("models", {}).get(variant, variant), seed)
-            run, rows = _read(run_folder(results, variant, seed), home, variant, seed)
-            runs.append(run)
+        home = benchmark.get("models", {}).get(variant, variant)
+        seeds = seeds_of(benchmark, variant)
+        here = [seed for seed in seeds if results is not None and is_scored(results, variant, seed, benchmark)]
+        for seed in here:
+            assert results is not None
+            folder = run_folder(results, variant, seed)
+            files = read_files(folder, needed=not is_untrained(variant))
+            if home != variant and "system.json" not in files:
+                files = {**_trained_files(run_folder(results, home, seed)), **files}
+            rows = _own_rows(folder / "scores.parquet", variant, seed)
+            runs.append(_run(folder, variant, seed, files))
             parts.append(rows)
+        if not here and published and variant in known:
+            for seed in sorted(int(seed) for seed in known[variant]):
+                files = {**known.get(home, {}).get(str(seed), {}), **known[variant][str(seed)]}
+                if not _is_described(published.folder, variant, seed, published.identity(variant, seed), benchmark):
+                    continue
+                run = _run(published.folder, variant, seed, files)
+                runs.append(replace(run, published=results is not None))
+                parts.append(published.rows(variant, seed))
+    if not parts:
+        raise InputError(
+            f"{results}: no run of the benchmark has scores; expected runs/<variant>/seed<k>/scores.parquet"
+        )
     return runs, pd.concat(parts, ignore_index=True)
 
 
-def run_folder(results: Path, variant: str, seed: int) -> Path:
-    """Where a run's files lie in ``results``."""
-    return results / "runs" / variant / f"seed{seed}"
+def seeds_of(benchmark: Mapping[str, Any], variant: str) -> list[int]:
+    """The seeds of a variant that a benchmark describes; of what is not trained, 0."""
+    named = benchmark.get("identities", {}).get(variant, benchmark["seeds"])
+    return [0] if is_untrained(variant) else [int(seed) for seed in named]
 
 
-def _read(folder: Path, home: Path, variant: str, seed: int) -> tuple[Run, pd.DataFrame]:
-    """A run and its scores; ``home`` is the folder of the run whose model it is, its own as a rule."""
-    path = folder / "scores.parquet"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected the scores of variant {variant!r}, seed {seed}")
+def is_scored(results: Path, variant: str, seed: int, benchmark: Mapping[str, Any]) -> bool:
+    """Whether a run has scores, of the configuration that the benchmark describes."""
+    folder = run_folder(results, variant, seed)
+    if not (folder / "scores.parquet").is_file():
+        return False
+    if not (folder / "config.json").is_file():
+        return True
+    return _is_described(folder, variant, seed, read_json(folder / "config.json").get("run_identity"), benchmark)
+
+
+def _is_described(place: Path, variant: str, seed: int, found: str | None, benchmark: Mapping[str, Any]) -> bool:
+    """Whether the identity of a run is that of the benchmark; if not, a line on standard error says so."""
+    expected = benchmark.get("identities", {}).get(variant, {}).get(str(seed))
+    if expected is not None and found != expected:
+        run = f"{variant}, seed {seed}, left out: of another configuration than the benchmark's now"
+        print(f"{place}: {run}", file=sys.stderr, flush=True)
+    return bool(expected is None or found == expected)
+
+
+def _own_rows(path: Path, variant: str, seed: int) -> pd.DataFrame:
     rows = read_scores(path)
     found = set(zip(rows["variant"], rows["seed"], strict=True))
     if found != {(variant, seed)}:
         raise InputError(f"{path}: holds rows of {sorted(found)}; expected those of variant {variant!r}, seed {seed}")
+    return rows
 
-    def words(path: Path, needed: bool) -> dict[str, Any]:
-        return read_json(path) if needed or path.is_file() else {}
 
-    trained = not is_untrained(variant)
+def _trained_files(home: Path) -> dict[str, Any]:
+    """What the run whose model it is says of training."""
+    found: dict[str, Any] = {"system.json": read_json(home / "system.json")}
+    if (home / HISTORY).is_file():
+        found[HISTORY] = (home / HISTORY).read_text(encoding="utf-8")
+    return found
+
+
+def _run(folder: Path, variant: str, seed: int, files: Mapping[str, Any]) -> Run:
     run = Run(
         folder=folder,
         variant=variant,
         seed=seed,
-        config=words(folder / "config.json", trained),
-        evaluation=words(folder / "evaluation.json", trained),
-        system=words(home / "system.json", True) if trained else {},
+        config=files.get("config.json", {}),
+        evaluation=files.get("evaluation.json", {}),
+        system=files.get("system.json", {}) if not is_untrained(variant) else {},
     )
-    if trained:
+    if run.trained and HISTORY in files:
         ratio = run.config.get("separation", {}).get("reconstruction") == "ratio"
-        run = replace(run, history=read_history(home / "history.csv", ratio))
-    return run, rows
+        return replace(run, history=_validated(io.StringIO(files[HISTORY]), f"{folder / HISTORY}", ratio))
+    return run
 
 
 def read_history(path: Path, ratio: bool = False) -> pd.DataFrame | None:
     """The validated steps of a history, or None where there are none; of the SI-SDRi as ratio masks where asked for."""
-    if not path.is_file():
-        return None
+    return _validated(path, str(path), ratio) if path.is_file() else None
+
+
+def _validated(source: Path | io.StringIO, name: str, ratio: bool) -> pd.DataFrame | None:
     try:
-        history = pd.read_csv(path)
+        history = pd.read_csv(source)
         if ratio:
             history["validation_si_sdri_db"] = history["validation_ratio_si_sdri_db"]
         validated = history[["step", "validation_si_sdri_db"]].dropna()
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: {error}; expected columns step and validation_si_sdri_db") from None
+        raise InputError(f"{name}: {error}; expected columns step and validation_si_sdri_db") from None
     return validated if len(validated) else None
 
 
@@ -161,7 +222,7 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
     }
     same = ("parameters", "macs_per_second", "delay_ms", "slots", "numbers_a_slot", "numbers_a_source")
     data = ("train_subset", "train_hours", "train_speakers")
-    spent |= {key: (key, "first") for key in (*same, *data, "device", "threads")}
+    spent |= {key: (key, "first") for key in (*same, *data, "device", "threads", "commit")}
     records = [
         run.system | run.evaluation | {"variant": run.variant, "seed": run.seed, "delay_ms": _delay_ms(run)}
         for run in runs

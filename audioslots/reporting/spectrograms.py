@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.signal import stft
 
-from audioslots.files import written_aside
 from audioslots.reporting.style import WIDTH, styled
 from audioslots.reporting.words import number, short
+from audioslots.runtime.files import written_aside
 
 COLOURS = "cividis"  # even in lightness, and the same for colour-blind eyes
 RANGE_DB = 70

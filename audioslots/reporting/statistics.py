@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from audioslots.errors import InputError
 from audioslots.reporting.intervals import SHOWN, SIGNIFICANT, Mixtures, holm
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.metrics import REPORTED
 
 METRICS = tuple(REPORTED)

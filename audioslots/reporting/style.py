@@ -17,7 +17,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from audioslots.files import written_aside
+from audioslots.runtime.files import written_aside
 
 PAPER, INK, MUTED, LINE = "#ffffff", "#1d2328", "#5f6b76", "#d5dade"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa5588", "#b07800", "#3a8fc0")  # after Okabe and Ito

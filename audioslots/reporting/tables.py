@@ -143,11 +143,11 @@ def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     return Table("costs", caption, data, columns)
 
 
-def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Table:
-    """What each variant reaches at each budget of training.
+def lengths(curves: pd.DataFrame, titles: Mapping[str, str]) -> Table:
+    """What each variant reaches at each training length.
 
     Args:
-        curves: of ``Budgets.curves``.
+        curves: of ``Lengths.curves``.
         titles: variant -> title.
     """
     data = curves.copy()
@@ -160,10 +160,10 @@ def budgets(curves: pd.DataFrame, titles: Mapping[str, str]) -> Table:
         valued("Seeds", "seeds", whole),
     ]
     caption = (
-        "SI-SDRi at each budget of training, every row a training with a learning-rate schedule of its own, stitched "
+        "SI-SDRi at each training length, every row a training with a learning-rate schedule of its own, stitched "
         "blindly: means with 95 % intervals. Training time: steps by the least time a step of the variant's runs."
     )
-    return Table("budgets", caption, data, columns)
+    return Table("lengths", caption, data, columns)
 
 
 def _occupied(row: pd.Series) -> str:
@@ -205,7 +205,7 @@ def comparison(
         valued("Seeds", "seeds", whole),
         valued("Verdict", "verdict", str, numeric=False),
     ]
-    columns[2:2] = _at_budgets(frame)
+    columns[2:2] = _at_lengths(frame)
     if spent is not None and len(spent):
         for key in ("macs_per_second", "real_time_factor"):
             data[key] = data["variant"].map(spent[key])
@@ -214,8 +214,8 @@ def comparison(
     return Table(name, caption, data, columns)
 
 
-def _at_budgets(frame: pd.DataFrame) -> list[Column]:
-    """Columns of what smaller budgets, and equal time, say of a difference; none where there are no budgets."""
+def _at_lengths(frame: pd.DataFrame) -> list[Column]:
+    """Columns of what shorter lengths, and equal time, say of a difference; none where there are no lengths."""
     words = {"0.5": "half the steps", "0.25": "a quarter of the steps", "0.125": "an eighth of the steps"}
     columns = []
     for key in frame.columns:
@@ -233,9 +233,9 @@ def comparison_caption(frame: pd.DataFrame, baseline: str) -> str:
     settled = ""
     if "difference_equal_time" in frame:
         settled = (
-            ", and a difference that has one sign at every budget and that another doubling of the steps like the last "
+            ", and a difference that has one sign at every length and that another doubling of the steps like the last "
             "would not turn; else it is not converged. At equal time: where the slower of the two has had as much "
-            "training time as the faster took for all its steps, between two budgets by the logarithm of time"
+            "training time as the faster took for all its steps, between two lengths by the logarithm of time"
         )
     return (
         f"Difference in SI-SDRi (dB) to the baseline, {baseline}, on the same mixtures and seeds, stitched blindly. "
@@ -265,13 +265,16 @@ def _measured(data: pd.DataFrame, key: str) -> bool:
 
 
 def missing_in_words(data: pd.DataFrame) -> str:
-    """Which means of the main table leave values out, and how many; empty where none does."""
+    """Which means of the main table leave values out, and how many; empty where none does.
+
+    A metric that the scores of an earlier version lack altogether is not named.
+    """
     parts = [
         f"{row['title']} ({row['stitching']}) {metric.title.split(' (')[0]} {whole(row[f'{key}_missing'])} of "
         f"{whole(row['n'] * row['seeds'])}"
         for _, row in data.iterrows()
         for key, metric in REPORTED.items()
-        if _measured(data, key) and row[f"{key}_missing"]
+        if _measured(data, key) and row[f"{key}_missing"] and not (key in LATER and pd.isna(row[key]))
     ]
     return f" Missing, and left out of the mean: {'; '.join(parts)}." if parts else ""
 

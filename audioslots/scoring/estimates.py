@@ -20,11 +20,11 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from tqdm import tqdm
 
-from audioslots.code import commit, digest, is_module
-from audioslots.errors import InputError
-from audioslots.files import read_json, write_json, written_aside
+from audioslots.runtime.code import commit, digest, is_module
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json, write_json, written_aside
+from audioslots.runtime.stage import Stage
 from audioslots.scoring.mixtures import TestMixture, Waveforms, digests, read_mixtures
-from audioslots.stage import Stage
 
 MANIFEST = "manifest.json"
 SECONDS = "separation_s"

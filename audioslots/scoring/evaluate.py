@@ -14,15 +14,15 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from audioslots.code import commit
-from audioslots.errors import InputError
-from audioslots.files import read_json, write_json, written_aside
+from audioslots.runtime.code import commit
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json, write_json, written_aside
+from audioslots.runtime.stage import Stage
+from audioslots.runtime.workers import in_order
 from audioslots.scoring import examples as listening
 from audioslots.scoring.estimates import Estimated, Kept, System, separated
 from audioslots.scoring.metrics import COUNTED, LATER, OVER_TIME, columns, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, Waveforms, digests, read_mixtures
-from audioslots.stage import Stage
-from audioslots.workers import in_order
 
 Scored = tuple[list[dict[str, Any]], float]
 """Rows of a mixture, and the seconds they took."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from audioslots.files import written_aside
+from audioslots.runtime.files import written_aside
 from audioslots.scoring.mixtures import Waveforms
 
 MEDIAN, LOST, SHARE = "the median", "loses most to the blind order", "{:.3g} % of the way from the worst to the best"

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audioslots.audio import AUDIO, opened
-from audioslots.errors import InputError
-from audioslots.files import read_table, sha256
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_table, sha256
 from audioslots.scoring.estimates import Kept
 from audioslots.scoring.mixtures import TestMixture, Waveforms, read_mixtures
 from audioslots.separation.resampling import resample

@@ -22,7 +22,7 @@ from scipy import fft
 from scipy.linalg import solve_toeplitz
 from scipy.optimize import linear_sum_assignment
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.intelligibility import stoi
 from audioslots.scoring.own_output import PERIODS_S, own_output, own_output_over_time
 from audioslots.scoring.signals import Signal, Undefined, at_peak_one, centred, problem_of

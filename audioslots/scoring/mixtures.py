@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from audioslots.audio import opened
 from audioslots.dataset import TASKS
-from audioslots.errors import InputError
-from audioslots.files import read_table, sha256
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_table, sha256
 
 Waveforms = NDArray[np.float32]
 MIXED = (*TASKS.values(), "mix")

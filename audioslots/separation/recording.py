@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audioslots.audio import opened
-from audioslots.errors import InputError
-from audioslots.files import written_aside
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import written_aside
 from audioslots.separation.presence import Presence, Sources
 from audioslots.separation.resampling import resampled
 from audioslots.separation.separate import Separator, consistent

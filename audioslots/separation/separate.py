@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import Estimates, covered
 from audioslots.model.parts import modules
 from audioslots.model.reconstruction import reconstruct
 from audioslots.model.weights import load_model
+from audioslots.runtime.errors import InputError
 from audioslots.separation.chunking import batches, hop_of, surrounded
 from audioslots.separation.presence import Presence, Sources
 from audioslots.separation.resampling import resample
@@ -103,7 +103,7 @@ class Separator:
         """
         slots = self.config.slots.speech
         if sources == "auto" and not self.config.counts:
-            expected = "expected a number, or a model of several, as of config/mini-ablations-counting.yaml"
+            expected = "expected a number, or a model of several, as of config/mini-counting.yaml"
             raise InputError(f"sources: auto of a model that was trained with {self.config.sources} alone; {expected}")
         if isinstance(sources, int) and not 1 <= sources <= slots:
             raise InputError(f"sources: {sources} of a model with {slots} slots; expected 1 to {slots}")
@@ -116,8 +116,8 @@ class Separator:
         return sources if isinstance(sources, int) else self.config.sources
 
     def kept(self, presence: Presence, count: int) -> list[list[int]]:
-        """The outputs that make up each of a recording's estimates, as ``separation.spare`` says."""
-        return presence.kept(count, self.config.separation.spare == "merge")
+        """The outputs that make up each of a recording's estimates, as ``separation.extra_slots`` says."""
+        return presence.kept(count, self.config.separation.extra_slots == "merge")
 
     def separate(
         self,
@@ -238,14 +238,14 @@ class Separator:
         presence.logits = blind.existence
         if references is None:
             return every, presence, None
-        merge = self.config.separation.spare == "merge"
+        merge = self.config.separation.extra_slots == "merge"
         oracle = stitch(torch.cat(batches_of_chunks), hops[0], samples, references, merge=merge)
         return every, presence, oracle[: len(references)]
 
     def _stitcher(self, hop: int) -> Stitcher:
         """What puts chunks together in blind order."""
         how = self.config.separation
-        return Stitcher(hop, how.embedding_weight, how.spectrum_weight, how.quiet_db, how.voice_weight)
+        return Stitcher(hop, how.embedding_weight, how.spectrum_weight, how.quiet_db, how.speaker_weight)
 
     def _separated(self, blocks: Iterable[Tensor], at_once: int | None = None) -> Iterator[tuple[int, Tensor, Told]]:
         """Hop, chunks' estimates (B, K, chunk) and what is told of their slots, batch by batch of a recording."""

@@ -28,9 +28,9 @@ class Stitcher:
     likeness of a slot and an output is the correlation of their waveforms in the overlap, plus ``embedding_weight``
     times the cosine similarity of the slot's embedding and the output's mean embedding so far, plus
     ``spectrum_weight`` times that of the slot's log spectrum and the output's long-term one so far, less what all
-    slots share: only what tells the speakers apart counts. ``voice_weight`` is of spectra too, but a slot by itself is
-    compared with the voices that the outputs have had so far, so that it counts where one speaker is alone.
-    A chunk of silence carries the last order on.
+    slots share: only what tells the speakers apart counts. ``speaker_weight`` is of spectra too, but compares a slot by
+    itself with the long-term spectra of the outputs, so that it counts where one speaker talks by
+    themselves. A chunk of silence carries the last order on.
 
     Args:
         hop: samples from one chunk's start to the next's.
@@ -38,7 +38,7 @@ class Stitcher:
         spectrum_weight: of long-term spectra, against 1 for waveforms.
         quiet_db: a slot whose energy is so many dB or more below that of its chunk is quiet: its embedding and its
             voice say nothing in blind order, nor does the chunk's comparison of spectra; 0: no slot is.
-        voice_weight: of long-term spectra of single slots, against 1 for waveforms.
+        speaker_weight: of long-term spectra of single slots, against 1 for waveforms.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Stitcher:
         embedding_weight: float = 0.0,
         spectrum_weight: float = 0.0,
         quiet_db: float = 0.0,
-        voice_weight: float = 0.0,
+        speaker_weight: float = 0.0,
     ) -> None:
         self.hop = hop
         self.quiet = 10 ** (-quiet_db / 10) if quiet_db else 0.0  # share of the chunk's energy
         self.embedding_weight = embedding_weight
         self.spectrum_weight = spectrum_weight
-        self.voice_weight = voice_weight
+        self.speaker_weight = speaker_weight
         self.order: list[int] = []
         self.loudest = 0.0
         self.told, self.logits = 0, torch.zeros(0)  # chunks, and (K,) summed logits of the outputs
@@ -104,7 +104,7 @@ class Stitcher:
                     chunk = _merged(chunk, references[number], likeness, self.order) if merge else chunk
                 elif self.weight[0] > 0:
                     likeness = self._likeness(chunk, names, spectrum)
-                    self.order = _best(likeness + self.voice_weight * self._by_voices(voice) * tells)
+                    self.order = _best(likeness + self.speaker_weight * self._by_voices(voice) * tells)
                 self.mean += names[self.order]
                 self.spectrum += spectrum[self.order]
                 self.heard += share[self.order]

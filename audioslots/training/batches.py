@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audioslots.data.mixing import Mixer
-from audioslots.workers import ahead
+from audioslots.runtime.workers import ahead
 
 
 def batches(mixer: Mixer, steps: range, items: range, workers: int = 1, pinned: bool = False) -> Iterator[Tensor]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from audioslots.errors import InputError
-from audioslots.files import written_aside
-from audioslots.stage import difference
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import written_aside
+from audioslots.runtime.stage import difference
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from audioslots.errors import InputError
-from audioslots.files import written_aside
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import written_aside
 from audioslots.training.validation import VALIDATED
 
 

@@ -71,13 +71,13 @@ class Matched(nn.Module):
             ``training.contrast`` compares them by is added.
         varies: sources may be silent, as where the number of speakers varies. The slot of a silent source is to be
             silent, which costs what it costs an unmatched slot.
-        noisy: the last of the sources is noise. Where ``slots.noise`` says so, the last slot is matched to it, else
-            it is no slot's and costs nothing.
+        noisy: the last of the sources is noise. Where ``slots.noise_slot`` says so, the last slot is matched to it,
+            else it is no slot's and costs nothing.
     """
 
     def __init__(self, variant: Variant, together: int = 1, varies: bool = False, noisy: bool = False) -> None:
         super().__init__()
-        self.together, self.varies, self.noisy, self.own = together, varies, noisy, noisy and variant.slots.noise
+        self.together, self.varies, self.noisy, self.own = together, varies, noisy, noisy and variant.slots.noise_slot
         self.settings, self.kind = variant.training, LOSSES[variant.training.loss]
         self.exponent = variant.spectrogram.exponent
         self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
@@ -93,7 +93,7 @@ class Matched(nn.Module):
         if self.noisy and not self.own:
             sources = sources[:, :-1]
         costs, silence = self._costs(estimates, sources, mixture)
-        if self.settings.order == "fixed":
+        if self.settings.assignment == "fixed":
             matched = torch.arange(costs.shape[1], device=costs.device).expand(len(costs), -1)
         else:  # a source that takes a slot saves that slot's cost of silence
             matched = match(costs - silence[:, None] + (self._barred(costs) if self.own else 0.0))
@@ -106,8 +106,8 @@ class Matched(nn.Module):
             voices = estimates.voices.unflatten(0, (-1, self.together))  # (B, C, K, V)
             chosen = matched[:, None, :, None].expand(-1, self.together, -1, voices.shape[-1])
             cost = cost + self.settings.contrast * contrast(voices.gather(2, chosen))
-        if self.settings.existence and estimates.existence is not None:
-            cost = cost + self.settings.existence * self._existence(estimates.existence, sources, matched)
+        if self.settings.presence and estimates.existence is not None:
+            cost = cost + self.settings.presence * self._existence(estimates.existence, sources, matched)
         return cost
 
     def _barred(self, costs: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ class Objective(nn.Module):
 
     def hears_sources(self, step: int) -> bool:
         """Whether the sources of a step are known to it; of MixIT's a share, evenly spread."""
-        share = self.settings.supervised if self.settings.order == "mixit" else 1.0
+        share = self.settings.supervised if self.settings.assignment == "mixit" else 1.0
         return int((step + 1) * share) > int(step * share)
 
     def references(self, sources: Tensor, step: int) -> Tensor:
@@ -205,7 +205,7 @@ class Objective(nn.Module):
 
         MixIT draws the sources (B, 2 S, T) of two mixtures: the mixtures (B, 2, T), or the first one's sources.
         """
-        if self.settings.order == "mixit":
+        if self.settings.assignment == "mixit":
             mixtures = sources.unflatten(1, (2, -1))  # (B, 2, S, T)
             sources = mixtures[:, 0] if self.hears_sources(step) else mixtures.sum(dim=2)
         return grown(sources, step, self.settings.curriculum * self.settings.steps)

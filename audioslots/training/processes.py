@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from audioslots.errors import InputError, Interrupted
+from audioslots.runtime.errors import InputError, Interrupted
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # the last: Slurm's warning before the time limit
 

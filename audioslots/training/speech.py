@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from audioslots.config import Resolved
-from audioslots.data import scratch
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech
 from audioslots.data.static import StaticMixer
-from audioslots.errors import InputError
+from audioslots.runtime import scratch
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json
+
+
+def open_packed(packed: Path) -> Speech:
+    """Open packed speech or noise, its samples from this node's own copy where there is to be one.
+
+    Raises:
+        InputError: as ``Speech.open`` and ``scratch.local_copy``.
+    """
+    speech, array = Speech.open(packed), packed / "speech.i16"
+    if scratch.folder is None:
+        return speech
+    copy = scratch.local_copy(array, read_json(packed / "manifest.json")["sha256"][array.name])
+    return replace(speech, samples=np.memmap(copy, dtype=speech.samples.dtype, mode="r"))
 
 
 def open_speech(config: Resolved) -> tuple[Speech, Speech]:
@@ -19,13 +36,13 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     Of both, utterances that are shorter than a crop are left out.
 
     Raises:
-        InputError: a folder is missing or of another rate, speakers are shared, or as ``scratch.opened``.
+        InputError: a folder is missing or of another rate, speakers are shared, or as ``open_packed``.
     """
-    speech = scratch.opened(Path(config.train))
+    speech = open_packed(Path(config.train))
     if config.validation is None:
         speech, held_out = speech.hold_out(config.held_out_speakers)
     else:
-        held_out = scratch.opened(Path(config.validation))
+        held_out = open_packed(Path(config.validation))
     for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
         if packed.rate != config.rate:
             raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")
@@ -46,7 +63,7 @@ def open_noise(config: Resolved, part: str) -> Speech | None:
     """
     if config.noise is None:
         return None
-    noise = scratch.opened(Path(config.noise) / part)
+    noise = open_packed(Path(config.noise) / part)
     if noise.rate != config.rate:
         raise InputError(f"{config.noise}/{part}: packed at {noise.rate} Hz; expected rate {config.rate}")
     return noise
@@ -68,5 +85,5 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
         settings.together,
         tuple(config.counts),
         open_noise(config, "tr"),
-        settings.alone,
+        settings.single_speaker_fraction,
     )

@@ -20,16 +20,16 @@ from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from audioslots.code import commit
 from audioslots.config import Resolved
 from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
-from audioslots.errors import InputError, Interrupted
-from audioslots.files import write_json
 from audioslots.model.estimates import covered
 from audioslots.model.parts import modules
-from audioslots.model.weights import save_model, start_of, started
-from audioslots.stage import Stage
+from audioslots.model.weights import init_checksum, init_model, save_model
+from audioslots.runtime.code import commit
+from audioslots.runtime.errors import InputError, Interrupted
+from audioslots.runtime.files import write_json
+from audioslots.runtime.stage import Stage
 from audioslots.training.batches import ahead, batches, sequenced
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
@@ -84,10 +84,10 @@ class Trainer:
             raise InputError(
                 f"--devices: {devices} cannot share training.batch {self.settings.batch}; expected a divisor of it"
             )
-        joined = self.settings.joined
+        joined = self.settings.chunks_per_assignment
         if self.settings.batch // devices % joined:
             raise InputError(
-                f"--devices: {devices} would part the {joined} chunks of training.together or sequence; expected a "
+                f"--devices: {devices} would part the {joined} chunks of training.chunks_per_assignment; expected a "
                 f"divisor of {self.settings.batch // joined}"
             )
         if accelerator != "cpu" and devices > max(1, torch.cuda.device_count()):
@@ -110,7 +110,7 @@ class Trainer:
         validation = Mixer(held_out, config.sources, config.heard, VALIDATION_SEED, noise=noise)
         mixtures = max(1, self.settings.validation_mixtures // self.settings.sequence)
         self.validation = self._sequenced(torch.from_numpy(validation.batch(0, mixtures)))
-        model = started(config)
+        model = init_model(config)
         if self.fabric.device.type == "cuda":  # as its convolutions want their weights
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = Objective(config, joined, config.silences, bool(noise)).to(self.fabric.device)
@@ -203,7 +203,7 @@ class Trainer:
         loss = sources.new_zeros(())
         for number, piece in enumerate(pieces := sources.chunk(settings.accumulate), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
-                estimates = self.model(piece.sum(dim=1), *sequences(self.config, self.settings.joined))
+                estimates = self.model(piece.sum(dim=1), *sequences(self.config, self.settings.chunks_per_assignment))
                 part = self.objective(estimates, covered(piece, self.config.chunk), progress.step)
                 part = part * (len(piece) / len(sources))
                 self.fabric.backward(part)
@@ -342,7 +342,7 @@ def train(config: Resolved, out: Path, *machine: Any, command: str = "") -> None
         with following():
             Trainer(config, out, *machine).train()
         return
-    asked, made_by = config.content | start_of(config), ("audioslots.training.trainer", *modules(config))
+    asked, made_by = config.content | init_checksum(config), ("audioslots.training.trainer", *modules(config))
     with Stage(Path(out), "train", asked, made_by, MAKES, keeps=("checkpoint.pt",)).opened():
         for name in ("checkpoint", "model", "best", "last"):
             for leftover in Path(out).glob(f".{name}.*.tmp.*"):  # of a run killed while it wrote

@@ -12,7 +12,7 @@ import torch
 from scipy.signal import resample_poly
 
 from audioslots.baselines.oracles import MASKS, baseline, oracle_stft
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.metrics import permutation, si_sdr
 from audioslots.untrained import BASELINES
 

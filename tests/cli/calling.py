@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from audioslots import stage
 from audioslots.cli import main
-from audioslots.data import scratch
+from audioslots.runtime import scratch, stage
 
 CONFIG: dict[str, Any] = {
     "name": "tiny",

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from calling import CONFIG, Call
 
-from audioslots import stage
-from audioslots.stage import Stage
+from audioslots.runtime import stage
+from audioslots.runtime.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ VERBS = {
 }
 NOT_RESUMED = {  # made again every time, or of nothing that could differ
     "report": Verb("report results --out results", "results", "report", "index.html"),
-    "reference": Verb("reference results --out reference", "reference", "made", ""),
+    "publish": Verb("results publish results --out reference", "reference", "made", ""),
     "fetch": Verb("mixtures fetch LibriMix", "LibriMix/metadata", "fetch", ""),
     "download": Verb("corpus download LibriSpeech --subset dev-clean", "LibriSpeech", "download-dev-clean", ""),
 }

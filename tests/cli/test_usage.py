@@ -18,6 +18,7 @@ from calling import CONFIG, Call, files
     [
         (["bogus"], "bogus"),
         (["corpus", "bogus"], "bogus"),
+        (["results", "bogus"], "bogus"),
         (["pack", "--bogus", "1"], "--bogus"),
         (["pack", "speech"], "out"),
         (["pack", "speech", "out", "--rate", "fast"], "--rate"),
@@ -54,6 +55,10 @@ def test_usage_error_is_one_line(call: Call, arguments: list[str], says: str) ->
         ["evaluate", "--estimates", "absent", "--mixtures", "present", "--out", "out/scores.parquet"],
         ["compare", "absent", "--baseline", "plain"],
         ["report", "absent", "--out", "out"],
+        ["results", "publish", "absent", "--out", "out"],
+        ["results", "render", "absent"],
+        ["results", "unpack", "absent", "--out", "out"],
+        ["plan", "absent.yaml"],
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
@@ -100,7 +105,9 @@ def test_ctrl_c_shows_no_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) 
     assert ended.status == 130 and "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["mixtures", "--help"], ["separate", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["mixtures", "--help"], ["results", "--help"], ["separate", "--help"]]
+)
 def test_help_is_printed(call: Call, arguments: list[str]) -> None:
     printed = call.good(*arguments)
     assert printed.startswith("Usage: ") and "audioslots" in printed and "--help" in printed

@@ -12,8 +12,8 @@ from audioslots.cli import main
 from audioslots.counting.cards import CARDS, EFFICIENCY
 from audioslots.counting.plan import plan, sustained
 from audioslots.counting.sizes import count
-from audioslots.errors import InputError
-from audioslots.reporting.reference import BEGIN, END
+from audioslots.reporting.publish import BEGIN, END
+from audioslots.runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "config" / "smoke.yaml"
@@ -28,7 +28,9 @@ def test_the_papers_scale_is_what_the_documentation_says_and_fits_the_cards(monk
     made = plan(Path(PAPER))
     page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     shown = page.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
-    assert shown.strip() == f"{made.total}\n\n{made.prices.markdown().strip()}", "docs/cluster.md is behind: make sizes"
+    assert shown.strip() == f"{made.total}\n\n{made.prices.markdown().strip()}", (
+        f"docs/cluster.md is behind: audioslots plan {PAPER} --page docs/cluster.md"
+    )
     prices = made.prices.data.set_index("part")
     assert prices.loc["All of it", "h100"] <= 350 and prices["h100"].iloc[0] <= 15
     data = made.table.data
@@ -70,7 +72,8 @@ def test_every_card_has_its_own_price_and_a_study_that_of_its_variants(capsys: p
     assert prices.loc["All of it", "a100"] == pytest.approx(made.table.data["gpu_hours"].sum())
     assert "on an A100 at an assumed 50 % of its data sheet" in made.total
     assert (
-        prices.index[0] == "One row, “AudioSlots, ratio masks”" and prices.iloc[0, 0] < prices.loc["All of it"].iloc[0]
+        prices.index[0] == "One row, “Bottleneck model, ratio masks”"
+        and prices.iloc[0, 0] < prices.loc["All of it"].iloc[0]
     )
     assert prices.loc["Study: AudioSlots"].tolist() == prices.loc["All of it"].tolist()  # the only study
     ratio = CARDS["h100"].tflops["32-true"] / CARDS["a100"].tflops["32-true"]
@@ -82,22 +85,43 @@ def test_jobs_are_those_of_a_dry_run() -> None:
     assert jobs in plan(SMOKE).total
 
 
-def test_disk_of_estimates_is_that_of_two_orders_in_32_bits(tmp_path: Path) -> None:
+@pytest.fixture
+def some(tmp_path: Path) -> Path:
+    """A place for a benchmark file, below the repository's studies."""
+    (tmp_path / "ablations").symlink_to(ROOT / "ablations")
+    return tmp_path / "some.yaml"
+
+
+def test_disk_of_estimates_is_that_of_two_orders_in_32_bits(some: Path) -> None:
     content = yaml.safe_load(SMOKE.read_text())
     content["test"]["count"] = 3000
-    (tmp_path / "some.yaml").write_text(yaml.safe_dump(content))
+    some.write_text(yaml.safe_dump(content))
     gigabytes = 3000 * 5.4 * content["rate"] * 2 * 2 * 4 / 1e9
-    assert f"and {gigabytes:.1f} GB for the estimates of each run while it" in plan(tmp_path / "some.yaml").total
+    assert f"and {gigabytes:.1f} GB for the estimates of each run while it" in plan(some).total
 
 
-def test_variants_that_differ_in_stitching_alone_train_nothing(tmp_path: Path) -> None:
+def test_variants_that_differ_in_stitching_alone_train_nothing(some: Path) -> None:
     content = yaml.safe_load(SMOKE.read_text()) | {"studies": ["stitching"]}
-    (tmp_path / "some.yaml").write_text(yaml.safe_dump(content))
-    made = plan(tmp_path / "some.yaml")
+    some.write_text(yaml.safe_dump(content))
+    made = plan(some)
     assert made.total == plan(SMOKE, studies=["stitching"]).total
     steps = made.table.data["steps"].tolist()
     assert steps[0] > 0 and len(steps) > 1 and not any(steps[1:])
     jobs = f"2 trainings, {2 * len(steps)} separations of the test set, {2 * len(steps) + 2} evaluations"
+    assert made.total.startswith(f"{content['title']}: {jobs}")
+
+
+def test_more_seeds_of_a_variant_are_more_runs_of_it_only(some: Path) -> None:
+    content = yaml.safe_load(SMOKE.read_text()) | {"more_seeds": {"film": [5, 6, 7]}}
+    some.write_text(yaml.safe_dump(content))
+    made, usual = plan(some), plan(SMOKE)
+    assert made.table.data["runs"].to_dict() == {"audioslots": 2, "audioslots-direct": 2, "film": 5}
+    hours = usual.table.data["gpu_hours"]
+    assert made.table.data["gpu_hours"]["film"] == pytest.approx(2.5 * hours["film"])
+    assert made.prices.data.set_index("part").loc["All of it", "h100"] == pytest.approx(
+        hours.sum() + 1.5 * hours["film"]
+    )
+    jobs = "7 trainings, 9 separations of the test set, 12 evaluations"
     assert made.total.startswith(f"{content['title']}: {jobs}")
 
 

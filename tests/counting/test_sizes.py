@@ -15,9 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from audioslots.cli import main
 from audioslots.config import Resolved
 from audioslots.counting.sizes import count, held, separation_memory, sizes
-from audioslots.errors import InputError
 from audioslots.model.weights import build
-from audioslots.reporting.reference import BEGIN, END
+from audioslots.reporting.publish import BEGIN, END
+from audioslots.runtime.errors import InputError
 from audioslots.study import merge
 from audioslots.training.objective import Matched
 from audioslots.training.system import describe, multiply_accumulates
@@ -48,7 +48,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "convolutions": {"encoder": {"kind": "cnn"}, "slots": {"kind": "attention"}, "decoder": {"kind": "broadcast_cnn"}},
     "frames": {
         "encoder": {"kind": "frames"},
-        "decoder": {"kind": "modulated", "output": "complex"},
+        "decoder": {"kind": "film", "output": "complex"},
         "slots": {"count": 4},
         "sources": 3,
         "training": {"loss": "snr"},
@@ -150,12 +150,12 @@ def test_the_table_says_what_a_slot_holds_of_the_whole_that_has_slots() -> None:
 
 def test_matching_of_three_sources_needs_no_values() -> None:
     """Beyond two sources and three slots it is SciPy's, on the host."""
-    fixed = count(small(sources=3, slots={"count": 4}, training={"order": "fixed"}))
+    fixed = count(small(sources=3, slots={"count": 4}, training={"assignment": "fixed"}))
     assert count(small(sources=3, slots={"count": 4})).equals(fixed)
 
 
 def test_documentation_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting anew changes nothing in it; else: ``make sizes``."""
+    """Counting again changes nothing in it."""
     monkeypatch.chdir(ROOT)
     before = Path("docs/gpu.md").read_text(encoding="utf-8")
     emptied, (ahead, begin, rest) = tmp_path / "gpu.md", before.partition(BEGIN.format(PAPER))
@@ -165,7 +165,7 @@ def test_documentation_shows_the_table(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
-    assert emptied.read_text(encoding="utf-8") == before
+    assert emptied.read_text(encoding="utf-8") == before, f"audioslots {' '.join(arguments[:-1])} docs/gpu.md"
 
 
 def test_an_unknown_variant_is_named() -> None:
@@ -173,7 +173,7 @@ def test_an_unknown_variant_is_named() -> None:
         sizes(ROOT / PAPER, ["audioslot"])
 
 
-@pytest.mark.parametrize("kind", ["broadcast", "modulated"])
+@pytest.mark.parametrize("kind", ["broadcast", "film"])
 def test_memory_of_separation_is_that_of_a_batch_of_chunks_and_does_not_grow_with_the_slots(kind: str) -> None:
     found = {}
     for slots in (2, 8):

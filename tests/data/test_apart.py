@@ -9,7 +9,7 @@ import pytest
 
 from audioslots.data.apart import speakers_apart
 from audioslots.data.packing import Speech, pack
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")

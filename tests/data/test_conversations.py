@@ -15,7 +15,7 @@ from audioslots.data.corpus import check, read_speech
 from audioslots.data.librimix import MAX_AMPLITUDE, RATE
 from audioslots.data.metadata import read_metadata, turns_of, write_metadata
 from audioslots.data.rendering import render
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 SECONDS = (10.0, 20.0)
 COUNT = 12

@@ -13,7 +13,7 @@ from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
 from audioslots.data.static import StaticMixer
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from serving import Site, served
 
 from audioslots.data import download as download_module
 from audioslots.data.download import fetch
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

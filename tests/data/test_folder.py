@@ -11,8 +11,8 @@ from folder_contents import contents
 from audioslots.data.folder import RECORD
 from audioslots.data.metadata import read_metadata, write_metadata
 from audioslots.data.rendering import render
-from audioslots.errors import InputError
-from audioslots.stage import Stage
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.stage import Stage
 
 SPLIT = Path("Libri2Mix/wav8k/min/test")
 

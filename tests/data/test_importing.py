@@ -11,12 +11,12 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audioslots import stage
 from audioslots.data.corpus import check, read_speech, speaker_sex, utterances
 from audioslots.data.importing import bring
 from audioslots.data.metadata import draw
 from audioslots.data.packing import Speech, pack
-from audioslots.errors import InputError
+from audioslots.runtime import stage
+from audioslots.runtime.errors import InputError
 
 RATE = 16000
 

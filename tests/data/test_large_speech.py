@@ -14,12 +14,14 @@ import pytest
 import torch
 from limited import within
 
-from audioslots.data import packing, scratch
+from audioslots.data import packing
 from audioslots.data.device_mixing import DeviceMixer
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
 from audioslots.data.static import StaticMixer
-from audioslots.files import sha256, write_json
+from audioslots.runtime import scratch
+from audioslots.runtime.files import sha256, write_json
+from audioslots.training.speech import open_packed
 
 MB = 1_000_000
 RATE = 16_000
@@ -99,7 +101,7 @@ def test_a_gigabyte_goes_to_a_device_through_300_mb(large: Path) -> None:
 
 def copy_to_scratch(folder: Path, to: Path) -> None:
     scratch.folder = to
-    assert scratch.opened(folder).samples.nbytes == 2 * 500 * LENGTH
+    assert open_packed(folder).samples.nbytes == 2 * 500 * LENGTH
 
 
 def test_200_mb_are_copied_to_scratch_in_100_mb(disk: Path) -> None:

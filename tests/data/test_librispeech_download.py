@@ -13,8 +13,8 @@ from serving import Site, served
 
 from audioslots.data import download as download_module
 from audioslots.data.librispeech import LIBRISPEECH, download
-from audioslots.errors import InputError
-from audioslots.stage import Stage
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.stage import Stage
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 from audioslots.data import metadata as module
 from audioslots.data.corpus import read_speech
 from audioslots.data.metadata import draw, info, read_metadata, select, source_count, statistics, write_metadata
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 GOOD = {
     "mixture_ID": ["a_b", "c_d", "e_f"],

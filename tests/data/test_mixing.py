@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
 

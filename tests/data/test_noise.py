@@ -18,8 +18,8 @@ from scipy.signal import resample_poly
 from audioslots.data.metadata import read_metadata, write_metadata
 from audioslots.data.noise import FADE, extend_noise, read_noise
 from audioslots.data.rendering import TYPES, render
-from audioslots.errors import InputError
-from audioslots.files import read_json
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json
 
 GOLDEN = Path(__file__).parent / "librimix_md5.csv"
 

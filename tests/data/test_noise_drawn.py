@@ -20,7 +20,7 @@ from audioslots.data.mixing import Mixer
 from audioslots.data.noise import noises, read_noise, whole_noise, with_noise
 from audioslots.data.packing import Speech, pack
 from audioslots.data.rendering import render
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 RATE = 16_000
 NOISES = 3  # a part

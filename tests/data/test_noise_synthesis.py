@@ -11,8 +11,8 @@ import soundfile as sf
 from audioslots.data import noise_synthesis
 from audioslots.data.corpus import utterances
 from audioslots.data.noise_synthesis import SAMPLES, TALKERS, babble, coloured, recordings, synthesize_noise
-from audioslots.errors import InputError
-from audioslots.files import read_json
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json
 
 SUBSETS = {"tr": "train-clean", "cv": "dev-clean", "tt": "test-clean"}
 

@@ -17,7 +17,7 @@ from audioslots.data.metadata import write_metadata as write
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
 from audioslots.data.rendering import render
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.mixtures import read_mixtures
 
 

@@ -13,7 +13,7 @@ from serving import Site, served
 
 from audioslots.data import download as download_module
 from audioslots.data.official import COMMIT, FILES, SUBSETS, fetch_metadata
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 from audioslots.data import packing
 from audioslots.data.metadata import draw
 from audioslots.data.packing import Speech, pack
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 RATE = 16_000
 

@@ -16,11 +16,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from audioslots import stage
 from audioslots.data import packing
 from audioslots.data.packing import pack
-from audioslots.errors import InputError
-from audioslots.stage import Stage
+from audioslots.runtime import stage
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.stage import Stage
 
 RATE = 8000
 

@@ -16,7 +16,7 @@ from scipy.signal import resample_poly
 
 from audioslots.data.metadata import read_metadata, write_metadata
 from audioslots.data.rendering import render
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 
 @pytest.mark.parametrize(

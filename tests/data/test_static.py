@@ -11,7 +11,7 @@ import pytest
 from audioslots.data.mixing import Mixer
 from audioslots.data.packing import Speech, pack
 from audioslots.data.static import StaticMixer
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")

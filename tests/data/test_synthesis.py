@@ -19,7 +19,7 @@ from audioslots.data.corpus import check, read_speech, utterances
 from audioslots.data.speakers import ACCENTS, PITCHES, SUBSETS, VARIANTS, Speaker, draw_speakers
 from audioslots.data.synthesis import read_aloud, synthesize
 from audioslots.dataset import SYNTHESIS
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 
 LIBRARY = "b15ce0803b26254e"  # eSpeak NG's library in the wheel for Linux on x86-64
 ARGUMENTS: dict[str, Any] = {"speakers": 12, "hours": 0.02, "seed": 3}

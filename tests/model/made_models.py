@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {
     "spectrogram": {"window": 64, "hop": 32},
     "encoder": {"kind": "frames", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16, "kernel": 3},
     "slots": {"count": 3, "layers": 1, "iterations": 2},
-    "decoder": {"kind": "modulated", "width": 16, "layers": 2, "output": "sigmoid"},
+    "decoder": {"kind": "film", "width": 16, "layers": 2, "output": "sigmoid"},
     "conv_tasnet": {"kernel": 16, "filters": 16, "features": 8, "hidden": 16, "layers": 3, "stacks": 2},
     "training": {"loss": "snr"},
     "name": "tiny",

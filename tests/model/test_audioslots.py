@@ -13,10 +13,10 @@ from made_models import CHUNK, built, mixtures, resolved
 from torch import Tensor, nn
 
 from audioslots.architecture import kinds
-from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots, standardise
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.spectrogram import STFT
+from audioslots.runtime.errors import InputError
 
 few = settings(max_examples=10, deadline=None, derandomize=True)
 # Every pair of an encoder and a decoder; and every pair of a slot module and an output, with the cheap ones.
@@ -165,7 +165,7 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(part: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", kinds("encoders"))
-@pytest.mark.parametrize("decoder", ["frames", "modulated"])
+@pytest.mark.parametrize("decoder", ["frames", "film"])
 def test_context_is_read_and_the_chunk_in_its_middle_is_decoded(encoder: str, decoder: str) -> None:
     variant = resolved(encoder=encoder, decoder=decoder)
     torch.manual_seed(0)

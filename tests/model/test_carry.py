@@ -19,7 +19,10 @@ EVERY = [*product(CARRIES, kinds("slots"))]
 
 
 def carrying(carry: str, slots: str = "queries", **training: Any) -> Any:
-    delta = {"slots": {"carry": carry, "kind": slots, "tokens": 2}, "training": {"sequence": 4, **training}}
+    delta = {
+        "slots": {"recurrence": carry, "kind": slots, "tokens": 2},
+        "training": {"chunks_per_assignment": 4, "adjacent": True, **training},
+    }
     torch.manual_seed(0)
     model = build(checked(Resolved, merge(TINY, delta), "tiny")).eval()
     if carry == "mean":  # as if it had been trained: what it adds is zero at first
@@ -113,7 +116,11 @@ def test_tokens_starts_as_a_model_without_and_holds_the_last_chunks_alone() -> N
 
 
 def test_tokens_are_those_of_the_chunk_without_its_context() -> None:
-    delta = {"slots": {"carry": "tokens"}, "training": {"sequence": 4}, "context_s": 0.05}
+    delta = {
+        "slots": {"recurrence": "tokens"},
+        "training": {"chunks_per_assignment": 4, "adjacent": True},
+        "context_s": 0.05,
+    }
     config = checked(Resolved, merge(TINY, delta), "tiny")
     model = build(config)
     state = model(torch.randn(3, config.crop), 3).state

@@ -12,12 +12,12 @@ from made_models import TINY, built, mixtures, resolved
 from torch import Tensor, nn
 
 from audioslots.config import Resolved, checked
-from audioslots.errors import InputError
 from audioslots.model import export as exporting
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import covered, level_of
 from audioslots.model.export import export
 from audioslots.model.weights import build, save_model
+from audioslots.runtime.errors import InputError
 from audioslots.study import merge
 
 onnx = pytest.importorskip("onnx")
@@ -53,7 +53,7 @@ def by_runtime(session: Any, model: AudioSlots, crops: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "kinds",
     [
-        {"decoder": "modulated", "output": "sigmoid"},
+        {"decoder": "film", "output": "sigmoid"},
         {"decoder": "unfolded", "output": "magnitude"},
         {"encoder": "resnet", "slots": "attention", "output": "complex"},
         {"encoder": "cnn", "decoder": "broadcast", "output": "softmax"},
@@ -74,7 +74,7 @@ def test_estimates_are_the_same_in_another_runtime(kinds: dict[str, str], tmp_pa
 
 
 def test_context_and_what_a_head_tells_go_along(tmp_path: Path) -> None:
-    document = merge(TINY, {"context_s": 0.02, "training": {"existence": 1.0}, "name": "told"})
+    document = merge(TINY, {"context_s": 0.02, "training": {"presence": 1.0}, "name": "told"})
     config = checked(Resolved, document, "told")
     torch.manual_seed(0)
     model = build(config).eval()
@@ -102,9 +102,15 @@ def test_conv_tasnet_takes_waveforms(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("delta", "words"),
     [
-        ({"slots": {"carry": "last"}, "training": {"sequence": 2, "batch": 4}}, "slots.carry last, passes 1"),
-        ({"slots": {"passes": 2}}, "slots.carry none, passes 2, in_turn False; expected none, 1, false"),
-        ({"slots": {"in_turn": True}}, "in_turn True; expected none, 1, false"),
+        (
+            {"slots": {"recurrence": "last"}, "training": {"chunks_per_assignment": 2, "adjacent": True, "batch": 4}},
+            "slots.recurrence last, refinement_iterations 1",
+        ),
+        (
+            {"slots": {"refinement_iterations": 2}},
+            "slots.recurrence none, refinement_iterations 2, recursive False; expected none, 1, false",
+        ),
+        ({"slots": {"recursive": True}}, "recursive True; expected none, 1, false"),
     ],
 )
 def test_models_of_more_than_a_chunk_at_once_are_refused(delta: dict, words: str, tmp_path: Path) -> None:

@@ -324,12 +324,12 @@ def test_the_broadcast_decoders_first_layer_equals_a_linear_on_the_concatenation
 def test_all_decoders_but_the_modulated_see_the_mixture_through_the_slot_alone(kind: str) -> None:
     slots, tokens, others = noise(1, 2, WIDTH), noise(1, FRAMES, WIDTH, seed=1), noise(1, FRAMES, WIDTH, seed=2)
     decoder = decoder_of(kind)
-    assert torch.equal(decoder(slots, tokens), decoder(slots, others)) == (kind != "modulated")
+    assert torch.equal(decoder(slots, tokens), decoder(slots, others)) == (kind != "film")
 
 
 def test_the_modulated_decoder_gives_each_frame_the_tokens_of_its_time() -> None:
     """Tokens of 5 frequencies by 3 times stand for 9 frames: three frames a time, told apart by their position."""
-    decoder, slots, tokens = decoder_of("modulated", grid=(5, 3), layers=1), noise(1, 1, WIDTH), noise(1, 15, WIDTH)
+    decoder, slots, tokens = decoder_of("film", grid=(5, 3), layers=1), noise(1, 1, WIDTH), noise(1, 15, WIDTH)
     heard: list[Tensor] = []
     decoder.frames.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0]))
     moved = tokens.clone()

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from audioslots.architecture import kinds
 from audioslots.config import Resolved, Variant, checked
-from audioslots.errors import InputError
 from audioslots.losses import LOSSES
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import Estimates, covered, level_of
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.refinement import Reread
+from audioslots.runtime.errors import InputError
 from audioslots.study import merge
 from audioslots.training.mixit import MixIT
 from audioslots.training.objective import Matched
@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
     "spectrogram": {"window": 128, "hop": 64},
     "encoder": {"kind": "frames", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16},
     "slots": {"count": 3, "layers": 1, "tokens": 2},
-    "decoder": {"kind": "modulated", "width": 16, "layers": 2},
+    "decoder": {"kind": "film", "width": 16, "layers": 2},
 }
 
 
@@ -36,7 +36,7 @@ def noise(*shape: int, seed: int) -> Tensor:
 
 def model(passes: int, context: int = 0, **delta: Any) -> AudioSlots:
     torch.manual_seed(0)
-    variant = Variant.model_validate(merge(merge(SMALL, {"slots": {"passes": passes}}), delta))
+    variant = Variant.model_validate(merge(merge(SMALL, {"slots": {"refinement_iterations": passes}}), delta))
     return AudioSlots(variant, SAMPLES, context).eval()
 
 
@@ -124,7 +124,7 @@ def test_every_encoder_and_slot_module_refines_and_permuted_queries_permute_the_
 
 @pytest.mark.parametrize(
     ("decoder", "output"),
-    [*((decoder, "sigmoid") for decoder in kinds("decoders")), *(("modulated", output) for output in OUTPUTS)],
+    [*((decoder, "sigmoid") for decoder in kinds("decoders")), *(("film", output) for output in OUTPUTS)],
 )
 @torch.no_grad()
 def test_every_decoder_and_output_refines(decoder: str, output: str) -> None:
@@ -166,7 +166,8 @@ def test_the_last_pass_chooses_the_permutation_and_the_earlier_ones_cost_less(
 ) -> None:
     unmatched = "silence" if LOSSES[loss].silence else "free"
     settings = {"loss": loss, "unmatched": unmatched, "discount": 0.3}
-    objective = Matched(Variant.model_validate({"training": settings}), together)
+    variant = Variant.model_validate({"slots": {"refinement_iterations": 2}, "training": settings})
+    objective = Matched(variant, together)
     estimates, sources = passes(0, 4, slots)
     unit = sources / estimates.level[:, None]
 
@@ -189,7 +190,9 @@ def test_the_last_pass_chooses_the_permutation_and_the_earlier_ones_cost_less(
 
 def test_without_a_discounted_share_the_earlier_passes_cost_nothing() -> None:
     estimates, sources = passes(0, 4, 2)
-    variant = Variant.model_validate({"training": {"loss": "snr", "discount": 0.0}})
+    variant = Variant.model_validate(
+        {"slots": {"refinement_iterations": 2}, "training": {"loss": "snr", "discount": 0.0}}
+    )
     assert Matched(variant)(estimates, sources) == Matched(variant)(estimates._replace(earlier=()), sources)
     assert MixIT()(estimates, sources) == MixIT()(estimates._replace(earlier=()), sources)
     costs = [MixIT()(one._replace(earlier=()), sources) for one in (estimates, estimates.earlier[1])]
@@ -208,11 +211,14 @@ RESOLVED = {
 @pytest.mark.parametrize(
     ("delta", "expected"),
     [
-        ({"slots": {"passes": 0}}, "slots.passes"),
-        ({"slots": {"passes": 2, "carry": "last"}}, "passes 2 with carry last; expected 1, or carry none"),
+        ({"slots": {"refinement_iterations": 0}}, "slots.refinement_iterations"),
         (
-            {"model": "conv_tasnet", "slots": {"passes": 2}, "training": {"loss": "snr"}},
-            "slots.passes 2, in_turn false of conv_tasnet, which has no slots; expected 1, false",
+            {"slots": {"refinement_iterations": 2, "recurrence": "last"}},
+            "refinement_iterations 2 with recurrence last; expected 1, or recurrence none",
+        ),
+        (
+            {"model": "conv_tasnet", "slots": {"refinement_iterations": 2}, "training": {"loss": "snr"}},
+            "slots.refinement_iterations 2, recursive false of conv_tasnet, which has no slots; expected 1, false",
         ),
     ],
 )
@@ -222,13 +228,15 @@ def test_what_cannot_be_is_said_in_one_line(delta: dict[str, Any], expected: str
     assert expected in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_discount_is_part_of_the_identity_where_there_are_passes() -> None:
+def test_the_discount_is_part_of_the_identity_and_refused_of_one_iteration() -> None:
     def identity(passes: int, discount: float) -> str:
-        delta = {"slots": {"passes": passes}, "training": {"discount": discount}}
+        delta = {"slots": {"refinement_iterations": passes}, "training": {"discount": discount}}
         return checked(Resolved, merge(RESOLVED, delta), "tiny").identity
 
-    assert identity(1, 0.5) == identity(1, 0.3) == checked(Resolved, RESOLVED, "tiny").identity
+    assert identity(1, 0.5) == checked(Resolved, RESOLVED, "tiny").identity
     assert len({identity(1, 0.5), identity(2, 0.5), identity(2, 0.3)}) == 3
+    with pytest.raises(InputError, match="training.discount 0.3 of one iteration; expected slots.refinement_iter"):
+        identity(1, 0.3)
 
 
 @torch.no_grad()

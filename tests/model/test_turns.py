@@ -11,13 +11,13 @@ from torch import Tensor
 
 from audioslots.architecture import kinds
 from audioslots.config import Resolved, Variant, checked
-from audioslots.errors import InputError
 from audioslots.losses import LOSSES
 from audioslots.model.audioslots import AudioSlots
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.turns import InTurn
 from audioslots.model.weights import build, load_model, save_model
+from audioslots.runtime.errors import InputError
 from audioslots.separation.separate import Separator
 from audioslots.study import merge
 from audioslots.training.objective import Matched
@@ -26,8 +26,8 @@ SAMPLES = 800
 SMALL: dict[str, Any] = {
     "spectrogram": {"window": 128, "hop": 64},
     "encoder": {"kind": "frames", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16},
-    "slots": {"count": 3, "layers": 1, "tokens": 2, "in_turn": True},
-    "decoder": {"kind": "modulated", "width": 16, "layers": 2, "output": "sigmoid"},
+    "slots": {"count": 3, "layers": 1, "tokens": 2, "recursive": True},
+    "decoder": {"kind": "film", "width": 16, "layers": 2, "output": "sigmoid"},
 }
 RESOLVED = {
     **{"name": "tiny", "benchmark": "made", "seed": 1, "rate": 8000, "sources": 2, "train": "packed"},
@@ -47,7 +47,7 @@ def model(kind: type[AudioSlots] = InTurn, **delta: Any) -> AudioSlots:
 @torch.no_grad()
 def test_one_turn_is_the_plain_model_of_two_slots_to_the_bit() -> None:
     mixture = 0.1 * noise(2, SAMPLES, seed=0)
-    plain = model(AudioSlots, slots={"count": 2, "in_turn": False})(mixture)
+    plain = model(AudioSlots, slots={"count": 2, "recursive": False})(mixture)
     found = model(slots={"count": 2})(mixture)
     assert plain.compressed is not None and found.compressed is not None and found.left is None
     assert torch.equal(found.waveforms, plain.waveforms) and torch.equal(found.compressed, plain.compressed)
@@ -56,7 +56,7 @@ def test_one_turn_is_the_plain_model_of_two_slots_to_the_bit() -> None:
 @torch.no_grad()
 def test_each_turn_reads_what_the_one_before_left() -> None:
     in_turn, mixture = model(slots={"count": 4}), 0.1 * noise(1, SAMPLES, seed=1)
-    pair = model(AudioSlots, slots={"count": 2, "in_turn": False})
+    pair = model(AudioSlots, slots={"count": 2, "recursive": False})
     pair.load_state_dict(in_turn.state_dict())
     found = in_turn(mixture)
     assert found.waveforms.shape == (1, 4, SAMPLES) and found.slots is not None and found.slots.shape == (1, 4, 32)
@@ -190,15 +190,21 @@ def test_a_whole_recording_is_separated_and_its_sources_counted() -> None:
 @pytest.mark.parametrize(
     ("delta", "expected"),
     [
-        ({"slots": {"passes": 2}}, "in_turn with passes 2, carry none, count 3; expected 1, none, 2 or more"),
-        ({"slots": {"carry": "last"}, "training": {"sequence": 2}}, "in_turn with passes 1, carry last"),
+        (
+            {"slots": {"refinement_iterations": 2}},
+            "recursive with refinement_iterations 2, recurrence none, count 3; expected 1, none, 2 or more",
+        ),
+        (
+            {"slots": {"recurrence": "last"}, "training": {"chunks_per_assignment": 2, "adjacent": True}},
+            "recursive with refinement_iterations 1, recurrence last",
+        ),
         ({"slots": {"count": 1}}, "count 1; expected"),
         (
-            {"training": {"order": "mixit", "loss": "snr"}, "slots": {"count": 4}},
-            "training.order mixit; expected 0, and",
+            {"training": {"assignment": "mixit", "loss": "snr"}, "slots": {"count": 4}},
+            "training.assignment mixit; expected 0, and",
         ),
-        ({"context_s": 0.1}, "slots.in_turn with context_s 0.1"),
-        ({"model": "conv_tasnet", "training": {"loss": "snr"}}, "in_turn true of conv_tasnet"),
+        ({"context_s": 0.1}, "slots.recursive with context_s 0.1"),
+        ({"model": "conv_tasnet", "training": {"loss": "snr"}}, "recursive true of conv_tasnet"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(delta: dict[str, Any], expected: str) -> None:
@@ -207,7 +213,6 @@ def test_what_cannot_be_is_said_in_one_line(delta: dict[str, Any], expected: str
     assert expected in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_key_is_no_part_of_an_identity_that_was_there_before_it() -> None:
-    content = checked(Resolved, RESOLVED, "tiny").content
-    assert "in_turn" not in content["slots"]
-    assert checked(Resolved, merge(RESOLVED, {"slots": {"in_turn": True}}), "tiny").content["slots"]["in_turn"]
+def test_the_key_is_part_of_an_identity_only_where_it_is_set() -> None:
+    assert "recursive" not in checked(Resolved, RESOLVED, "tiny").content.get("slots", {})
+    assert checked(Resolved, merge(RESOLVED, {"slots": {"recursive": True}}), "tiny").content["slots"]["recursive"]

@@ -14,9 +14,9 @@ from made_models import built, mixtures, resolved
 from safetensors.torch import load_file, save_file
 
 from audioslots.architecture import kinds
-from audioslots.errors import InputError
 from audioslots.model.outputs import OUTPUTS
 from audioslots.model.weights import load_model, save_model
+from audioslots.runtime.errors import InputError
 
 # Every kind of every part is in one of these.
 SAVED: dict[str, dict[str, Any]] = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import soundfile
+from matplotlib.figure import Figure
 
 RATE = 8000
 SPEAKERS = {"1089": "M", "121": "F", "237": "F", "260": "M", "672": "M", "908": "F"}
@@ -106,13 +108,48 @@ def make(
                 rows["si_sdri_db"] = 0.0
             rows.to_parquet(run / "scores.parquet")
             _write_json(run / "config.json", _config(variant, seed))
-            _write_json(run / "evaluation.json", {"mixtures": 30, "real_time_factor": 0.01 * seed + 0.02})
+            evaluated = {"commit": "1" * 40, "mixtures": 30, "real_time_factor": 0.01 * seed + 0.02}
+            _write_json(run / "evaluation.json", evaluated)
             if trained:
                 _write_json(run / "system.json", _system(len(variant), seed))
                 _history(gain, seed).to_csv(run / "history.csv", index=False)
             for mixture in rows["mixture_id"].unique()[:examples]:
                 _example(run / "examples" / mixture, seed)
     return folder
+
+
+def identify(results: Path, code: str = "made") -> Path:
+    """Give the data and every run of a results folder an identity, and every run the digest of its code."""
+    described = json.loads((results / "benchmark.json").read_text())
+    identities: dict[str, dict[str, str]] = {}
+    for path in sorted(results.glob("runs/*/seed*/config.json")):
+        variant, seed = path.parts[-3], path.parts[-2].removeprefix("seed")
+        trained = (path.parent / "system.json").is_file()
+        if trained:
+            identities.setdefault(variant, {})[seed] = f"{variant}, {seed}"
+            _write_json(path, json.loads(path.read_text()) | {"run_identity": f"{variant}, {seed}"})
+        for stage in ("train", "scores") if trained else ("scores",):
+            _write_json(path.with_name(f"{stage}.stage.json"), {"code": f"{stage} by {code}"})
+    same = {"data_identity": "the speech", "test_identity": "the mixtures", "identities": identities}
+    _write_json(results / "benchmark.json", described | same)
+    return results
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON file."""
+    _write_json(path, json.loads(path.read_text()) | changes)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Path in the folder -> content, of every file."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def write_no_figure(figure: Figure, path: Path) -> Path:
+    """In the place of ``style.save``, where a test is not about figures, which take most of the time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("<svg></svg>")
+    return path
 
 
 def _write_json(path: Path, value: dict) -> None:

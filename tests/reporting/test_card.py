@@ -1,4 +1,4 @@
-"""The weights that come with the package: the card says what its reference says, and names what is shipped."""
+"""The weights that come with the package: the card says what the published results say, and names what is shipped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from made_results import scores
 
 import audioslots
 from audioslots.config import Resolved, checked
-from audioslots.errors import InputError
-from audioslots.files import read_json, sha256
 from audioslots.model.weights import SHIPPED, build, load_model, save_model
 from audioslots.reporting import card as card_module
+from audioslots.reporting.archive import Archive, keep
 from audioslots.reporting.card import ship
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import sha256
 
 ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
@@ -30,7 +32,7 @@ TINY: dict[str, Any] = {
     "spectrogram": {"window": 128, "hop": 64},
     "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 32},
     "slots": {"count": 2, "layers": 1},
-    "decoder": {"kind": "modulated", "layers": 1},
+    "decoder": {"kind": "film", "layers": 1},
     **{
         "name": "tiny",
         "benchmark": "made",
@@ -57,24 +59,18 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def reference(tmp_path: Path) -> Path:
     folder = tmp_path / "reference" / "made"
-    folder.mkdir(parents=True)
-    identity = {f"seed {seed}": checked(Resolved, TINY | {"seed": seed}, "tiny").identity for seed in (1, 2)}
-    made_of = {"test": "mixtures of two speakers", "variants": {"tiny": {"identity": identity}}}
-    (folder / "made_of.json").write_text(json.dumps(made_of))
     own = scores("tiny", 5.0)
     own.loc[own["seed"] == 2, "si_sdri_db"] += 2
-    parts = [scores("mixture", 0.0, (0,), ("none",)), own, scores("other", 9.0)]
-    rows = pd.concat(parts, ignore_index=True)
-    for column in ("input_sdr_db", "failure"):
-        rows[column] = rows.get(column, "")
-    rows.to_parquet(folder / "scores.parquet")
+    rows = pd.concat([scores("mixture", 0.0, (0,), ("none",)), own, scores("other", 9.0)], ignore_index=True)
+    configs = {seed: checked(Resolved, TINY | {"seed": seed}, "tiny").document() for seed in (1, 2)}
+    runs: dict[str, Any] = {"mixture": {"0": {}}, "other": {"1": {}, "2": {}}}
+    runs["tiny"] = {str(seed): {"config.json": config} for seed, config in configs.items()}
+    described = {"name": "made", "variants": list(runs), "test_description": "mixtures of two speakers"}
+    keep(Archive(folder, described, runs, rows))
     return folder
 
 
-def test_the_card_says_what_was_trained_and_what_it_scores(
-    run: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(card_module, "read_scores", pd.read_parquet)  # made-up rows have not every column
+def test_the_card_says_what_was_trained_and_what_it_scores(run: Path, reference: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights" / "tiny.safetensors"
     card = ship(run, reference, out)
     assert card == out.with_name("README.md")
@@ -82,23 +78,25 @@ def test_the_card_says_what_was_trained_and_what_it_scores(
     text = card.read_text(encoding="utf-8")
     for fact in (sha256(out), "Tiny, ratio masks", "1.4 h of 221 speakers", "11,000 steps, seed 1, 12 minutes", "abc"):
         assert fact in text
+    assert f"`{load_model(run)[1].run_identity}`, of `{reference}`" in text and "mixtures of two speakers" in text
     table = dict(re.findall(r"^\| ([^|]+?) \| blind \| (-?[\d.]+) ", text, re.MULTILINE))
     rows = pd.read_parquet(reference / "scores.parquet").query("variant == 'tiny' and stitching == 'blind'")
     means = rows.groupby("seed")["si_sdri_db"].mean()
     assert float(table["These weights"]) == pytest.approx(means[1], abs=0.006)
-    assert float(table["All seeds of the reference"]) == pytest.approx(means.mean(), abs=0.006)
+    assert float(table["All published seeds"]) == pytest.approx(means.mean(), abs=0.006)
     assert "**" not in text and "≈" not in text, "one model is no contest"
 
 
-def test_only_a_run_of_the_reference_is_shipped(run: Path, reference: Path, tmp_path: Path) -> None:
+def test_only_a_published_run_is_shipped(run: Path, reference: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights" / "tiny.safetensors"
-    made_of = read_json(reference / "made_of.json")
-    made_of["variants"]["tiny"]["identity"]["seed 1"] = "another"
-    (reference / "made_of.json").write_text(json.dumps(made_of))
-    with pytest.raises(InputError, match=r"made_of.json knows another; expected its identity, [0-9a-f]{16}"):
+    archive = Archive.read(reference)
+    archive.runs["tiny"]["1"]["config.json"]["run_identity"] = "another"
+    keep(archive)
+    with pytest.raises(InputError, match=r"holds another; expected its identity, [0-9a-f]{16}"):
         ship(run, reference, out)
-    (reference / "made_of.json").write_text(json.dumps(made_of | {"variants": {}}))
-    with pytest.raises(InputError, match="knows None"):
+    del archive.runs["tiny"]
+    keep(replace(archive, scores=archive.scores[archive.scores["variant"] != "tiny"]))
+    with pytest.raises(InputError, match="holds None"):
         ship(run, reference, out)
     assert not out.exists()
 
@@ -114,14 +112,14 @@ def test_weights_that_are_too_large_are_not_shipped(
 # --- what is shipped -----------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_weights_are_those_of_their_card_and_of_a_committed_reference() -> None:
+def test_the_shipped_weights_are_those_of_their_card_and_of_a_published_run() -> None:
     text = (SHIPPED.with_name("README.md")).read_text(encoding="utf-8")
     assert SHIPPED.stat().st_size <= card_module.LARGEST
     assert f"SHA-256 `{sha256(SHIPPED)}`" in text
     _, config = load_model(SHIPPED)
     (identity, place) = re.findall(r"\| Identity \| `(\w+)`, of `([\w/.-]+)` \|", text)[0]
-    known = read_json(ROOT / place)["variants"][config.name]["identity"]
-    assert identity == config.identity == known[f"seed {config.seed}"]
+    published = Archive.read(ROOT / place)
+    assert identity == config.run_identity == published.identity(config.name, config.seed)
 
 
 def test_a_recording_is_separated_without_a_model_named(tmp_path: Path) -> None:

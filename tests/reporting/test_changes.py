@@ -30,9 +30,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_setting_that_one_lacks_is_a_change_and_a_name_is_none() -> None:
-    own = {"name": "b", "seed": 2, "slots": {"count": 3, "carry": "last"}}
-    other = {"name": "a", "seed": 1, "slots": {"count": 2}, "task": "sep_clean"}
-    found = [("task", "sep_clean", None), ("slots.count", 2, 3), ("slots.carry", None, "last")]
+    own = {"name": "b", "seed": 2, "run_identity": "b", "identity": "b", "slots": {"count": 3, "recurrence": "last"}}
+    other = {"name": "a", "seed": 1, "run_identity": "a", "identity": "a", "slots": {"count": 2}, "task": "sep_clean"}
+    found = [("task", "sep_clean", None), ("slots.count", 2, 3), ("slots.recurrence", None, "last")]
     assert sorted(changed(own, other)) == sorted(found)
     assert changed(own, own) == []
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from made_results import make, scores
 
-from audioslots.errors import InputError
-from audioslots.files import write_json
 from audioslots.reporting.compare import compare_files, write_means
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import write_json
 
 
 def written(folder: Path, name: str, *frames: pd.DataFrame) -> Path:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from made_results import scores
 
-from audioslots.errors import InputError
 from audioslots.reporting import comparisons, intervals
+from audioslots.runtime.errors import InputError
 
 
 def test_compare_finds_what_is_better_and_what_is_the_same():

@@ -66,6 +66,21 @@ def test_cost_of_variants_whose_costs_are_unknown_is_drawn(summary):
     assert "multiply-accumulates" in texts(figures.cost(summary, spent, TITLES))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("costs", [(0.0, 60.0, 120.0), (0.0, 0.0, 0.0)])
+def test_a_training_of_0_steps_is_left_out_of_logarithmic_axes_without_a_warning(summary, tmp_path, costs):
+    few = summary[summary["variant"].isin(NAMES[:3]) & (summary["stitching"] == "blind")]
+    spent = pd.DataFrame({"variant": NAMES[:3], "macs_per_second": 100.0, "train_s": costs})
+    by_time = figures.cost(few, spent, TITLES).axes[1]
+    curves = few.assign(steps=costs, train_s=costs)
+    drawn = figures.lengths(curves, TITLES)
+    for axes in (by_time, *drawn.axes):
+        style.save(axes.figure, tmp_path / "figure.svg")
+        marked = [x for line in axes.get_lines() for x in line.get_xdata()]
+        assert min(marked, default=1.0) > 0 and bool(marked) == any(costs)
+    assert list(drawn.axes[0].get_xticks()) == [steps for steps in costs if steps]
+
+
 def test_slots_that_repeat_are_named(summary):
     alone = figures.slots(summary, {"v0": 2, "v1": 4}, TITLES)
     assert [label.get_text() for label in alone.axes[0].get_xticklabels()] == ["2", "4"]

@@ -10,8 +10,8 @@ import pytest
 from made_results import make
 from PIL import Image
 
-from audioslots.errors import InputError
 from audioslots.reporting import listening, spectrograms
+from audioslots.runtime.errors import InputError
 
 TITLES = {"<b>&": "The <b>&", "mask": "The mask"}
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from made_results import make, scores
 
-from audioslots.errors import InputError
-from audioslots.files import write_json
 from audioslots.reporting.report import report
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,7 @@ def test_the_page_says_what_made_the_results(out):
     facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)
     assert facts == [
         ("Code of the training", "0" * 40),
+        ("Code of the evaluation", "1" * 40),
         ("Machine", "cpu"),
         ("Threads a training", "2"),
         ("Training, all runs", "0.1 h"),
@@ -112,12 +113,18 @@ def test_a_study_of_three_has_all_pairs_and_one_of_slots_its_figure(tmp_path):
     assert "corrected by Holm for all 3 pairs" in page
 
 
-def test_a_study_of_one_variant_and_one_seed_is_reported(tmp_path):
+def test_one_variant_with_one_seed_is_reported_without_its_study(tmp_path):
     make(tmp_path / "results", {"magnitude": 4.0}, seeds=(3,), examples=1)
     page = report(tmp_path / "results", tmp_path / "out").read_text()
-    assert "Nothing was compared with “The magnitude”." in page
-    assert "share a speaker (the one seed is taken as given)" in page
-    assert pd.read_csv(tmp_path / "out/tables/comparison-decoder.csv").empty
+    assert "share a speaker (the one seed is taken as given)" in page and "The magnitude" in page
+    assert "Does the decoder matter?" not in page and not (tmp_path / "out/tables/comparison-decoder.csv").exists()
+    assert pd.read_csv(tmp_path / "out/tables/conclusions.csv").empty
+
+
+def test_scores_of_clean_mixtures_that_others_published_are_shown_and_none_in_noise(results, tmp_path):
+    assert "Published elsewhere" in report(results, tmp_path / "clean").read_text()
+    edit(results, task="sep_noisy")
+    assert "Published elsewhere" not in report(results, tmp_path / "noisy").read_text()
 
 
 def test_a_system_of_another_package_is_in_tables_page_and_a_study_and_said_to_be_one(tmp_path):
@@ -180,13 +187,6 @@ def test_hostile_names_end_as_text(tmp_path):
 def edit(results, **changes):
     path = results / "benchmark.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def test_a_listed_run_without_scores_is_refused_by_name(results, tmp_path):
-    (results / "runs/mask/seed2/scores.parquet").unlink()
-    with pytest.raises(InputError, match="runs/mask/seed2/scores.parquet: no such file"):
-        report(results, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_scores_that_are_not_parquet_are_refused(results, tmp_path):

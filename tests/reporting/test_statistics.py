@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from made_results import scores
 
-from audioslots.errors import InputError
 from audioslots.reporting import comparisons, statistics
+from audioslots.runtime.errors import InputError
 
 
 def test_sources_are_averaged_to_mixtures_before_anything_else():

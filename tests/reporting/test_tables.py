@@ -97,6 +97,18 @@ def test_missing_values_are_named_in_the_caption_and_counted_in_the_row():
     assert [row[-1].text for row in table.cells()] == ["0", "1", "0"]
 
 
+def test_a_metric_that_the_scores_of_an_earlier_version_lack_is_empty_and_not_named_as_missing():
+    def edit(frame):
+        frame.loc[frame["variant"] == "a", "own_output"] = np.nan
+        return frame
+
+    table = main("a", "b", edit=edit)
+    assert "Missing" not in table.caption
+    (place,) = [place for place, column in enumerate(table.columns) if column.key == "own_output"]
+    shown = [row[place].text for row in table.cells()]
+    assert shown[3:] == [words.EMPTY] * 2 and words.EMPTY not in shown[1:3], "b has it"
+
+
 def test_a_metric_nobody_has_shows_as_missing_and_is_nobody_s_best():
     table = main("a", edit=lambda frame: frame.assign(pesq=np.nan))
     assert {row[4].text for row in table.cells()} == {words.EMPTY}

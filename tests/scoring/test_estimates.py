@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 from made_systems import IDS, RATE, Counting, Leaky
 
-from audioslots import stage
 from audioslots.baselines.oracles import baseline
-from audioslots.errors import InputError
+from audioslots.runtime import stage
+from audioslots.runtime.errors import InputError
 from audioslots.scoring import estimates as estimates_module
 from audioslots.scoring.estimates import Estimated, System, estimate, separated
 from audioslots.scoring.evaluate import Waveforms, evaluate

@@ -15,7 +15,7 @@ from made_systems import IDS, RATE, Leaky
 
 import audioslots.scoring.evaluate as evaluate_module
 from audioslots.baselines.oracles import baseline
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.evaluate import COLUMNS, Waveforms, evaluate
 from audioslots.scoring.examples import chosen
 

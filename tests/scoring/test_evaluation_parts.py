@@ -15,9 +15,9 @@ import pytest
 from made_systems import IDS, RATE, Counting, Leaky
 
 from audioslots.baselines.oracles import baseline
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.stage import Stage
 from audioslots.scoring.evaluate import evaluate
-from audioslots.stage import Stage
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 import audioslots
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.evaluate import SCORE_COLUMNS, evaluate, read_scores
 from audioslots.scoring.external import Files, fitted
 from audioslots.scoring.mixtures import read_mixtures

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring import metrics
 from audioslots.scoring.metrics import METRICS, Undefined, permutation, pesq, score, score_mixture, sdr, si_sdr, stoi
 

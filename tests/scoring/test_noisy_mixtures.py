@@ -13,7 +13,7 @@ from audioslots.baselines.oracles import baseline
 from audioslots.data.metadata import draw, write_metadata
 from audioslots.data.noise import with_noise
 from audioslots.data.rendering import TYPES, render
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.estimates import estimate
 from audioslots.scoring.evaluate import evaluate, read_scores
 from audioslots.scoring.mixtures import digests, read_mixtures

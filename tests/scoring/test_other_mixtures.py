@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from made_systems import IDS, RATE, Leaky
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.scoring.evaluate import SCORE_COLUMNS, evaluate, read_scores
 from audioslots.scoring.mixtures import digests, read_mixtures
 

@@ -15,8 +15,8 @@ from audioslots.separation.separate import Separator
 
 def carrying(carry: str) -> Separator:
     document = tiny().config.model_dump()
-    document["slots"]["carry"] = carry
-    document["training"] |= {"sequence": 2, "overlap": 0.5, "contrast": 0.1}
+    document["slots"]["recurrence"] = carry
+    document["training"] |= {"chunks_per_assignment": 2, "adjacent": True, "adjacent_overlap": 0.5, "contrast": 0.1}
     config = Resolved.of(document, "tiny")
     torch.manual_seed(0)
     return Separator(build(config).eval(), config)

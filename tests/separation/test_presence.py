@@ -11,8 +11,8 @@ import soundfile
 import torch
 from made_separator import recording, tiny
 
-from audioslots.errors import InputError
 from audioslots.model.audioslots import AudioSlots
+from audioslots.runtime.errors import InputError
 from audioslots.separation.presence import Presence
 from audioslots.separation.recording import separate_file
 from audioslots.separation.separate import Separator
@@ -22,7 +22,7 @@ from audioslots.separation.stitching import Stitcher
 def several(existence: float = 1.0) -> Separator:
     """An untrained model of four slots, of one to three speakers."""
     made = tiny(slots=4).config
-    training = made.training.model_copy(update={"existence": existence, "loss": "snr"})
+    training = made.training.model_copy(update={"presence": existence, "loss": "snr"})
     config = made.model_copy(update={"counts": [1, 2, 3], "sources": 3, "training": training})
     torch.manual_seed(0)
     return Separator(AudioSlots(config, config.chunk).eval(), config)
@@ -168,7 +168,7 @@ def test_spare_outputs_are_added_to_what_grows_loud_and_quiet_as_they_do(pieces:
 
 def test_merged_estimates_add_up_to_all_outputs(tmp_path: Path) -> None:
     made = tiny(slots=4)
-    separation = made.config.separation.model_copy(update={"spare": "merge"})
+    separation = made.config.separation.model_copy(update={"extra_slots": "merge"})
     merging = Separator(made.model, made.config.model_copy(update={"separation": separation}))
     waveform = recording(0.7, 8000)[:, 0].astype(np.float32)
     sources = np.stack([waveform, np.roll(waveform, 5)])

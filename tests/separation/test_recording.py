@@ -12,7 +12,7 @@ import torch
 from made_separator import recording, tiny
 from torch import Tensor
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.separation.recording import separate_file
 from audioslots.separation.separate import Separator
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 import audioslots
 from audioslots.config import Resolved, Separation
-from audioslots.errors import InputError
-from audioslots.files import write_json
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build, save_model
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import write_json
 from audioslots.separation.chunking import cut, hop_of
 from audioslots.separation.presence import Presence
 from audioslots.separation.separate import BATCH_S, Separator, chunks_at_once, consistent

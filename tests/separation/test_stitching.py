@@ -161,8 +161,8 @@ def test_voices_tell_the_order_where_one_speaker_pauses() -> None:
         chunks[alone].square().sum(-1)[:, :1, None] > 1e-9, chunks[alone], chunks[alone].flip(1)
     )
 
-    def lost(quiet_db: float, voice_weight: float) -> float:
-        stitcher = Stitcher(HOP, 0.0, 0.0, quiet_db, voice_weight)
+    def lost(quiet_db: float, speaker_weight: float) -> float:
+        stitcher = Stitcher(HOP, 0.0, 0.0, quiet_db, speaker_weight)
         found = torch.cat([stitcher.add(chunks), stitcher.rest()], dim=-1)[:, : sources.shape[-1]]
         return float((found - sources).square().sum() / sources.square().sum())
 

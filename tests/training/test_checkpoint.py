@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.training import checkpoint
 from audioslots.training.checkpoint import load_state, previous_of, save_state
 

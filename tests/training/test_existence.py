@@ -15,10 +15,10 @@ from tiny_run import history, resolved, same, stopped
 from torch import Tensor
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
 from audioslots.losses import energy_db, snr
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build
+from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.objective import Matched, Objective, silent
 
@@ -82,7 +82,7 @@ def test_existence_is_the_cross_entropy_of_what_is_matched_to_a_source_that_spea
     seed: int, counts: list[int]
 ) -> None:
     estimates, sources = scene(seed, counts, 4)
-    told = resolved(Path(), SNR | {"existence": 0.7}, **SEVERAL)
+    told = resolved(Path(), SNR | {"presence": 0.7}, **SEVERAL)
     plain = resolved(Path(), SNR, **SEVERAL)
     holds = torch.zeros(len(counts), 4, dtype=torch.float64)
     for item, way in enumerate(least(estimates, sources)[1]):
@@ -96,7 +96,7 @@ def test_existence_is_the_cross_entropy_of_what_is_matched_to_a_source_that_spea
 def test_chunks_together_are_told_of_as_one() -> None:
     estimates, sources = scene(3, [2, 2], 4)
     sources[1, 1] = 0  # it pauses in the second chunk
-    config = resolved(Path(), SNR | {"existence": 1.0, "together": 2}, **SEVERAL)
+    config = resolved(Path(), SNR | {"presence": 1.0, "chunks_per_assignment": 2}, **SEVERAL)
     certain = estimates._replace(existence=torch.full((2, 4), -9.0, dtype=torch.float64))
     costs = []
     for slot in range(4):
@@ -118,12 +118,24 @@ def test_silent_means_silent_throughout() -> None:
     [
         ({"loss": "si_sdr"}, {}, "training.loss si_sdr pulls no slot beyond the sources to silence"),
         (SNR | {"unmatched": "free"}, {}, "unmatched free"),
-        (SNR | {"order": "fixed"}, {}, r"training.order fixed, .* with sources \[1, 2, 3\]; expected matched"),
+        (
+            SNR | {"assignment": "fixed"},
+            {},
+            r"training.assignment fixed, .* with sources \[1, 2, 3\]; expected pit",
+        ),
         (SNR | {"mixing": "static"}, {}, "mixing static"),
-        (SNR | {"alone": 0.1}, {}, r"alone 0.1 with sources \[1, 2, 3\]; expected 0"),
-        ({"loss": "si_sdr", "alone": 0.1}, {"counts": []}, "loss si_sdr pulls no slot beyond the sources to silence"),
-        (SNR | {"existence": 1.0}, {"model": "conv_tasnet"}, "existence, ratio of conv_tasnet, which has no slots"),
-        (SNR | {"ratio": 0.1}, {"model": "conv_tasnet"}, "existence, ratio of conv_tasnet, which has no slots"),
+        (
+            SNR | {"single_speaker_fraction": 0.1},
+            {},
+            r"single_speaker_fraction 0.1 with sources \[1, 2, 3\]; expected 0",
+        ),
+        (
+            {"loss": "si_sdr", "single_speaker_fraction": 0.1},
+            {"counts": []},
+            "loss si_sdr pulls no slot beyond the sources to silence",
+        ),
+        (SNR | {"presence": 1.0}, {"model": "conv_tasnet"}, "presence, ratio of conv_tasnet, which has no slots"),
+        (SNR | {"ratio": 0.1}, {"model": "conv_tasnet"}, "presence, ratio of conv_tasnet, which has no slots"),
     ],
 )
 def test_what_does_not_go_with_several_numbers_is_refused(training: dict, values: dict, words: str) -> None:
@@ -133,8 +145,8 @@ def test_what_does_not_go_with_several_numbers_is_refused(training: dict, values
 
 def test_a_head_of_its_own_changes_nothing_where_it_is_not_asked_for() -> None:
     plain = resolved(Path(), SNR, slots={"count": 4, "layers": 1})
-    told = resolved(Path(), SNR | {"existence": 1.0}, slots={"count": 4, "layers": 1})
-    assert plain.identity != told.identity and "existence" not in plain.content["training"]
+    told = resolved(Path(), SNR | {"presence": 1.0}, slots={"count": 4, "layers": 1})
+    assert plain.identity != told.identity and "presence" not in plain.content["training"]
     assert "counts" not in plain.content
     model, other = build(plain), build(told)
     mixture = 0.1 * torch.randn(2, plain.chunk)
@@ -146,8 +158,8 @@ def test_a_head_of_its_own_changes_nothing_where_it_is_not_asked_for() -> None:
 @pytest.mark.parametrize(
     ("training", "values", "numbers"),
     [
-        ({"existence": 0.5}, SEVERAL, (1, 2, 3)),
-        ({"alone": 0.5, "together": 2}, {"slots": {"count": 2, "layers": 1}}, (1, 2)),
+        ({"presence": 0.5}, SEVERAL, (1, 2, 3)),
+        ({"single_speaker_fraction": 0.5, "chunks_per_assignment": 2}, {"slots": {"count": 2, "layers": 1}}, (1, 2)),
     ],
 )
 def test_training_hears_each_number_and_resumes_to_the_same(
@@ -177,7 +189,7 @@ def test_training_hears_each_number_and_resumes_to_the_same(
 
 
 def test_the_head_learns_how_many_slots_hold_a_source() -> None:
-    config: Resolved = resolved(Path(), SNR | {"existence": 1.0}, **SEVERAL)
+    config: Resolved = resolved(Path(), SNR | {"presence": 1.0}, **SEVERAL)
     torch.manual_seed(0)
     model, objective = build(config), Objective(config, varies=True)
     time = torch.arange(config.chunk) / 8000

@@ -12,8 +12,8 @@ import pytest
 import torch
 from tiny_run import resolved
 
-from audioslots.files import write_json
 from audioslots.model.weights import load_model
+from audioslots.runtime.files import write_json
 from audioslots.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -127,7 +127,7 @@ def test_the_loss_is_invariant_to_the_order_of_references_and_of_slots(
 @given(seed=seeds)
 def test_in_fixed_order_slot_k_meets_source_k_whatever_suits(kind: str, seed: int) -> None:
     references, estimates = scene(seed)
-    fixed, free = matched(kind, order="fixed"), matched(kind)
+    fixed, free = matched(kind, assignment="fixed"), matched(kind)
     assert fixed(estimates, references) == free(estimates, references), "the slots lie in the references' order"
     turned = fixed(estimates, references.flip(1))
     assert turned > fixed(estimates, references) + 0.01
@@ -202,12 +202,14 @@ def test_an_unmatched_slot_is_charged_for_its_energy(kind: str) -> None:
 
 
 @losses_with_silence
-@pytest.mark.parametrize("order", ["matched", "fixed"])
+@pytest.mark.parametrize("order", ["pit", "fixed"])
 def test_the_gradient_reaches_every_slot_or_none_that_is_left_free(kind: str, order: str) -> None:
     references, estimates = scene(seed=4, slots=4)
     for unmatched, reached in (("silence", [True] * 4), ("free", [True, True, False, False])):
         waveforms = estimates.waveforms.clone().requires_grad_()
-        matched(kind, unmatched=unmatched, order=order)(estimates_of(waveforms, estimates.level), references).backward()
+        matched(kind, unmatched=unmatched, assignment=order)(
+            estimates_of(waveforms, estimates.level), references
+        ).backward()
         assert waveforms.grad is not None
         assert torch.isfinite(waveforms.grad).all()
         assert [bool(waveforms.grad[:, slot].any()) for slot in range(4)] == reached, unmatched
@@ -276,7 +278,9 @@ def test_chunks_together_share_the_permutation_of_their_mean_cost() -> None:
     mixed = estimates_of(waveforms, estimates.level)
     variant = Variant.model_validate({"spectrogram": {"window": WINDOW, "hop": HOP}})
     alone, together = Matched(variant).double(), Matched(variant, together=2).double()
-    fixed = Matched(variant.model_copy(update={"training": variant.training.model_copy(update={"order": "fixed"})}))
+    fixed = Matched(
+        variant.model_copy(update={"training": variant.training.model_copy(update={"assignment": "fixed"})})
+    )
     orders = [float(fixed.double()(reordered(mixed, order), references)) for order in ([0, 1], [1, 0])]
     torch.testing.assert_close(float(together(mixed, references)), min(orders))
     assert float(alone(mixed, references)) < min(orders) - 1e-3

@@ -14,16 +14,16 @@ from tiny_run import history, resolved, same, stopped
 from torch import Tensor
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
 from audioslots.losses import snr
 from audioslots.model.estimates import Estimates, level_of
 from audioslots.model.weights import build
+from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.mixit import MixIT, assigned
 from audioslots.training.objective import Matched, Objective
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
-MIXIT: dict[str, Any] = {"loss": "snr", "order": "mixit"}
+MIXIT: dict[str, Any] = {"loss": "snr", "assignment": "mixit"}
 FOUR = {"count": 4, "layers": 1}
 
 
@@ -149,7 +149,7 @@ def test_a_share_of_the_steps_knows_the_sources_of_one_mixture(packed: Path, sha
 
 
 def test_slots_add_up_to_the_mixture_inside_a_consistent_model(packed: Path) -> None:
-    decoder = {"kind": "modulated", "layers": 1, "output": "sigmoid", "consistent": True}
+    decoder = {"kind": "film", "layers": 1, "output": "sigmoid", "consistent": True}
     mixture = 0.1 * noise(3, 800, seed=10).float()
     for consistent in (True, False):
         torch.manual_seed(0)
@@ -168,7 +168,7 @@ def test_slots_add_up_to_the_mixture_inside_a_consistent_model(packed: Path) -> 
 def test_training_without_sources_lowers_its_loss_and_goes_on_as_if_never_stopped(
     packed: Path, tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = mixed(packed, share, steps=60, together=2, batch=8)
+    config = mixed(packed, share, steps=60, chunks_per_assignment=2, batch=8)
     trainer.train(config, tmp_path / "whole", "cpu")
     losses = history(tmp_path / "whole")["loss"].astype(float)
     assert losses.iloc[-1] < losses.iloc[0]
@@ -184,13 +184,13 @@ def test_training_without_sources_lowers_its_loss_and_goes_on_as_if_never_stoppe
 @pytest.mark.parametrize(
     ("training", "slots", "expected"),
     [
-        ({**MIXIT, "loss": "si_sdr"}, 4, "order mixit with loss si_sdr; expected snr"),
-        ({"supervised": 0.1}, 4, "supervised 0.1 with order matched; expected 0, or order mixit"),
-        ({**MIXIT, "together": 2, "contrast": 0.1}, 4, "contrast 0.1 with order mixit"),
-        ({**MIXIT, "ratio": 0.1}, 4, "ratio 0.1 with order mixit"),
-        ({**MIXIT, "alone": 0.1}, 4, "alone 0.1 with order mixit"),
-        (MIXIT, 3, "slots.count 3 with training.order mixit, which hears two mixtures at once; expected 4 to 8"),
-        (MIXIT, 9, "slots.count 9 with training.order mixit, which hears two mixtures at once; expected 4 to 8"),
+        ({**MIXIT, "loss": "si_sdr"}, 4, "assignment mixit with loss si_sdr; expected snr"),
+        ({"supervised": 0.1}, 4, "supervised 0.1 with assignment pit; expected 0, or assignment mixit"),
+        ({**MIXIT, "chunks_per_assignment": 2, "contrast": 0.1}, 4, "contrast 0.1 with assignment mixit"),
+        ({**MIXIT, "ratio": 0.1}, 4, "ratio 0.1 with assignment mixit"),
+        ({**MIXIT, "single_speaker_fraction": 0.1}, 4, "single_speaker_fraction 0.1 with assignment mixit"),
+        (MIXIT, 3, "slots.count 3 with training.assignment mixit, which hears two mixtures at once; expected 4 to 8"),
+        (MIXIT, 9, "slots.count 9 with training.assignment mixit, which hears two mixtures at once; expected 4 to 8"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(packed: Path, training: dict[str, Any], slots: int, expected: str) -> None:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from audioslots.config import Resolved
 from audioslots.data.packing import pack
-from audioslots.errors import InputError
 from audioslots.losses import energy_db, si_sdr, snr
 from audioslots.model.estimates import Estimates, level_of
+from audioslots.runtime.errors import InputError
 from audioslots.separation.separate import Separator
 from audioslots.training import trainer
 from audioslots.training.objective import Matched, Objective
@@ -30,7 +30,7 @@ from audioslots.training.validation import improvement, validated
 few = settings(max_examples=15, deadline=None, derandomize=True)
 NOISY: dict[str, Any] = {"task": "sep_noisy", "noise": "noise"}
 ALONE: dict[str, Any] = {"task": "enh_single", "sources": 1, "slots": {"count": 1}}
-OWN: dict[str, Any] = {"count": 3, "noise": True, "layers": 1}
+OWN: dict[str, Any] = {"count": 3, "noise_slot": True, "layers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def scene(seed: int, slots: int, batch: int = 3) -> tuple[Estimates, Tensor]:
 @given(seed=st.integers(0, 2**31), slots=st.sampled_from([3, 4, 5]))
 def test_the_last_slot_is_matched_to_the_noise_and_the_rest_as_best_suits(seed: int, slots: int) -> None:
     estimates, sources = scene(seed, slots)
-    variant = resolved(Path(), {"loss": "snr"}, slots={"count": slots, "layers": 1, "noise": True}, **NOISY)
+    variant = resolved(Path(), {"loss": "snr"}, slots={"count": slots, "layers": 1, "noise_slot": True}, **NOISY)
     expected = []
     for outputs, heard, level in zip(estimates.waveforms, sources, estimates.level, strict=True):
         outputs, heard = outputs / level, heard / level
@@ -93,7 +93,7 @@ def test_without_a_slot_of_its_own_noise_costs_nothing() -> None:
 def test_chunks_together_keep_the_noise_in_its_slot_and_a_curriculum_lets_it_grow() -> None:
     estimates, sources = scene(1, 3, batch=4)
     swapped = estimates._replace(waveforms=estimates.waveforms[:, [0, 2, 1]])
-    variant = resolved(Path(), {"loss": "snr", "together": 2}, slots=OWN, **NOISY)
+    variant = resolved(Path(), {"loss": "snr", "chunks_per_assignment": 2}, slots=OWN, **NOISY)
     objective = Objective(variant, together=2, noisy=True)
     assert objective(estimates, sources, 0) < objective(swapped, sources, 0)
     slow = resolved(Path(), {"loss": "snr", "curriculum": 0.5}, slots=OWN, **NOISY)
@@ -105,7 +105,7 @@ def test_chunks_together_keep_the_noise_in_its_slot_and_a_curriculum_lets_it_gro
 def test_validation_scores_the_speech_against_the_whole_mixture(noisy: Path) -> None:
     variant = config(noisy, slots=OWN)
     torch.manual_seed(0)
-    model = Separator(trainer.started(variant).eval(), variant).model
+    model = Separator(trainer.init_model(variant).eval(), variant).model
     sources = 0.05 * torch.randn(4, 3, variant.crop)
     with torch.no_grad():
         found = validated(model, Matched(variant, noisy=True), sources, variant)
@@ -143,7 +143,7 @@ def test_clean_speech_and_noise_are_trained_on_apart(noisy: Path, tmp_path: Path
 def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
     variant = config(noisy, slots=OWN)
     torch.manual_seed(0)
-    separator = Separator(trainer.started(variant).eval(), variant)
+    separator = Separator(trainer.init_model(variant).eval(), variant)
     mixture = 0.1 * torch.randn(variant.chunk)
     every = torch.cat(list(separator.stream([mixture])), dim=-1)
     with torch.no_grad():
@@ -159,8 +159,11 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
     [
         ({"task": "sep_noisy"}, "noise None with task sep_noisy; expected it of tasks with noise alone"),
         ({"noise": "noise"}, "noise noise with task sep_clean; expected it of tasks with noise alone"),
-        ({"slots": OWN}, "slots.noise with 3 slots, task sep_clean; expected a task with noise, and a slot more"),
-        (NOISY | {"slots": {"count": 2, "noise": True}}, "slots.noise with 2 slots, task sep_noisy; expected"),
+        ({"slots": OWN}, "slots.noise_slot with 3 slots, task sep_clean; expected a task with noise, and a slot more"),
+        (
+            NOISY | {"slots": {"count": 2, "noise_slot": True}},
+            "slots.noise_slot with 2 slots, task sep_noisy; expected",
+        ),
         (
             NOISY | ALONE | {"separation": {"reconstruction": "ratio"}},
             "ratio, .* of one slot, whose share of the mixture is all",
@@ -168,17 +171,17 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
         (NOISY | ALONE | {"decoder": {"output": "softmax"}}, "decoder.output softmax, .* of one slot"),
         (NOISY | ALONE | {"decoder": {"consistent": True}}, "consistent True of one slot"),
         (
-            NOISY | {"training": {"loss": "snr", "order": "mixit"}, "slots": {"count": 4}},
-            "training.order mixit, mixing dynamic, slots.in_turn False with task sep_noisy; expected matched or fixed",
+            NOISY | {"training": {"loss": "snr", "assignment": "mixit"}, "slots": {"count": 4}},
+            "training.assignment mixit, mixing dynamic, slots.recursive False with task sep_noisy; expected pit",
         ),
         (
-            NOISY | {"training": {"loss": "snr", "order": "fixed"}, "slots": {"count": 4, "noise": True}},
-            "training.order fixed with slots.noise and 4 slots, the last of which is the noise's; expected 3 slots",
+            NOISY | {"training": {"loss": "snr", "assignment": "fixed"}, "slots": {"count": 4, "noise_slot": True}},
+            "training.assignment fixed with slots.noise_slot and 4 slots, .* is the noise's; expected 3 slots",
         ),
-        (NOISY | {"training": {"mixing": "static"}}, "training.order matched, mixing static"),
+        (NOISY | {"training": {"mixing": "static"}}, "training.assignment pit, mixing static"),
         (
-            NOISY | {"slots": {"count": 3, "noise": True, "kind": "attention", "start": "gaussian"}},
-            "noise with start gaussian, where no slot is another than the rest; expected queries",
+            NOISY | {"slots": {"count": 3, "noise_slot": True, "kind": "attention", "start": "gaussian"}},
+            "noise_slot with start gaussian, where no slot is another than the rest; expected queries",
         ),
     ],
 )

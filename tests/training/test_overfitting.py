@@ -50,7 +50,7 @@ def fitted(sources: Tensor) -> Callable[[str], float]:
             "spectrogram": {"window": WINDOW, "hop": HOP},
             "encoder": {"kind": "frames", "width": 64, "layers": 1, "heads": 4, "mlp": 128, "kernel": 5},
             "slots": {"layers": 1},
-            "decoder": {"kind": "modulated", "layers": 1, "output": output},
+            "decoder": {"kind": "film", "layers": 1, "output": output},
             "training": {"loss": "si_sdr"},
         }
         variant = Variant.model_validate(document)

@@ -40,8 +40,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Path]:
 
 def test_the_default_baseline_is_the_papers_design() -> None:
     variant = variants(read_benchmark(CONFIG))["audioslots"]
-    assert variant.decoder.kind not in ("modulated",) and variant.decoder.output == "magnitude"
-    assert (variant.training.loss, variant.training.order) == ("squared", "matched")
+    assert variant.decoder.kind not in ("film",) and variant.decoder.output == "magnitude"
+    assert (variant.training.loss, variant.training.assignment) == ("squared", "pit")
 
 
 def test_the_slot_is_the_only_way_from_the_mixture_to_the_output() -> None:

@@ -11,19 +11,19 @@ from tiny_run import resolved, same, stopped
 
 from audioslots.config import Resolved
 from audioslots.data.packing import Speech
-from audioslots.errors import InputError
 from audioslots.model.carry import CARRIES
 from audioslots.model.weights import load_model
+from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.batches import sequenced
 from audioslots.training.objective import TEMPERATURE, contrast
 from audioslots.training.speech import open_speech
 
-SEQUENCE = {"sequence": 2, "overlap": 0.75, "contrast": 0.1}
+SEQUENCE = {"chunks_per_assignment": 2, "adjacent": True, "adjacent_overlap": 0.75, "contrast": 0.1}
 
 
 def carried(packed: Path, carry: str = "gated", **training: object) -> Resolved:
-    return resolved(packed, {**SEQUENCE, **training}, slots={"count": 2, "layers": 1, "carry": carry})
+    return resolved(packed, {**SEQUENCE, **training}, slots={"count": 2, "layers": 1, "recurrence": carry})
 
 
 def test_a_crop_is_cut_to_its_chunks_one_after_the_other() -> None:
@@ -36,7 +36,7 @@ def test_a_crop_is_cut_to_its_chunks_one_after_the_other() -> None:
 
 
 def test_a_training_crop_is_as_long_as_its_sequence(packed: Path) -> None:
-    config = carried(packed, sequence=4)
+    config = carried(packed, chunks_per_assignment=4)
     assert (config.hop, config.heard) == (200, 800 + 3 * 200)
     run = trainer.Trainer(config, Path("unused"), "cpu")
     assert run.mixer.chunk == config.heard and run.validation.shape == (4, 2, 800)
@@ -73,7 +73,7 @@ def test_a_run_of_sequences_that_is_stopped_resumes_to_the_same_weights(
 
 
 def test_slots_are_carried_through_chunks_that_are_together(packed: Path, tmp_path: Path) -> None:
-    config = carried(packed, "mean", sequence=1, together=2, contrast=0.0, steps=2, validate_every=1)
+    config = carried(packed, "mean", adjacent=False, adjacent_overlap=0.5, contrast=0.0, steps=2, validate_every=1)
     trainer.train(config, tmp_path, "cpu")
     model, _ = load_model(tmp_path)
     assert model.carry.start.weight.any(), "zero at first: only what is carried moves it"
@@ -82,10 +82,9 @@ def test_slots_are_carried_through_chunks_that_are_together(packed: Path, tmp_pa
 @pytest.mark.parametrize(
     ("training", "slots", "message"),
     [
-        ({"sequence": 3}, {}, "batch 4 is no whole number of sequences of 3"),
-        ({"sequence": 2, "together": 2}, {}, "expected one of them to be 1"),
-        ({"contrast": 0.1}, {}, "contrast needs chunks of one source"),
-        ({}, {"carry": "last"}, "slots.carry last is learned from chunks of one recording"),
+        ({"chunks_per_assignment": 3}, {}, "does not hold whole groups of chunks_per_assignment 3"),
+        ({"contrast": 0.1}, {}, "contrast needs several chunks of one source"),
+        ({}, {"recurrence": "last"}, "slots.recurrence last is learned from chunks of one recording"),
     ],
 )
 def test_what_does_not_fit_a_sequence_is_refused(packed: Path, training: dict, slots: dict, message: str) -> None:
@@ -100,7 +99,7 @@ def test_utterances_shorter_than_a_crop_are_left_out_of_training(packed: Path) -
     assert sorted(whole.at_least(enough).index["length"]) == [length for length in lengths if length >= enough]
     sequence = (enough - 800) // 200 + 1  # of chunks of 800 samples at a hop of 200
     for config in (
-        carried(packed, sequence=sequence, batch=sequence),
+        carried(packed, chunks_per_assignment=sequence, batch=sequence),
         resolved(packed, {"speed": 0.1}, chunk_s=enough / 1.1 / 8000),
     ):
         speech, _ = open_speech(config)
@@ -108,5 +107,5 @@ def test_utterances_shorter_than_a_crop_are_left_out_of_training(packed: Path) -
 
 
 def test_a_sequence_longer_than_all_utterances_is_refused(packed: Path) -> None:
-    with pytest.raises(InputError, match=r"training\.sequence: a crop needs \d+ samples; the longest utterance of"):
-        open_speech(carried(packed, sequence=1000, batch=1000))
+    with pytest.raises(InputError, match=r"chunks_per_assignment: a crop needs \d+ samples; the longest utterance of"):
+        open_speech(carried(packed, chunks_per_assignment=1000, batch=1000))

@@ -15,8 +15,8 @@ import pytest
 import torch
 from tiny_run import history, resolved
 
-from audioslots.errors import InputError
-from audioslots.files import write_json
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import write_json
 from audioslots.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import torch
 from tiny_run import history, resolved, same, stopped
 
 from audioslots.config import Resolved
-from audioslots.errors import InputError
-from audioslots.files import read_json
 from audioslots.model.carry import CARRIES
-from audioslots.model.weights import load_model, started
+from audioslots.model.weights import init_model, load_model
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import read_json
 from audioslots.training import trainer
 
 
@@ -25,25 +24,35 @@ def trained(packed: Path, out: Path, **values: Any) -> Resolved:
     return config
 
 
+def init_of(run: Path) -> dict[str, Any]:
+    """What ``resolve`` says of a run that training starts from."""
+    model = str(run / "model.safetensors")
+    return {"init_from": {"variant": "first"}, "init_model": model, "init_identity": "first"}
+
+
 def test_the_first_step_is_from_the_weights_of_the_other_run(packed: Path, tmp_path: Path) -> None:
     trained(packed, tmp_path / "seed1")
-    config = resolved(packed, {"steps": 1, "learning_rate": 1e-12, "warmup": 0}, start=str(tmp_path / "seed{seed}"))
+    config = resolved(packed, {"steps": 1, "learning_rate": 1e-12, "warmup": 0}, **init_of(tmp_path / "seed1"))
     trainer.train(config, tmp_path / "tuned", "cpu")
     first, _ = load_model(tmp_path / "seed1")
     tuned, header = load_model(tmp_path / "tuned")
     for name, weight in first.state_dict().items():
         torch.testing.assert_close(tuned.state_dict()[name], weight, atol=1e-9, rtol=0)
-    assert header.start.endswith("seed{seed}") and header.started == tmp_path / "seed1" / "model.safetensors"
+    assert header.init_model == str(tmp_path / "seed1" / "model.safetensors") and header.init_identity == "first"
     anew = resolved(packed, {"steps": 1, "learning_rate": 1e-12, "warmup": 0})
     trainer.train(anew, tmp_path / "anew", "cpu")
     other, _ = load_model(tmp_path / "anew")
     assert any(not torch.allclose(other.state_dict()[name], weight) for name, weight in first.state_dict().items())
-    assert anew.identity != config.identity and "start" not in anew.content
+    assert (
+        anew.identity != config.identity
+        and config.content["init_identity"] == "first"
+        and "init_identity" not in anew.content
+    )
 
 
 def test_no_steps_keep_the_weights_validate_them_and_cost_nothing(packed: Path, tmp_path: Path) -> None:
     trained(packed, tmp_path / "first")
-    config = resolved(packed, {"steps": 0}, start=str(tmp_path / "first"))
+    config = resolved(packed, {"steps": 0}, **init_of(tmp_path / "first"))
     for _ in range(2):  # the second time there is nothing to do
         trainer.train(config, tmp_path / "kept", "cpu")
     first, kept = (load_model(tmp_path / name)[0].state_dict() for name in ("first", "kept"))
@@ -57,13 +66,13 @@ def test_no_steps_keep_the_weights_validate_them_and_cost_nothing(packed: Path, 
 
 
 def test_no_steps_need_weights(packed: Path) -> None:
-    with pytest.raises(InputError, match="training.steps 0 without start; expected 1 or more"):
+    with pytest.raises(InputError, match="training.steps 0 without init_from; expected 1 or more"):
         resolved(packed, {"steps": 0})
 
 
 def test_it_resumes_from_its_own_checkpoint(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(packed, tmp_path / "first")
-    config = resolved(packed, start=str(tmp_path / "first" / "model.safetensors"))
+    config = resolved(packed, **init_of(tmp_path / "first"))
     trainer.train(config, tmp_path / "whole", "cpu")
     stopped(8, config, tmp_path / "parted", monkeypatch)
     trainer.train(config, tmp_path / "parted", "cpu")
@@ -75,25 +84,25 @@ def test_other_weights_under_the_same_name_are_another_request(
     packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained(packed, tmp_path / "first")
-    config = resolved(packed, {"steps": 2}, start=str(tmp_path / "first"))
+    config = resolved(packed, {"steps": 2}, **init_of(tmp_path / "first"))
     trainer.train(config, tmp_path / "tuned", "cpu")
     trained(packed, tmp_path / "second", seed=2)
     (tmp_path / "second" / "model.safetensors").replace(tmp_path / "first" / "model.safetensors")
-    with pytest.raises(InputError, match="start_sha256"):
+    with pytest.raises(InputError, match="init_sha256"):
         trainer.train(config, tmp_path / "tuned", "cpu")
 
 
 def test_chunks_may_be_longer_where_the_weights_fit(packed: Path, tmp_path: Path) -> None:
     trained(packed, tmp_path / "short")
-    longer = resolved(packed, {"steps": 0}, start=str(tmp_path / "short"), chunk_s=0.2)
+    longer = resolved(packed, {"steps": 0}, **init_of(tmp_path / "short"), chunk_s=0.2)
     trainer.train(longer, tmp_path / "longer", "cpu")
     short, model = (load_model(tmp_path / name)[0] for name in ("short", "longer"))
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in short.state_dict().items())
     assert model(0.1 * torch.randn(1, 1600)).waveforms.shape == (1, 2, 1600)
     unfolded = {"decoder": {"kind": "unfolded", "width": 8, "layers": 1}}
     trained(packed, tmp_path / "unfolded", **unfolded)
-    with pytest.raises(InputError, match=r"start: .*has other weights \("):
-        started(resolved(packed, start=str(tmp_path / "unfolded"), chunk_s=0.2, **unfolded))
+    with pytest.raises(InputError, match=r"init_from: .*has other weights \("):
+        init_model(resolved(packed, **init_of(tmp_path / "unfolded"), chunk_s=0.2, **unfolded))
 
 
 @pytest.mark.parametrize("carry", CARRIES)
@@ -103,17 +112,17 @@ def test_what_carries_slots_is_drawn_anew_where_the_other_run_carries_none(
     trained(packed, tmp_path / "first", slots={"count": 2, "layers": 1})
     config = resolved(
         packed,
-        {"steps": 2, "sequence": 2, "batch": 4},
-        start=str(tmp_path / "first"),
-        slots={"count": 2, "layers": 1, "carry": carry},
+        {"steps": 2, "chunks_per_assignment": 2, "adjacent": True, "batch": 4},
+        **init_of(tmp_path / "first"),
+        slots={"count": 2, "layers": 1, "recurrence": carry},
     )
-    first, model = load_model(tmp_path / "first")[0].state_dict(), started(config).state_dict()
+    first, model = load_model(tmp_path / "first")[0].state_dict(), init_model(config).state_dict()
     assert all(torch.equal(model[name], weight) for name, weight in first.items())
     drawn = model.keys() - first.keys()
     assert drawn and all(name.startswith("carry.") for name in drawn)
     trainer.train(config, tmp_path / "carried", "cpu")
     with pytest.raises(InputError, match=r"has other weights \(.*carry"):
-        started(resolved(packed, start=str(tmp_path / "carried"), slots={"count": 2, "layers": 1}))
+        init_model(resolved(packed, **init_of(tmp_path / "carried"), slots={"count": 2, "layers": 1}))
 
 
 @pytest.mark.parametrize(
@@ -128,19 +137,12 @@ def test_what_carries_slots_is_drawn_anew_where_the_other_run_carries_none(
 def test_weights_that_do_not_fit_are_refused(packed: Path, tmp_path: Path, values: dict, words: str) -> None:
     trained(packed, tmp_path / "first")
     training = values.pop("training", {"loss": "snr"} if "model" in values else {})
-    with pytest.raises(InputError, match=f"start: .*{words}"):
-        started(resolved(packed, training, start=str(tmp_path / "first"), **values))
+    with pytest.raises(InputError, match=f"init_from: .*{words}"):
+        init_model(resolved(packed, training, **init_of(tmp_path / "first"), **values))
 
 
 def test_weights_that_are_not_there_are_named(packed: Path, tmp_path: Path) -> None:
-    config = resolved(packed, start=str(tmp_path / "seed{seed}"))
-    with pytest.raises(InputError, match="start: .*seed1/model.safetensors: no such file; expected a model"):
+    config = resolved(packed, **init_of(tmp_path / "seed1"))
+    with pytest.raises(InputError, match="init_from: .*seed1/model.safetensors: no such file; expected a model"):
         trainer.train(config, tmp_path / "tuned", "cpu")
     assert not (tmp_path / "tuned" / "model.safetensors").exists()
-
-
-def test_a_config_of_before_has_its_identity_still(packed: Path) -> None:
-    config = resolved(packed)
-    document = json.loads(json.dumps(config.document()))
-    del document["start"], document["counts"]
-    assert Resolved.of(document, "made").identity == config.identity

@@ -11,7 +11,7 @@ import torch
 from audioslots.config import Resolved, checked
 from audioslots.data.packing import Speech
 from audioslots.data.static import StaticMixer
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.training.batches import batches
 from audioslots.training.trainer import Trainer
 
@@ -65,7 +65,9 @@ def test_a_static_run_that_is_resumed_equals_an_undisturbed_one(packed, tmp_path
     assert whole.read_bytes() == broken.read_bytes()
 
 
-@pytest.mark.parametrize("other", [{"speed": 0.1}, {"even_speakers": True}, {"alone": 0.1, "loss": "snr"}])
+@pytest.mark.parametrize(
+    "other", [{"speed": 0.1}, {"even_speakers": True}, {"single_speaker_fraction": 0.1, "loss": "snr"}]
+)
 def test_what_static_mixtures_cannot_have_is_refused(packed: Path, other: dict[str, Any]) -> None:
     with pytest.raises(
         InputError, match="tiny: training: mixing static fixes speed, speakers and who speaks; expected speed 0"

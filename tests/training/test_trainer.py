@@ -18,10 +18,10 @@ from torch import Tensor
 
 from audioslots.config import Resolved
 from audioslots.data.packing import Speech
-from audioslots.errors import InputError, Interrupted
-from audioslots.files import read_json
 from audioslots.losses import si_sdr
 from audioslots.model.weights import load_model
+from audioslots.runtime.errors import InputError, Interrupted
+from audioslots.runtime.files import read_json
 from audioslots.training import trainer
 from audioslots.training.processes import STOP_SIGNALS
 from audioslots.training.schedule import rate_at
@@ -216,7 +216,7 @@ def test_validation_is_the_mean_improvement_of_the_better_order_on_the_same_mixt
 @pytest.mark.parametrize(
     ("parts", "least_db"),
     [
-        ({"decoder": {"kind": "modulated", "layers": 1, "output": "sigmoid"}}, 5.0),
+        ({"decoder": {"kind": "film", "layers": 1, "output": "sigmoid"}}, 5.0),
         ({"decoder": {"kind": "broadcast", "layers": 2, "width": 32, "output": "magnitude"}}, 1.0),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_run import resolved, same
 
-from audioslots.files import write_json
+from audioslots.runtime.files import write_json
 
 SCRIPT = Path(__file__).with_name("training_process.py")
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,9 +14,9 @@ import torch
 from tiny_run import history, resolved, same
 from torch import Tensor
 
-from audioslots.errors import InputError
 from audioslots.model.weights import load_model
-from audioslots.stage import Stage
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.stage import Stage
 from audioslots.training import checkpoint, trainer
 from audioslots.training.trainer import Trainer, train
 

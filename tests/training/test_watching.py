@@ -18,7 +18,7 @@ import pytest
 from tiny_run import resolved
 from torch import Tensor
 
-from audioslots.errors import InputError
+from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.trainer import Trainer
 

@@ -25,7 +25,7 @@ from audioslots.config import Resolved
 from audioslots.losses import LOSSES
 from audioslots.model.carry import CARRIES
 from audioslots.model.outputs import OUTPUTS
-from audioslots.model.weights import started
+from audioslots.model.weights import init_model
 from audioslots.training import trainer
 from audioslots.training.matching import match
 from audioslots.training.trainer import Trainer
@@ -81,7 +81,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
 
     def on_device(config: Resolved) -> nn.Module:
         with CUDA:
-            return started(config)
+            return init_model(config)
 
     def on_device_too(kind: type[nn.Module]) -> Callable[..., nn.Module]:
         def made(*given: Any, **named: Any) -> nn.Module:
@@ -97,7 +97,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
     monkeypatch.setattr(trainer, "Fabric", fabric)
-    monkeypatch.setattr(trainer, "started", on_device)
+    monkeypatch.setattr(trainer, "init_model", on_device)
     for kind in (trainer.Matched, trainer.Objective):
         monkeypatch.setattr(trainer, kind.__name__, on_device_too(kind))
     monkeypatch.setattr(nn.Module, "to", moved)
@@ -137,7 +137,7 @@ def stepped(trained: Trainer, steps: int = 2) -> None:
 
 def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Name, training and other sections of every part, loss and way of training."""
-    parts = [*((decoder, "sigmoid") for decoder in kinds("decoders")), *(("modulated", output) for output in OUTPUTS)]
+    parts = [*((decoder, "sigmoid") for decoder in kinds("decoders")), *(("film", output) for output in OUTPUTS)]
     for decoder, output in parts:
         yield f"{decoder}-{output}", {}, {"decoder": {"kind": decoder, "width": 16, "layers": 3, "output": output}}
     for encoder, slots in product(kinds("encoders"), kinds("slots")):
@@ -147,18 +147,26 @@ def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         yield loss, {"loss": loss}, {}
     yield "more slots", {"loss": "snr"}, {"slots": {"count": 6, "layers": 1}}
     yield "conv-tasnet", {"loss": "snr"}, {"model": "conv_tasnet"}
-    yield "fixed order", {"order": "fixed"}, {}
-    yield "ratio, alone", {"loss": "squared", "ratio": 0.1, "alone": 0.5, "together": 2}, {}
-    yield "together", {"together": 2, "contrast": 0.1}, {"context_s": 0.096}
+    yield "fixed order", {"assignment": "fixed"}, {}
+    yield (
+        "ratio, alone",
+        {"loss": "squared", "ratio": 0.1, "single_speaker_fraction": 0.5, "chunks_per_assignment": 2},
+        {},
+    )
+    yield "together", {"chunks_per_assignment": 2, "contrast": 0.1}, {"context_s": 0.096}
     drawn = {"kind": "attention", "update": "sum", "gradient": "last", "start": "gaussian"}
     yield "drawn slots", {}, {"slots": {"count": 2, **drawn}}
     for carry in CARRIES:
-        yield f"carried, {carry}", {"sequence": 4, "batch": 8}, {"slots": {"count": 2, "layers": 1, "carry": carry}}
+        yield (
+            f"carried, {carry}",
+            {"chunks_per_assignment": 4, "adjacent": True, "batch": 8},
+            {"slots": {"count": 2, "layers": 1, "recurrence": carry}},
+        )
     for share in (0.0, 1.0):
-        mixit = {"loss": "snr", "order": "mixit", "supervised": share, "together": 2}
+        mixit = {"loss": "snr", "assignment": "mixit", "supervised": share, "chunks_per_assignment": 2}
         yield f"mixit, {share:.0%} supervised", mixit, {"slots": {"count": 4, "layers": 1}}
-    yield "consistent", {}, {"decoder": {"kind": "modulated", "layers": 1, "output": "sigmoid", "consistent": True}}
-    yield "refined", {}, {"slots": {"count": 2, "layers": 1, "passes": 3}, "context_s": 0.096}
+    yield "consistent", {}, {"decoder": {"kind": "film", "layers": 1, "output": "sigmoid", "consistent": True}}
+    yield "refined", {}, {"slots": {"count": 2, "layers": 1, "refinement_iterations": 3}, "context_s": 0.096}
     yield "accumulated", {"accumulate": 2}, {}
     yield "curriculum", {"curriculum": 0.9}, {}
     yield "32 bits", {"precision": "32-true"}, {}

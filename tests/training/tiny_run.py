@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor
 
 from audioslots.config import Resolved, checked
-from audioslots.errors import Interrupted
+from audioslots.runtime.errors import Interrupted
 from audioslots.training import trainer
 
 CLOCK = ["seconds", "audio_seconds_per_second", "data_wait_share"]  # what differs between two runs of the same numbers
@@ -23,7 +23,7 @@ def resolved(data: Path, training: dict[str, Any] | None = None, **values: Any) 
         "spectrogram": {"window": 128, "hop": 64},
         "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 32, "kernel": 3},
         "slots": {"count": 2, "layers": 1},
-        "decoder": {"kind": "modulated", "layers": 1, "output": "sigmoid"},
+        "decoder": {"kind": "film", "layers": 1, "output": "sigmoid"},
         "training": {
             **{"loss": "si_sdr", "steps": 20, "batch": 4, "learning_rate": 1e-3, "warmup": 2},
             **{"validate_every": 5, "validation_mixtures": 4, "checkpoint_every": 100},

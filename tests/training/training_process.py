@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from audioslots.config import Resolved
-from audioslots.errors import Interrupted
+from audioslots.runtime.errors import Interrupted
 from audioslots.training import checkpoint, trainer
 
 SLOW_DISK_S = 0.02

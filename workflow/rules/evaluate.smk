@@ -5,9 +5,8 @@ SETS = {"runs": benchmark.test.subset} | ({"dev": benchmark.dev.subset} if bench
 MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
 MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
-# What is heard of every system are the mixtures that the scores of one choose, the first study's baseline, once there are any.
-FIRST = (read_study(benchmark.studies[0]).baseline, str(benchmark.seeds[0]))
-CHOSEN_BY = f"{RESULTS}/runs/{FIRST[0]}/seed{FIRST[1]}/scores.parquet"
+CHOOSES = choosing_run(benchmark, MADE)
+CHOSEN_BY = f"{RESULTS}/runs/{CHOOSES[0]}/seed{CHOOSES[1]}/scores.parquet"
 EVALUATE = (
     "audioslots --wait --fresh evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
     " --examples {params.examples} --jobs {threads}"
@@ -17,7 +16,7 @@ EVALUATE = (
 rule evaluate_mixture:
     input:
         mixtures=lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
-        apart=lambda wildcards: f"{benchmark.folder_of(SETS[wildcards.part])}/apart.txt",
+        apart=lambda wildcards: f"{benchmark.folder_of(SETS[wildcards.part])}/{SPEAKERS}.txt",
     output:
         scores=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
         costs=f"{RESULTS}/{{part}}/mixture/seed0/evaluation.json",
@@ -99,7 +98,7 @@ rule separate:
         f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/separate.log",
     wildcard_constraints:
         part="|".join(MIXTURES),
-        variant="|".join(VARIANTS),
+        variant="|".join(ALL),
     resources:
         gpu=GPU,
         mem_mb=16000,
@@ -116,7 +115,9 @@ rule evaluate:
     input:
         estimates=rules.separate.output,
         mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
-        chosen_by=lambda run: ancient(CHOSEN_BY) if run.part == "runs" and (run.variant, run.seed) != FIRST else [],
+        chosen_by=lambda run: (
+            ancient(CHOSEN_BY) if run.part == "runs" and (run.variant, int(run.seed)) != CHOOSES else []
+        ),
     output:
         scores=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/scores.parquet",
         costs=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/evaluation.json",
@@ -124,7 +125,7 @@ rule evaluate:
         f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/evaluate.log",
     wildcard_constraints:
         part="|".join(MIXTURES),
-        variant="|".join(VARIANTS),
+        variant="|".join(ALL),
     resources:
         mem_mb=8000,
         runtime=minutes(240),
@@ -139,7 +140,7 @@ rule evaluate:
 
 rule dev:
     input:
-        expand(f"{RESULTS}/dev/{{variant}}/seed{{seed}}/scores.parquet", variant=VARIANTS, seed=benchmark.seeds),
+        [f"{RESULTS}/dev/{variant}/seed{seed}/scores.parquet" for variant, seed in MADE],
     output:
         f"{RESULTS}/dev/scores.csv",
     log:

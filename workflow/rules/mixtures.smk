@@ -2,6 +2,7 @@
 # they are read.
 SET = f"{benchmark.data}/{{subset}}-{{set}}"
 METADATA = f"{SET}/libri{benchmark.sources}mix_{{subset}}.csv"
+SPEAKERS = f"speakers-{benchmark.corpus.train}-{benchmark.corpus.held_out_speakers}"
 NOISE = "--noise '{}' --part {}"
 CONVERSATIONS = [key for key, one in benchmark.mixture_sets.items() if one.rows == "conversations"]
 
@@ -107,9 +108,9 @@ rule apart:
         mixtures=lambda wildcards: f"{benchmark.mixtures(wildcards.subset)}/manifest.json",
         packed=f"{benchmark.packed(benchmark.corpus.train)}/manifest.json",
     output:
-        f"{SET}/apart.txt",
+        f"{SET}/{SPEAKERS}.txt",
     log:
-        f"{SET}/apart.log",
+        f"{SET}/{SPEAKERS}.log",
     wildcard_constraints:
         subset="|".join(benchmark.mixture_sets),
     priority: 2

@@ -26,5 +26,6 @@ rule report:
         runtime=minutes(60),
     params:
         results=subpath(output[0], parent=True),
+        published=f"--published '{benchmark.published}'" if benchmark.published else "",
     shell:
-        "audioslots --wait --fresh report {params.results} --out {params.results} > {log} 2>&1"
+        "audioslots --wait --fresh report {params.results} --out {params.results} {params.published} > {log} 2>&1"

@@ -1,4 +1,4 @@
-# Packed speech, and one training a variant and seed.
+# Packed speech, and one training per variant and seed.
 PACKED = [benchmark.packed(subset) for subset in (benchmark.corpus.train, benchmark.corpus.validation) if subset]
 GPU = int(benchmark.device != "cpu")  # that a job asks for
 
@@ -52,7 +52,7 @@ rule resolve:
     localrule: True
     params:
         content=lambda wildcards: json.dumps(
-            resolve(benchmark, wildcards.variant, int(wildcards.seed), known=VARIANTS).document(),
+            resolve(benchmark.whole, wildcards.variant, int(wildcards.seed), known=ALL).document(),
             indent=1,
             sort_keys=True,
         ),
@@ -68,7 +68,9 @@ rule train:
         noise=expand(
             f"{benchmark.packed_noise}/{{part}}/manifest.json", part=["tr", "cv"] if benchmark.packed_noise else []
         ),
-        start=lambda wildcards: str(VARIANTS[wildcards.variant].start_at(wildcards.seed) or "") or [],
+        init_model=lambda wildcards: (
+            resolve(benchmark.whole, wildcards.variant, int(wildcards.seed), known=ALL).init_model or []
+        ),
     output:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
@@ -76,7 +78,7 @@ rule train:
     log:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
     wildcard_constraints:
-        variant="|".join(name for name in VARIANTS if name not in TWINS),
+        variant="|".join(name for name in ALL if name not in TWINS),
     priority: 1
     resources:
         gpu=GPU,

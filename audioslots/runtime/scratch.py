@@ -1,0 +1,77 @@
+"""A node's own copies of large files: random reads are slow where all nodes share a file system.
+
+FOLDER/audioslots-<user>-<first 16 digits of its SHA-256>.i16   a copy, such as of speech.i16
+
+The first process of a node copies, the others wait for it. The copy stays, for the trainings to come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from tqdm import tqdm
+
+from audioslots.runtime.errors import InputError
+from audioslots.runtime.files import written_aside
+from audioslots.runtime.stage import Stage, require_room
+
+PIECE = 16 << 20  # bytes of a read
+folder: Path | None = None
+"""Where the copies are; without it speech is read where it lies. ``audioslots train --scratch`` sets it."""
+
+
+def expanded(given: str) -> Path:
+    """The folder that ``given`` names; variables, such as ``$SLURM_TMPDIR``, are those of this process.
+
+    Raises:
+        InputError: a variable is not set.
+    """
+    path = os.path.expandvars(given)
+    if "$" in path:
+        raise InputError(f"--scratch: {path}: a variable that is not set; expected a folder of this machine's own disk")
+    return Path(path)
+
+
+def local_copy(array: Path, digest: str) -> Path:
+    """Where to read a file: in ``folder``, where it is copied unless a copy of its size is there; without one, itself.
+
+    Args:
+        array: the file.
+        digest: its SHA-256.
+
+    Raises:
+        InputError: the file does not match the digest; the folder cannot be written, or has no room.
+    """
+    if folder is None:
+        return array
+    to, size = folder, array.stat().st_size
+    copy = to / f"audioslots-{os.getuid()}-{digest[:16]}{array.suffix}"
+    if _is_whole(copy, size):
+        return copy
+    with Stage(to, copy.stem, {}, ()).locked(wait=True):
+        if not _is_whole(copy, size):  # still
+            for leftover in (copy, *to.glob(f".{copy.stem}.*.tmp.*")):  # cut short, or of a process that was killed
+                leftover.unlink(missing_ok=True)
+            require_room(to, size)
+            with written_aside(copy) as aside:
+                if _copy(array, aside, size) != digest:
+                    raise InputError(f"{array}: does not match manifest.json; expected SHA-256 {digest}")
+    return copy
+
+
+def _is_whole(copy: Path, size: int) -> bool:
+    return copy.is_file() and copy.stat().st_size == size
+
+
+def _copy(source: Path, target: Path, size: int) -> str:
+    """Copy a file in pieces; return its SHA-256, of what was read."""
+    digest = hashlib.sha256()
+    bar = tqdm(None, f"copy to {target.parent}", size, unit="B", unit_scale=True, disable=None)
+    with open(source, "rb") as reading, open(target, "wb") as writing, bar:
+        while piece := reading.read(PIECE):
+            digest.update(piece)
+            writing.write(piece)
+            bar.update(len(piece))
+    return digest.hexdigest()
