@@ -14,6 +14,8 @@ from pathlib import Path
 
 from audioslots.data.rendering import render
 
+LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # whether a process has ended, which stays to be waited for
+
 
 def started(table: Path, corpus: Path, out: Path, jobs: int) -> int:
     """Fork a process that renders at 8 kHz, ``min``, and return its number: importing it anew would take longer."""
@@ -28,20 +30,29 @@ def started(table: Path, corpus: Path, out: Path, jobs: int) -> int:
     return process
 
 
+def written(out: Path) -> int:
+    """WAV files that are there under their final names."""
+    return sum(not path.name.startswith(".") for path in out.rglob("*.wav"))
+
+
 def ended(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def kill(table: Path, corpus: Path, out: Path, jobs: int, kills: int) -> dict[str, int]:
-    """Render once undisturbed, then ``kills`` times, each killed at a random moment and started again."""
-    begin = time.monotonic()
+    """Render once undisturbed, then ``kills`` times, each killed once a random share of the files is there, and again.
+
+    A moment is a number of files, not of seconds, so that a machine that becomes faster or slower does not matter.
+    """
     assert ended(started(table, corpus, out / "undisturbed", jobs)) == 0
-    duration = time.monotonic() - begin
+    files = written(out / "undisturbed")
     moments = random.Random(jobs)
     killed = 0
     for number in range(kills):
         process = started(table, corpus, out / str(number), jobs)
-        time.sleep(moments.uniform(0, duration))
+        moment = moments.randrange(files)
+        while written(out / str(number)) < moment and not os.waitid(os.P_PID, process, LOOK):
+            time.sleep(0.001)
         os.kill(process, signal.SIGKILL)
         killed += ended(process) == -signal.SIGKILL
         assert ended(started(table, corpus, out / str(number), jobs)) == 0
