@@ -212,7 +212,7 @@ class Resolved(Variant):
             )
         if training.assignment == "mixit" and not 2 * self.sources <= self.slots.count <= MOST_MIXED:
             raise ValueError(
-                f"slots.count {self.slots.count} with training.assignment mixit, which hears two mixtures at once; "
+                f"slots.count {self.slots.count} with training.assignment mixit, whose input is two mixtures; "
                 f"expected {2 * self.sources} to {MOST_MIXED}"
             )
         if (self.noise is None) != (self.task == "sep_clean"):

@@ -189,8 +189,8 @@ def test_training_without_sources_lowers_its_loss_and_goes_on_as_if_never_stoppe
         ({**MIXIT, "chunks_per_assignment": 2, "contrast": 0.1}, 4, "contrast 0.1 with assignment mixit"),
         ({**MIXIT, "ratio": 0.1}, 4, "ratio 0.1 with assignment mixit"),
         ({**MIXIT, "single_speaker_fraction": 0.1}, 4, "single_speaker_fraction 0.1 with assignment mixit"),
-        (MIXIT, 3, "slots.count 3 with training.assignment mixit, which hears two mixtures at once; expected 4 to 8"),
-        (MIXIT, 9, "slots.count 9 with training.assignment mixit, which hears two mixtures at once; expected 4 to 8"),
+        (MIXIT, 3, "slots.count 3 with training.assignment mixit, whose input is two mixtures; expected 4 to 8"),
+        (MIXIT, 9, "slots.count 9 with training.assignment mixit, whose input is two mixtures; expected 4 to 8"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(packed: Path, training: dict[str, Any], slots: int, expected: str) -> None:
