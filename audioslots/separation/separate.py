@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +80,7 @@ class Separator:
     @cached_property
     def identity(self) -> str:
         """Hash of the weights and of the config, stitching included: of all that decides the estimates."""
-        digest = hashlib.sha256(json.dumps(self.config.model_dump(mode="json"), sort_keys=True).encode())
+        digest = hashlib.sha256(self.config.run_identity.encode())
         for tensor in self.model.state_dict().values():
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
