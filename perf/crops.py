@@ -17,12 +17,12 @@ import soundfile
 import torch
 import torchaudio.datasets.librimix as librimix
 
-from audioslots.data.corpus import utterances
-from audioslots.data.metadata import draw, write_metadata
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
-from audioslots.data.rendering import render
-from audioslots.data.static import StaticMixer
+from audioslots.data.corpora.corpus import utterances
+from audioslots.data.librimix.metadata import draw, write_metadata
+from audioslots.data.librimix.rendering import render
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
+from audioslots.data.training.static import StaticMixer
 
 RATE, CHUNK = 16_000, 8_000
 SPEAKERS, EACH = 12, 10

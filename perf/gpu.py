@@ -25,17 +25,17 @@ import yaml
 from crops import made_corpus
 from training import peak
 
-from audioslots.config import Resolved, checked
-from audioslots.counting.cards import CARDS
-from audioslots.counting.plan import plan, sustained
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
-from audioslots.data.synthesis import synthesize
+from audioslots.config.study import merge
+from audioslots.config.variant import Resolved, checked
+from audioslots.data.corpora.synthesis import synthesize
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
+from audioslots.profiling.cards import CARDS
+from audioslots.profiling.plan import plan, sustained
 from audioslots.runtime.code import commit
 from audioslots.runtime.files import read_json, write_json, write_text
 from audioslots.scoring.metrics import permutation, si_sdr
 from audioslots.separation.separate import Separator
-from audioslots.study import merge
 from audioslots.training.speech import open_speech
 from audioslots.training.trainer import Trainer
 
@@ -72,7 +72,7 @@ class Sizes:
 
 
 def resolved(packed: Path, rate: int, delta: dict[str, Any]) -> Resolved:
-    """A variant for the trainer: the defaults of audioslots/config.py, but for ``delta``."""
+    """A variant for the trainer: the defaults of audioslots/config/variant.py, but for ``delta``."""
     document: dict[str, Any] = {
         **{"name": "gpu", "benchmark": "gpu", "seed": 0, "rate": rate, "sources": 2},
         **{"train": str(packed), "validation": None, "held_out_speakers": 4, "data_identity": "made"},

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioslots.reporting import comparisons, statistics
-from audioslots.reporting.intervals import SIGNIFICANT, Mixtures
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import valued
 from audioslots.reporting.words import number, whole
 from audioslots.runtime.files import write_text
+from audioslots.stats import comparisons
+from audioslots.stats import summaries as statistics
+from audioslots.stats.intervals import SIGNIFICANT, Mixtures
 
 MIXTURES, SPEAKERS, VARIANTS, SEEDS = 3000, 40, 20, 5
 TARGET_S = 60

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audioslots.data.corpus import read_speech
-from audioslots.data.librimix import RATE
-from audioslots.data.synthesis import synthesize
+from audioslots.data.corpora.corpus import read_speech
+from audioslots.data.corpora.synthesis import synthesize
+from audioslots.data.librimix.layout import RATE
 
 FRAME = RATE // 50
 FEWEST_FRAMES = 5

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from audioslots.data.metadata import draw, read_metadata, select, source_count, write_metadata
-from audioslots.data.rendering import render
-from audioslots.data.synthesis import synthesize
+from audioslots.data.corpora.synthesis import synthesize
+from audioslots.data.librimix.metadata import draw, read_metadata, select, source_count, write_metadata
+from audioslots.data.librimix.rendering import render
 
 REPEATS = 3
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

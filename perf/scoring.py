@@ -22,9 +22,9 @@ import pandas as pd
 from pesq import pesq
 from pystoi import stoi
 
-from audioslots.data.metadata import draw, read_metadata, select, write_metadata
-from audioslots.data.rendering import render
-from audioslots.data.synthesis import synthesize
+from audioslots.data.corpora.synthesis import synthesize
+from audioslots.data.librimix.metadata import draw, read_metadata, select, write_metadata
+from audioslots.data.librimix.rendering import render
 from audioslots.scoring.evaluate import evaluate
 from audioslots.scoring.mixtures import Waveforms, read_mixtures
 

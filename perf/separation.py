@@ -19,8 +19,8 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from audioslots.benchmark import read_benchmark, resolve
-from audioslots.model.weights import build, save_model
+from audioslots.config.benchmark import read_benchmark, resolve
+from audioslots.models.weights import build, save_model
 from audioslots.separation.separate import Separator
 
 RATE = 8000

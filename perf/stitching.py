@@ -17,7 +17,7 @@ import torch
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from audioslots.data.metadata import read_metadata, select, source_count
+from audioslots.data.librimix.metadata import read_metadata, select, source_count
 from audioslots.separation.chunking import cut, hop_of
 from audioslots.separation.stitching import Stitcher
 

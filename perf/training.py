@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from audioslots.config import Variant
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
+from audioslots.config.variant import Variant
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
 from audioslots.losses import si_sdr
-from audioslots.model.weights import MODELS
+from audioslots.models.weights import MODELS
 from audioslots.training.batches import batches
 from audioslots.training.matching import match
 

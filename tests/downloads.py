@@ -12,7 +12,7 @@ from typing import Any
 
 from serving import Site, served
 
-from audioslots.data.metadata import draw, write_metadata
+from audioslots.data.librimix.metadata import draw, write_metadata
 
 SUBSETS = {"train-clean": "train-clean-100", "dev-clean": "dev-clean", "test-clean": "test-clean"}
 ROWS = "Libri2Mix/libri2mix_test-clean.csv"
@@ -26,7 +26,8 @@ PATCH = """\
 import sys
 
 if {{"download", "fetch"}} & set(sys.orig_argv):
-    from audioslots.data import download, librispeech, official
+    from audioslots.data.corpora import download, librispeech
+    from audioslots.data.librimix.layout import official
 
     download.PAUSE_S = 0.01
     librispeech.OPENSLR, official.GITHUB = {url!r}, {url!r}

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from audioslots.benchmark import Benchmark, Place
-from audioslots.checking import checked
+from audioslots.config.benchmark import Benchmark, Place
+from audioslots.config.checking import checked
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE: dict[str, Any] = {

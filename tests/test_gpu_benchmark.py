@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from audioslots.config import Training, Variant
+from audioslots.config.variant import Training, Variant
 
 PERF = Path(__file__).resolve().parents[1] / "perf"
 

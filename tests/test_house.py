@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -23,39 +20,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LARGEST_SNAKEFILE = 75  # lines, of workflow/Snakefile
 LARGEST_DELTA = 25  # lines
-
-# What the modules of each part may import beside their own part and `runtime`, which imports nothing of the package but
-# itself. The modules that lie directly in the package (config, benchmark) are the foundation; the command line stands
-# above everything.
-FOUNDATION = {"untrained", "checking", "losses", "config", "architecture", "audio", "layout"} | {
-    *("dataset", "study", "lengths", "benchmark", "summary"),
-}
-MAY_IMPORT = {
-    "runtime": set(),
-    "data": FOUNDATION,
-    "model": FOUNDATION,
-    "baselines": FOUNDATION | {"model"},
-    "training": FOUNDATION | {"model", "data", "baselines"},
-    "separation": FOUNDATION | {"model", "baselines"},
-    "scoring": FOUNDATION | {"model", "baselines", "separation", "data"},
-    "reporting": FOUNDATION | {"model", "baselines", "separation", "data", "scoring"},
-    "counting": FOUNDATION | {"model", "training", "separation", "reporting"},
-    "cluster": set(),
-    "layout": set(),
-    "untrained": set(),
-    "losses": set(),
-    "checking": set(),
-    "audio": set(),
-    "provenance": {"checking"},
-    "optimisation": {"checking", "losses", "provenance"},
-    "architecture": {"checking", "provenance"},
-    "config": {"untrained", "checking", "losses", "provenance", "optimisation", "architecture"},
-    "dataset": {"checking", "untrained"},
-    "study": {"checking"},
-    "lengths": {"checking", "config"},
-    "benchmark": {"untrained", "checking", "config", "dataset", "layout", "lengths", "study"},
-    "summary": {"study", "lengths", "benchmark", "untrained"},
-}
 
 
 def lock_lines() -> list[str]:
@@ -146,81 +110,6 @@ def test_image_holds_the_lock_and_all_that_the_workflow_reads() -> None:
 
 
 # --- the package ---------------------------------------------------------------------------------------------------
-
-
-def part(name: str) -> str:
-    """The part of the package that a dotted name, such as ``audioslots.model.slots``, belongs to."""
-    return name.split(".")[1] if "." in name else ""
-
-
-def imported(module: str, is_package: bool, source: str) -> Iterator[str]:
-    """Dotted names of the package that a module imports, inside functions too."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parents = module.split(".")[: None if is_package and node.level == 1 else -node.level + is_package]
-            base = ".".join([*(parents if node.level else []), *([node.module] if node.module else [])])
-            # `from audioslots import config` names a module, `from audioslots.config import Name` what is in it.
-            names = [f"audioslots.{alias.name}" for alias in node.names] if base == "audioslots" else [base]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] == "audioslots")
-
-
-def breaches(module: str, is_package: bool, source: str) -> list[str]:
-    own = part(module)
-    if own in ("cli", "cli_data", "cli_reporting", "__main__", ""):
-        return []
-    allowed = MAY_IMPORT[own] | {own, "runtime", "__version__"}
-    return [f"{module} imports {name}" for name in imported(module, is_package, source) if part(name) not in allowed]
-
-
-@pytest.mark.parametrize(
-    ("module", "source", "breach"),
-    [
-        ("audioslots.model.slots", "from audioslots.training.objective import Matched", True),
-        ("audioslots.model.slots", "from audioslots import training", True),
-        ("audioslots.model.slots", "import audioslots.data.corpus", True),
-        ("audioslots.model.slots", "from ..scoring import metrics", True),
-        ("audioslots.separation.separate", "def late():\n    from audioslots.scoring.metrics import pesq", True),
-        ("audioslots.reporting.page", "from audioslots.cli import main", True),
-        ("audioslots.reporting.page", "from audioslots.scoring.metrics import pesq", False),
-        ("audioslots.model.slots", "from .encoder import Layer\nfrom . import encoder\nimport torch", False),
-        ("audioslots.model.slots", "from audioslots import config", False),
-        ("audioslots.losses", "from audioslots.runtime.errors import InputError", False),
-        ("audioslots.runtime.stage", "from audioslots.runtime.errors import InputError", False),
-        ("audioslots.runtime.scratch", "from audioslots.data.packing import Speech", True),
-        ("audioslots.runtime.stage", "from audioslots.config import Resolved", True),
-    ],
-)
-def test_breaches_are_found(module: str, source: str, breach: bool) -> None:
-    assert bool(breaches(module, False, source)) == breach
-
-
-def test_imports_point_one_way() -> None:
-    found = []
-    for path in MODULES:
-        names = path.relative_to(ROOT).with_suffix("").parts
-        is_package = names[-1] == "__init__"
-        module = ".".join(names[:-1] if is_package else names)
-        found += breaches(module, is_package, path.read_text(encoding="utf-8"))
-    assert found == []
-
-
-def test_package_declares_what_it_imports() -> None:
-    extras = [line for name, lines in project()["optional-dependencies"].items() if name != "dev" for line in lines]
-    declared = {canonicalize_name(Requirement(line).name) for line in [*project()["dependencies"], *extras]}
-    sources = packages_distributions()
-    undeclared = set()
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-            for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"audioslots"}:
-                if not declared & {canonicalize_name(source) for source in sources.get(name, [])}:
-                    undeclared.add(f"{path.relative_to(ROOT)} imports {name}")
-    assert undeclared == set()
 
 
 def test_package_ships_the_files_it_reads() -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from running import FINISHED, REPORT, ROOT, TINY, clone, command, environment, planned, snakemake, write_config
 
-from audioslots.benchmark import read_benchmark, read_for_counting, twins, untrained, variants
+from audioslots.config.benchmark import read_benchmark, read_for_counting, twins, untrained, variants
 
 DEMO = {"synthesize": 1, "draw": 1, "pack": 2, "render_test_clean": 1, "apart": 1, "evaluate_mixture": 1}
 

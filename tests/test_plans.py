@@ -9,7 +9,7 @@ import pytest
 import yaml
 from running import REPORT, ROOT, planned, snakemake
 
-from audioslots.benchmark import Benchmark, read_benchmark, resolve, runs_to_make, variants
+from audioslots.config.benchmark import Benchmark, read_benchmark, resolve, runs_to_make, variants
 
 RULES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow" / "rules").glob("*.smk"))
 LOCAL = {"all", *re.findall(r"^rule (\w+):\n(?: .*\n|\n(?= ))*? +localrule: True", RULES, re.MULTILINE)}

@@ -16,9 +16,9 @@ from made_benchmark import LONG
 from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 from snakemake.cli import get_argument_parser
 
-from audioslots.benchmark import read_benchmark, twins, untrained, variants
-from audioslots.cli import app
-from audioslots.study import read_study
+from audioslots.cli.main import app
+from audioslots.config.benchmark import read_benchmark, twins, untrained, variants
+from audioslots.config.study import read_study
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 DOCS = list((ROOT / "docs").glob("*.md"))

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from running import FINISHED, REPORT, ROOT, TINY, clone, command, environment, planned, snakemake, write_config
 
+from audioslots.config.study import read_study
 from audioslots.reporting.publish import publish
-from audioslots.study import read_study
 
 TWIN = "audioslots-direct"  # the model of audioslots, evaluated with another config
 VARIANTS = ("audioslots", TWIN, "film")

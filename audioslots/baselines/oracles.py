@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioslots.model.reconstruction import misi, ratio_masks
+from audioslots.config.untrained import BASELINES, MIXTURE, parse
+from audioslots.models.reconstruction import misi, ratio_masks
 from audioslots.runtime.errors import InputError
-from audioslots.untrained import BASELINES, MIXTURE, parse
 
 Waveforms = NDArray[np.float32]
 
@@ -93,7 +93,7 @@ class Oracle(Untrained):
     What the sources lack of the mixture, beyond the rounding of files of 16 bits, is noise, and has a mask of its own.
 
     Attributes:
-        name: of ``audioslots.untrained``.
+        name: of ``audioslots.config.untrained``.
         kind: a key of ``MASKS``, ``ratio`` or ``misi``.
         number: power of the magnitudes (ratio) or iterations (misi).
     """
@@ -152,7 +152,7 @@ def oracle_stft(rate: int) -> tuple[int, int]:
 
 
 def baseline(name: str, rate: int) -> Mixture | Oracle:
-    """The system of a name of ``audioslots.untrained``, at ``rate`` Hz; its STFT is the name's, else ``oracle_stft``'s.
+    """The system of a name of ``config.untrained``, at ``rate`` Hz; its STFT is the name's, else ``oracle_stft``'s.
 
     Raises:
         InputError: an unknown name.

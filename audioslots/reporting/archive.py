@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from audioslots.config.untrained import MIXTURE
 from audioslots.layout import SCORES, run_folder
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, write_json, write_text, written_aside
 from audioslots.runtime.stage import Stage
 from audioslots.scoring.evaluate import read_scores
-from audioslots.untrained import MIXTURE
 
 RUNS, HISTORY = "runs.json", "history.csv"
 DESCRIBED = ("config.json", "system.json", "evaluation.json")

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioslots.reporting.statistics import speakers_of, summarise
 from audioslots.reporting.table import Column, Table
 from audioslots.reporting.tables import ranged, stitched, titled
 from audioslots.reporting.words import EMPTY, number, whole
 from audioslots.scoring.metrics import OVER_TIME
 from audioslots.scoring.own_output import PERIODS_S
+from audioslots.stats.summaries import speakers_of, summarise
 
 INPUT_EDGES_DB = (-5, 0, 5)
 DURATION_EDGES_S = (4, 6, 10)

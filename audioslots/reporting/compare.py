@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from audioslots.reporting import comparisons, conclusions, tables
-from audioslots.reporting.statistics import per_mixture
+from audioslots.reporting import tables
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, written_aside
 from audioslots.scoring.evaluate import read_scores
+from audioslots.stats import comparisons
+from audioslots.stats import verdicts as conclusions
+from audioslots.stats.summaries import per_mixture
 
 
 def compare_files(paths: Sequence[Path], baseline: str, format: str = "terminal") -> str:

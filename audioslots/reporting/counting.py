@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioslots.reporting.comparisons import compare
-from audioslots.reporting.intervals import Mixtures
-from audioslots.reporting.statistics import per_mixture, speakers_of, values_of
 from audioslots.reporting.table import Column, Table
 from audioslots.reporting.tables import titled, valued
 from audioslots.reporting.words import EMPTY, listed, number, p_value
+from audioslots.stats.comparisons import compare
+from audioslots.stats.intervals import Mixtures
+from audioslots.stats.summaries import per_mixture, speakers_of, values_of
 
 COUNTED, EVERY = "counted", "every"
 """Rows of the scores beside blind and oracle ones: as many outputs as were found; and all of them."""

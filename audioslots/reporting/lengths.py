@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioslots.reporting.comparisons import compare
-from audioslots.reporting.statistics import COMPARED, summarise
+from audioslots.stats.comparisons import compare
+from audioslots.stats.summaries import COMPARED, summarise
 
 NOT_CONVERGED = "not converged"
 _ROW = ["seed", "mixture_id", "source"]

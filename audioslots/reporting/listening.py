@@ -11,10 +11,10 @@ import pandas as pd
 import soundfile
 
 from audioslots.reporting import spectrograms
-from audioslots.reporting.comparisons import COMPARED
 from audioslots.reporting.words import number
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import written_aside
+from audioslots.stats.comparisons import COMPARED
 
 EXAMPLES = 5  # mixtures at most
 BUDGET_BYTES = 6_000_000  # of audio and spectrograms together: with many variants there are fewer mixtures

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from audioslots.config.untrained import is_untrained
 from audioslots.layout import SCORES, run_folder
 from audioslots.reporting.archive import HISTORY, RUNS, Archive, keep, read_files, thinned
 from audioslots.reporting.report import report
@@ -25,7 +26,6 @@ from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, write_text, written_aside
 from audioslots.runtime.stage import Stage
 from audioslots.scoring.evaluate import read_scores
-from audioslots.untrained import is_untrained
 
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 LONGEST = 20  # rows of a table in the documentation

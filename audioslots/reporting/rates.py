@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audioslots.config import Resolved
+from audioslots.config.variant import Resolved
 from audioslots.reporting.runs import read_history
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import valued

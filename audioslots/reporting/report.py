@@ -10,18 +10,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from audioslots.config.untrained import MIXTURE, is_untrained
 from audioslots.reporting import (
     breakdown,
     changes,
-    comparisons,
-    conclusions,
     counting,
     figures,
     listening,
     page,
     published,
     spectrograms,
-    statistics,
     style,
     tables,
 )
@@ -33,7 +31,9 @@ from audioslots.reporting.words import listed
 from audioslots.runtime.files import written_aside
 from audioslots.runtime.stage import Stage
 from audioslots.scoring.examples import chosen
-from audioslots.untrained import MIXTURE, is_untrained
+from audioslots.stats import comparisons
+from audioslots.stats import summaries as statistics
+from audioslots.stats import verdicts as conclusions
 
 LEGIBLE = 20  # variants of the heat map over all; each study has its own
 RECONSTRUCTION = ("reconstruction", "power", "misi_iterations")  # of a config's ``separation``

@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from audioslots.config import Resolved
+from audioslots.config.untrained import is_untrained
+from audioslots.config.untrained import title as title_of
+from audioslots.config.variant import Resolved
 from audioslots.layout import run_folder
 from audioslots.reporting.archive import HISTORY, Archive, read_files
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
 from audioslots.scoring.evaluate import read_scores
-from audioslots.untrained import is_untrained
-from audioslots.untrained import title as title_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from audioslots.reporting.statistics import BEST, TIED
 from audioslots.runtime.files import write_text, written_aside
+from audioslots.stats.summaries import BEST, TIED
 
 TIE = "≈ "  # before a value that is not shown to differ from the best
 PAGE_ROWS = 40  # of a LaTeX table on one page

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from audioslots.audio import AUDIO, opened
+from audioslots.config.untrained import COST, EXTERNAL
+from audioslots.runtime.audio import AUDIO, opened
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_table, sha256
 from audioslots.scoring.estimates import Kept
 from audioslots.scoring.mixtures import TestMixture, Waveforms, read_mixtures
 from audioslots.separation.resampling import resample
-from audioslots.untrained import COST, EXTERNAL
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,50}")
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audioslots.audio import opened
-from audioslots.dataset import TASKS
+from audioslots.config.data import TASKS
+from audioslots.runtime.audio import opened
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_table, sha256
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from audioslots.audio import opened
+from audioslots.runtime.audio import opened
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import written_aside
 from audioslots.separation.presence import Presence, Sources

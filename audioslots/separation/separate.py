@@ -15,12 +15,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from audioslots.config import Resolved
-from audioslots.model.audioslots import AudioSlots
-from audioslots.model.estimates import Estimates, covered
-from audioslots.model.parts import modules
-from audioslots.model.reconstruction import reconstruct
-from audioslots.model.weights import load_model
+from audioslots.config.variant import Resolved
+from audioslots.models.audioslots.model import AudioSlots
+from audioslots.models.audioslots.parts import modules
+from audioslots.models.estimates import Estimates, covered
+from audioslots.models.reconstruction import reconstruct
+from audioslots.models.weights import load_model
 from audioslots.runtime.errors import InputError
 from audioslots.separation.chunking import batches, hop_of, surrounded
 from audioslots.separation.presence import Presence, Sources

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioslots.data.mixing import Mixer
+from audioslots.data.training.mixing import Mixer
 from audioslots.runtime.workers import ahead
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from audioslots.losses import SNR_LIMIT, TINY, snr
-from audioslots.model.estimates import Estimates
+from audioslots.models.estimates import Estimates
 
 
 class MixIT(nn.Module):

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioslots.config import Variant
+from audioslots.config.variant import Variant
 from audioslots.losses import LOSSES, snr, such
-from audioslots.model.estimates import Estimates
-from audioslots.model.outputs import compress
-from audioslots.model.reconstruction import ratio_masks
-from audioslots.model.spectrogram import STFT
+from audioslots.models.audioslots.outputs import compress
+from audioslots.models.estimates import Estimates
+from audioslots.models.reconstruction import ratio_masks
+from audioslots.models.spectrogram import STFT
 from audioslots.training.matching import match, unmatched
 from audioslots.training.mixit import MixIT
 from audioslots.training.schedule import grown

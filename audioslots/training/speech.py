@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audioslots.config import Resolved
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech
-from audioslots.data.static import StaticMixer
+from audioslots.config.variant import Resolved
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech
+from audioslots.data.training.static import StaticMixer
 from audioslots.runtime import scratch
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json

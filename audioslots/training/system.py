@@ -14,9 +14,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from audioslots import __version__
-from audioslots.config import Resolved
-from audioslots.data.packing import Speech
-from audioslots.model.estimates import bottleneck
+from audioslots.config.variant import Resolved
+from audioslots.data.training.packing import Speech
+from audioslots.models.estimates import bottleneck
 
 PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
 

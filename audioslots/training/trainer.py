@@ -20,12 +20,12 @@ from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from audioslots.config import Resolved
-from audioslots.data.device_mixing import DeviceMixer
-from audioslots.data.mixing import Mixer
-from audioslots.model.estimates import covered
-from audioslots.model.parts import modules
-from audioslots.model.weights import init_checksum, init_model, save_model
+from audioslots.config.variant import Resolved
+from audioslots.data.training.device_mixing import DeviceMixer
+from audioslots.data.training.mixing import Mixer
+from audioslots.models.audioslots.parts import modules
+from audioslots.models.estimates import covered
+from audioslots.models.weights import init_checksum, init_model, save_model
 from audioslots.runtime.code import commit
 from audioslots.runtime.errors import InputError, Interrupted
 from audioslots.runtime.files import write_json

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audioslots.config import Resolved
+from audioslots.config.variant import Resolved
 from audioslots.losses import si_sdr
-from audioslots.model.audioslots import AudioSlots
-from audioslots.model.estimates import covered
-from audioslots.model.reconstruction import reconstruct
+from audioslots.models.audioslots.model import AudioSlots
+from audioslots.models.estimates import covered
+from audioslots.models.reconstruction import reconstruct
 from audioslots.training.matching import match
 from audioslots.training.objective import Matched, occupancy
 

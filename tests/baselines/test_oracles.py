@@ -12,9 +12,9 @@ import torch
 from scipy.signal import resample_poly
 
 from audioslots.baselines.oracles import MASKS, baseline, oracle_stft
+from audioslots.config.untrained import BASELINES
 from audioslots.runtime.errors import InputError
 from audioslots.scoring.metrics import permutation, si_sdr
-from audioslots.untrained import BASELINES
 
 MEASURED_BOUNDS = {
     "oracle-ibm": 13.28,

@@ -9,9 +9,9 @@ import pytest
 import torch
 from calling import CONFIG, Call
 
-from audioslots.config import Resolved
-from audioslots.model.audioslots import AudioSlots
-from audioslots.model.weights import save_model
+from audioslots.config.variant import Resolved
+from audioslots.models.audioslots.model import AudioSlots
+from audioslots.models.weights import save_model
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rendered(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished folder of two mixtures, as ``evaluate`` wants it."""
-    from audioslots.data.metadata import draw, write_metadata
-    from audioslots.data.rendering import render
+    from audioslots.data.librimix.metadata import draw, write_metadata
+    from audioslots.data.librimix.rendering import render
 
     folder = tmp_path_factory.mktemp("rendered")
     write_metadata(draw(made_corpus, "test-clean", 2, 2, 0), folder / "metadata.csv")

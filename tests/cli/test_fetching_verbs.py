@@ -13,8 +13,9 @@ from threading import Thread
 
 import pytest
 
-from audioslots.cli import main
-from audioslots.data import librispeech, official
+from audioslots.cli.main import main
+from audioslots.data.corpora import librispeech
+from audioslots.data.librimix.layout import official
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -100,7 +100,7 @@ def test_ctrl_c_shows_no_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) 
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("audioslots.data.corpus.check", pressed)
+    monkeypatch.setattr("audioslots.data.corpora.corpus.check", pressed)
     ended = call("corpus", "check", "somewhere")
     assert ended.status == 130 and "Traceback" not in ended.err
 
@@ -124,5 +124,5 @@ def test_command_as_installed(tmp_path: Path) -> None:
 
 
 def test_command_line_starts_without_torch() -> None:
-    code = "import sys, audioslots.cli; sys.exit(bool({'torch', 'pandas', 'scipy'} & sys.modules.keys()))"
+    code = "import sys, audioslots.cli.main; sys.exit(bool({'torch', 'pandas', 'scipy'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

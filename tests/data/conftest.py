@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audioslots.data.metadata import draw, write_metadata
-from audioslots.data.rendering import render
+from audioslots.data.librimix.metadata import draw, write_metadata
+from audioslots.data.librimix.rendering import render
 
 
 @pytest.fixture(scope="session")

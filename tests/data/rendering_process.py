@@ -12,7 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
-from audioslots.data.rendering import render
+from audioslots.data.librimix.rendering import render
 
 LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # whether a process has ended, which stays to be waited for
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from audioslots.data.apart import speakers_apart
-from audioslots.data.packing import Speech, pack
+from audioslots.data.librimix.speakers import speakers_apart
+from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime.errors import InputError
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from audioslots.data.conversations import converse, overlap
-from audioslots.data.corpus import check, read_speech
-from audioslots.data.librimix import MAX_AMPLITUDE, RATE
-from audioslots.data.metadata import read_metadata, turns_of, write_metadata
-from audioslots.data.rendering import render
+from audioslots.data.corpora.corpus import check, read_speech
+from audioslots.data.librimix.conversations import converse, overlap
+from audioslots.data.librimix.layout import MAX_AMPLITUDE, RATE
+from audioslots.data.librimix.metadata import read_metadata, turns_of, write_metadata
+from audioslots.data.librimix.rendering import render
 from audioslots.runtime.errors import InputError
 
 SECONDS = (10.0, 20.0)

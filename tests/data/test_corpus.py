@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioslots.data.corpus import check, read_speech, speaker_sex, utterances
+from audioslots.data.corpora.corpus import check, read_speech, speaker_sex, utterances
 from audioslots.runtime.errors import InputError
 
 NAMES = ["dev-clean/12/3/12-3-0000.flac", "test-clean/7/1/7-1-0000.flac", "test-clean/7/1/7-1-0001.flac"]

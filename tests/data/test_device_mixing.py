@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots.data import device_mixing
-from audioslots.data.device_mixing import DeviceMixer
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
-from audioslots.data.static import StaticMixer
+from audioslots.data.training import device_mixing
+from audioslots.data.training.device_mixing import DeviceMixer
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
+from audioslots.data.training.static import StaticMixer
 from audioslots.runtime.errors import InputError
 
 CPU = torch.device("cpu")

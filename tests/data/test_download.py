@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from serving import Site, served
 
-from audioslots.data import download as download_module
-from audioslots.data.download import fetch
+from audioslots.data.corpora import download as download_module
+from audioslots.data.corpora.download import fetch
 from audioslots.runtime.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)

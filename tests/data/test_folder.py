@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from folder_contents import contents
 
-from audioslots.data.folder import RECORD
-from audioslots.data.metadata import read_metadata, write_metadata
-from audioslots.data.rendering import render
+from audioslots.data.corpora.folder import RECORD
+from audioslots.data.librimix.metadata import read_metadata, write_metadata
+from audioslots.data.librimix.rendering import render
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.stage import Stage
 

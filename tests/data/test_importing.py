@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audioslots.data.corpus import check, read_speech, speaker_sex, utterances
-from audioslots.data.importing import bring
-from audioslots.data.metadata import draw
-from audioslots.data.packing import Speech, pack
+from audioslots.data.corpora.corpus import check, read_speech, speaker_sex, utterances
+from audioslots.data.corpora.importing import bring
+from audioslots.data.librimix.metadata import draw
+from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime import stage
 from audioslots.runtime.errors import InputError
 
@@ -91,7 +91,7 @@ def test_an_interrupted_call_goes_on_and_a_finished_one_does_nothing(
     (speech / "bob" / "c.ogg").rename(speech / "kept")
     (speech / "bob" / "c.ogg").write_bytes((speech / "kept").read_bytes()[:-20])
     with monkeypatch.context() as patched:
-        from audioslots.data import importing
+        from audioslots.data.corpora import importing
 
         convert, calls = importing._convert, []
 

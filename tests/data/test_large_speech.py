@@ -14,11 +14,11 @@ import pytest
 import torch
 from limited import within
 
-from audioslots.data import packing
-from audioslots.data.device_mixing import DeviceMixer
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
-from audioslots.data.static import StaticMixer
+from audioslots.data.training import packing
+from audioslots.data.training.device_mixing import DeviceMixer
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
+from audioslots.data.training.static import StaticMixer
 from audioslots.runtime import scratch
 from audioslots.runtime.files import sha256, write_json
 from audioslots.training.speech import open_packed

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from serving import Site, served
 
-from audioslots.data import download as download_module
-from audioslots.data.librispeech import LIBRISPEECH, download
+from audioslots.data.corpora import download as download_module
+from audioslots.data.corpora.librispeech import LIBRISPEECH, download
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.stage import Stage
 

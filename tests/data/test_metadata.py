@@ -11,9 +11,17 @@ import pandas as pd
 import pyloudnorm
 import pytest
 
-from audioslots.data import metadata as module
-from audioslots.data.corpus import read_speech
-from audioslots.data.metadata import draw, info, read_metadata, select, source_count, statistics, write_metadata
+from audioslots.data.corpora.corpus import read_speech
+from audioslots.data.librimix.layout import metadata as module
+from audioslots.data.librimix.metadata import (
+    draw,
+    info,
+    read_metadata,
+    select,
+    source_count,
+    statistics,
+    write_metadata,
+)
 from audioslots.runtime.errors import InputError
 
 GOOD = {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime.errors import InputError
 
 few = settings(max_examples=15, deadline=None, derandomize=True)

@@ -15,9 +15,9 @@ import torch
 import torchaudio
 from scipy.signal import resample_poly
 
-from audioslots.data.metadata import read_metadata, write_metadata
-from audioslots.data.noise import FADE, extend_noise, read_noise
-from audioslots.data.rendering import TYPES, render
+from audioslots.data.librimix.metadata import read_metadata, write_metadata
+from audioslots.data.librimix.noise import FADE, extend_noise, read_noise
+from audioslots.data.librimix.rendering import TYPES, render
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
 

@@ -12,14 +12,14 @@ import pytest
 import soundfile as sf
 import torch
 
-from audioslots.data.corpus import read_speech
-from audioslots.data.device_mixing import DeviceMixer
-from audioslots.data.librimix import MAX_AMPLITUDE, NOISE_LUFS
-from audioslots.data.metadata import read_metadata, write_metadata
-from audioslots.data.mixing import Mixer
-from audioslots.data.noise import noises, read_noise, whole_noise, with_noise
-from audioslots.data.packing import Speech, pack
-from audioslots.data.rendering import render
+from audioslots.data.corpora.corpus import read_speech
+from audioslots.data.librimix.layout import MAX_AMPLITUDE, NOISE_LUFS
+from audioslots.data.librimix.metadata import read_metadata, write_metadata
+from audioslots.data.librimix.noise import noises, read_noise, whole_noise, with_noise
+from audioslots.data.librimix.rendering import render
+from audioslots.data.training.device_mixing import DeviceMixer
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime.errors import InputError
 
 RATE = 16_000

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audioslots.data import noise_synthesis
-from audioslots.data.corpus import utterances
-from audioslots.data.noise_synthesis import SAMPLES, TALKERS, babble, coloured, recordings, synthesize_noise
+from audioslots.data.corpora import noise_synthesis
+from audioslots.data.corpora.corpus import utterances
+from audioslots.data.corpora.noise_synthesis import SAMPLES, TALKERS, babble, coloured, recordings, synthesize_noise
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
 

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from audioslots.benchmark import read_benchmark, resolve
-from audioslots.data.folder import verify
-from audioslots.data.metadata import draw, draw_some, info, joined, read_metadata, select, singles, statistics
-from audioslots.data.metadata import write_metadata as write
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
-from audioslots.data.rendering import render
+from audioslots.config.benchmark import read_benchmark, resolve
+from audioslots.data.corpora.folder import verify
+from audioslots.data.librimix.metadata import draw, draw_some, info, joined, read_metadata, select, singles, statistics
+from audioslots.data.librimix.metadata import write_metadata as write
+from audioslots.data.librimix.rendering import render
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime.errors import InputError
 from audioslots.scoring.mixtures import read_mixtures
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from serving import Site, served
 
-from audioslots.data import download as download_module
-from audioslots.data.official import COMMIT, FILES, SUBSETS, fetch_metadata
+from audioslots.data.corpora import download as download_module
+from audioslots.data.librimix.official import COMMIT, FILES, SUBSETS, fetch_metadata
 from audioslots.runtime.errors import InputError
 
 

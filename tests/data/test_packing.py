@@ -14,9 +14,9 @@ import pytest
 import soundfile as sf
 from scipy.signal import resample_poly
 
-from audioslots.data import packing
-from audioslots.data.metadata import draw
-from audioslots.data.packing import Speech, pack
+from audioslots.data.librimix.metadata import draw
+from audioslots.data.training import packing
+from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime.errors import InputError
 
 RATE = 16_000

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from audioslots.data import packing
-from audioslots.data.packing import pack
+from audioslots.data.training import packing
+from audioslots.data.training.packing import pack
 from audioslots.runtime import stage
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.stage import Stage
@@ -194,7 +194,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from audioslots.data.packing import pack
+from audioslots.data.training.packing import pack
 pack(Path(sys.argv[1]), "train-clean", Path(sys.argv[2]), 8000)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

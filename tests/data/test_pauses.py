@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioslots.data.pauses import CLAUSE_MS, EDGE_MS, SENTENCE_MS, clauses, drawn, joined, trimmed
-from audioslots.data.synthesis import synthesize
+from audioslots.data.corpora.pauses import CLAUSE_MS, EDGE_MS, SENTENCE_MS, clauses, drawn, joined, trimmed
+from audioslots.data.corpora.synthesis import synthesize
 
 PERF = Path(__file__).resolve().parents[2] / "perf"
 

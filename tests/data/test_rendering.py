@@ -14,8 +14,8 @@ import torchaudio
 from folder_contents import contents
 from scipy.signal import resample_poly
 
-from audioslots.data.metadata import read_metadata, write_metadata
-from audioslots.data.rendering import render
+from audioslots.data.librimix.metadata import read_metadata, write_metadata
+from audioslots.data.librimix.rendering import render
 from audioslots.runtime.errors import InputError
 
 

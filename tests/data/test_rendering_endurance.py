@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from folder_contents import contents
 
-from audioslots.data.metadata import read_metadata, write_metadata
+from audioslots.data.librimix.metadata import read_metadata, write_metadata
 
 SCRIPT = Path(__file__).with_name("rendering_process.py")
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from folder_contents import contents
 
-from audioslots.cli import main
-from audioslots.data.folder import RECORD
-from audioslots.data.metadata import draw, read_metadata, write_metadata
+from audioslots.cli.main import main
+from audioslots.data.corpora.folder import RECORD
+from audioslots.data.librimix.metadata import draw, read_metadata, write_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLIT = Path("Libri2Mix/wav8k/min/test")

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from audioslots.data.sentences import past, plural, present, sentence, vocabulary, with_article, words
+from audioslots.data.corpora.sentences import past, plural, present, sentence, vocabulary, with_article, words
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
-from audioslots.data.static import StaticMixer
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
+from audioslots.data.training.static import StaticMixer
 from audioslots.runtime.errors import InputError
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from audioslots.data import synthesis
-from audioslots.data.corpus import check, read_speech, utterances
-from audioslots.data.speakers import ACCENTS, PITCHES, SUBSETS, VARIANTS, Speaker, draw_speakers
-from audioslots.data.synthesis import read_aloud, synthesize
-from audioslots.dataset import SYNTHESIS
+from audioslots.config.data import SYNTHESIS
+from audioslots.data.corpora import synthesis
+from audioslots.data.corpora.corpus import check, read_speech, utterances
+from audioslots.data.corpora.speakers import ACCENTS, PITCHES, SUBSETS, VARIANTS, Speaker, draw_speakers
+from audioslots.data.corpora.synthesis import read_aloud, synthesize
 from audioslots.runtime.errors import InputError
 
 LIBRARY = "b15ce0803b26254e"  # eSpeak NG's library in the wheel for Linux on x86-64

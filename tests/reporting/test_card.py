@@ -17,8 +17,8 @@ import soundfile
 from made_results import scores
 
 import audioslots
-from audioslots.config import Resolved, checked
-from audioslots.model.weights import SHIPPED, build, load_model, save_model
+from audioslots.config.variant import Resolved, checked
+from audioslots.models.weights import SHIPPED, build, load_model, save_model
 from audioslots.reporting import card as card_module
 from audioslots.reporting.archive import Archive, keep
 from audioslots.reporting.card import ship
@@ -125,7 +125,15 @@ def test_the_shipped_weights_are_those_of_their_card_and_of_a_published_run() ->
 def test_a_recording_is_separated_without_a_model_named(tmp_path: Path) -> None:
     waveform = 0.1 * np.random.default_rng(0).standard_normal(12000).astype(np.float32)
     soundfile.write(tmp_path / "talk.wav", waveform, 8000)
-    verb = [sys.executable, "-m", "audioslots.cli", "separate", tmp_path / "talk.wav", "--out", tmp_path / "separated"]
+    verb = [
+        sys.executable,
+        "-m",
+        "audioslots.cli.main",
+        "separate",
+        tmp_path / "talk.wav",
+        "--out",
+        tmp_path / "separated",
+    ]
     done = subprocess.run(verb, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "separated").iterdir()) == ["talk_s1.wav", "talk_s2.wav"]

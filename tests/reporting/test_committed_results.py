@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from audioslots.benchmark import read_for_counting
-from audioslots.config import Resolved
+from audioslots.config.benchmark import read_for_counting
+from audioslots.config.summary import summary
+from audioslots.config.untrained import is_untrained
+from audioslots.config.variant import Resolved
 from audioslots.reporting.archive import Archive
 from audioslots.reporting.publish import BEGIN, END, FIGURES, brief, render, shown
-from audioslots.summary import summary
-from audioslots.untrained import is_untrained
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"

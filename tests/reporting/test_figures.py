@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from made_results import scores
 
-from audioslots.reporting import comparisons, figures, statistics, style
+from audioslots.reporting import figures, style
+from audioslots.stats import comparisons
+from audioslots.stats import summaries as statistics
 
 NAMES = [f"v{place}" for place in range(12)]
 TITLES = {name: f"Variant $x_{name} & <b>" for name in NAMES}

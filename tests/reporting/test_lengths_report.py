@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from audioslots.reporting import figures
-from audioslots.reporting.comparisons import compare
 from audioslots.reporting.lengths import NOT_CONVERGED, Lengths, settles
 from audioslots.reporting.report import report
 from audioslots.runtime.files import read_json, write_json
+from audioslots.stats.comparisons import compare
 
 NAMED = {name: {"0.25": f"{name}-x0.25", "0.5": f"{name}-x0.5"} for name in ("base", "idea")}
 STEPS = {"": 400, "-x0.25": 100, "-x0.5": 200}

@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 from made_results import scores
 
-from audioslots.reporting import breakdown, comparisons, conclusions, published, statistics, tables, words
+from audioslots.reporting import breakdown, published, tables, words
 from audioslots.reporting.table import TIE, Table
+from audioslots.stats import comparisons
+from audioslots.stats import summaries as statistics
+from audioslots.stats import verdicts as conclusions
 
 HOSTILE = (
     "<script>alert(1)</script>",

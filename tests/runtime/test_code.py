@@ -74,5 +74,5 @@ def test_a_commit_is_dirty_where_what_decides_results_was_changed(made: Path) ->
 
 def test_the_digest_of_training_follows_the_parts_that_the_model_is_built_of() -> None:
     plain = digest("audioslots.training.trainer")
-    assert plain != digest("audioslots.training.trainer", "audioslots.model.decoders.broadcast")
+    assert plain != digest("audioslots.training.trainer", "audioslots.models.audioslots.decoders.broadcast")
     assert plain == digest("audioslots.training.trainer", "audioslots.training.matching"), "it imports that"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import ROOT, TINY, command, environment
 
-from audioslots.benchmark import read_benchmark
+from audioslots.config.benchmark import read_benchmark
 from audioslots.runtime import gpus
 
 PROGRAM = """\

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audioslots.data.packing import Speech, pack
+from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime import scratch
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256

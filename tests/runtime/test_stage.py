@@ -39,7 +39,9 @@ with asked.locked() if sys.argv[2:] else asked.opened():
 def bake(folder: Path, **changes: Any) -> Stage:
     """A stage that makes ``bread``, and keeps its ``dough.pt``."""
     request = {"flour": "rye", "oven": {"degrees": 200}}
-    asked = Stage(folder, "bake", request, ("audioslots.provenance",), ("bread*", "dough.pt", "crumbs"), ("dough.pt",))
+    asked = Stage(
+        folder, "bake", request, ("audioslots.config.study",), ("bread*", "dough.pt", "crumbs"), ("dough.pt",)
+    )
     return replace(asked, **changes)
 
 
@@ -164,7 +166,7 @@ def test_a_stage_says_what_it_was_made_from_when_and_by_what(tmp_path: Path) -> 
         assert not finished
         begun = note(tmp_path)
         assert begun["request"] == {"flour": "rye", "oven": {"degrees": 200}} and begun["finished"] is None
-        assert begun["code"] == code.digest("audioslots.provenance") and begun["commit"] == code.commit()
+        assert begun["code"] == code.digest("audioslots.config.study") and begun["commit"] == code.commit()
         assert begun["host"] == socket.gethostname() and begun["command"]
         (tmp_path / "bread").touch()
     assert note(tmp_path) == {**begun, "finished": note(tmp_path)["finished"]}
@@ -230,7 +232,7 @@ def test_what_other_code_made_is_kept_and_said_or_made_anew(
 ) -> None:
     with bake(tmp_path).opened():
         (tmp_path / "bread").touch()
-    other = bake(tmp_path, modules=("audioslots.untrained",))
+    other = bake(tmp_path, modules=("audioslots.config.untrained",))
     with other.opened() as finished:
         assert finished and (tmp_path / "bread").exists()
     commit = note(tmp_path)["commit"]

@@ -10,9 +10,9 @@ import pytest
 import soundfile as sf
 
 from audioslots.baselines.oracles import baseline
-from audioslots.data.metadata import draw, write_metadata
-from audioslots.data.noise import with_noise
-from audioslots.data.rendering import TYPES, render
+from audioslots.data.librimix.metadata import draw, write_metadata
+from audioslots.data.librimix.noise import with_noise
+from audioslots.data.librimix.rendering import TYPES, render
 from audioslots.runtime.errors import InputError
 from audioslots.scoring.estimates import estimate
 from audioslots.scoring.evaluate import evaluate, read_scores

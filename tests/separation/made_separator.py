@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from audioslots.config import Resolved
-from audioslots.model.audioslots import AudioSlots
+from audioslots.config.variant import Resolved
+from audioslots.models.audioslots.model import AudioSlots
 from audioslots.separation.separate import Separator
 
 

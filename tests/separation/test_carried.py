@@ -6,9 +6,9 @@ import pytest
 import torch
 from made_separator import recording, tiny
 
-from audioslots.config import Resolved
-from audioslots.model.carry import CARRIES
-from audioslots.model.weights import build
+from audioslots.config.variant import Resolved
+from audioslots.models.audioslots.carry import CARRIES
+from audioslots.models.weights import build
 from audioslots.separation import separate
 from audioslots.separation.separate import Separator
 

@@ -13,15 +13,15 @@ import soundfile
 import torch
 from made_separator import tiny
 
-from audioslots.config import Resolved
-from audioslots.model.weights import build, save_model
+from audioslots.config.variant import Resolved
+from audioslots.models.weights import build, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
 # Its own peak, as the system knows it: what getrusage says of a child counts the parent that it was forked from.
 SEPARATED = """
 from pathlib import Path
-from audioslots.cli import main
+from audioslots.cli.main import main
 try:
     main()
 finally:

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from made_separator import recording, tiny
 
-from audioslots.model.audioslots import AudioSlots
+from audioslots.models.audioslots.model import AudioSlots
 from audioslots.runtime.errors import InputError
 from audioslots.separation.presence import Presence
 from audioslots.separation.recording import separate_file

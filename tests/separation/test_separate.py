@@ -13,9 +13,9 @@ from made_separator import recording, tiny
 from torch import Tensor, nn
 
 import audioslots
-from audioslots.config import Resolved, Separation
-from audioslots.model.estimates import Estimates, level_of
-from audioslots.model.weights import build, save_model
+from audioslots.config.variant import Resolved, Separation
+from audioslots.models.estimates import Estimates, level_of
+from audioslots.models.weights import build, save_model
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
 from audioslots.separation.chunking import cut, hop_of

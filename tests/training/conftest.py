@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audioslots.data.packing import pack
+from audioslots.data.training.packing import pack
 
 
 @pytest.fixture(scope="session")

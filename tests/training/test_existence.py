@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tiny_run import history, resolved, same, stopped
 from torch import Tensor
 
-from audioslots.config import Resolved
+from audioslots.config.variant import Resolved
 from audioslots.losses import energy_db, snr
-from audioslots.model.estimates import Estimates, level_of
-from audioslots.model.weights import build
+from audioslots.models.estimates import Estimates, level_of
+from audioslots.models.weights import build
 from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.objective import Matched, Objective, silent

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from audioslots.config import Variant
+from audioslots.config.study import merge
+from audioslots.config.variant import Variant
 from audioslots.losses import LOSSES, energy_db, si_sdr, snr
-from audioslots.model.estimates import Estimates, level_of
-from audioslots.model.outputs import compress
-from audioslots.model.reconstruction import ratio_masks
-from audioslots.model.spectrogram import STFT
-from audioslots.study import merge
+from audioslots.models.audioslots.outputs import compress
+from audioslots.models.estimates import Estimates, level_of
+from audioslots.models.reconstruction import ratio_masks
+from audioslots.models.spectrogram import STFT
 from audioslots.training.objective import Matched
 
 SAMPLES, WINDOW, HOP = 512, 64, 16

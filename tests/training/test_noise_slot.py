@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tiny_run import history, resolved, same, stopped
 from torch import Tensor
 
-from audioslots.config import Resolved
-from audioslots.data.packing import pack
+from audioslots.config.variant import Resolved
+from audioslots.data.training.packing import pack
 from audioslots.losses import energy_db, si_sdr, snr
-from audioslots.model.estimates import Estimates, level_of
+from audioslots.models.estimates import Estimates, level_of
 from audioslots.runtime.errors import InputError
 from audioslots.separation.separate import Separator
 from audioslots.training import trainer

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from audioslots.baselines.oracles import baseline
-from audioslots.config import Variant
-from audioslots.data.mixing import Mixer
-from audioslots.data.packing import Speech, pack
+from audioslots.config.variant import Variant
+from audioslots.data.training.mixing import Mixer
+from audioslots.data.training.packing import Speech, pack
 from audioslots.losses import si_sdr
-from audioslots.model.audioslots import AudioSlots
-from audioslots.model.outputs import OUTPUTS
+from audioslots.models.audioslots.model import AudioSlots
+from audioslots.models.audioslots.outputs import OUTPUTS
 from audioslots.training.matching import match
 from audioslots.training.objective import Matched
 

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from audioslots.benchmark import read_benchmark, variants
-from audioslots.checking import checked
-from audioslots.config import Resolved
-from audioslots.data.packing import pack
-from audioslots.data.synthesis import synthesize
-from audioslots.model.weights import load_model
-from audioslots.study import merge
+from audioslots.config.benchmark import read_benchmark, variants
+from audioslots.config.checking import checked
+from audioslots.config.study import merge
+from audioslots.config.variant import Resolved
+from audioslots.data.corpora.synthesis import synthesize
+from audioslots.data.training.packing import pack
+from audioslots.models.weights import load_model
 from audioslots.training.trainer import Trainer
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "mini.yaml"
@@ -48,7 +48,7 @@ def test_the_slot_is_the_only_way_from_the_mixture_to_the_output() -> None:
     """What is decoded does not change with the encoder's tokens, nor with the other slots."""
     variant = variants(read_benchmark(CONFIG))["audioslots"]
     torch.manual_seed(0)
-    from audioslots.model.audioslots import AudioSlots
+    from audioslots.models.audioslots.model import AudioSlots
 
     model = AudioSlots(variant, 4000).eval()
     slots, tokens = torch.randn(1, 2, variant.slot_width), torch.randn(2, 1, 17, variant.encoder.width)

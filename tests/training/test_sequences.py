@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny_run import resolved, same, stopped
 
-from audioslots.config import Resolved
-from audioslots.data.packing import Speech
-from audioslots.model.carry import CARRIES
-from audioslots.model.weights import load_model
+from audioslots.config.variant import Resolved
+from audioslots.data.training.packing import Speech
+from audioslots.models.audioslots.carry import CARRIES
+from audioslots.models.weights import load_model
 from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.batches import sequenced

@@ -31,7 +31,15 @@ pytestmark = [
 def started(packed: Path, out: Path, **training: Any) -> subprocess.Popen[str]:
     """``audioslots train --devices 2``."""
     write_json(out / "config.json", resolved(packed, training).document())
-    command = [sys.executable, "-m", "audioslots.cli", "train", str(out / "config.json"), "--out", str(out / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "audioslots.cli.main",
+        "train",
+        str(out / "config.json"),
+        "--out",
+        str(out / "run"),
+    ]
     environment = {key: value for key, value in os.environ.items() if key not in ("LOCAL_RANK", "WORLD_SIZE")}
     return subprocess.Popen(
         [*command, "--device", "cpu", "--devices", "2"],

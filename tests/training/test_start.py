@@ -10,9 +10,9 @@ import pytest
 import torch
 from tiny_run import history, resolved, same, stopped
 
-from audioslots.config import Resolved
-from audioslots.model.carry import CARRIES
-from audioslots.model.weights import init_model, load_model
+from audioslots.config.variant import Resolved
+from audioslots.models.audioslots.carry import CARRIES
+from audioslots.models.weights import init_model, load_model
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
 from audioslots.training import trainer

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from audioslots.config import Resolved, checked
-from audioslots.data.packing import Speech
-from audioslots.data.static import StaticMixer
+from audioslots.config.variant import Resolved, checked
+from audioslots.data.training.packing import Speech
+from audioslots.data.training.static import StaticMixer
 from audioslots.runtime.errors import InputError
 from audioslots.training.batches import batches
 from audioslots.training.trainer import Trainer

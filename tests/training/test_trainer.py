@@ -16,10 +16,10 @@ import tiny_run
 import torch
 from torch import Tensor
 
-from audioslots.config import Resolved
-from audioslots.data.packing import Speech
+from audioslots.config.variant import Resolved
+from audioslots.data.training.packing import Speech
 from audioslots.losses import si_sdr
-from audioslots.model.weights import load_model
+from audioslots.models.weights import load_model
 from audioslots.runtime.errors import InputError, Interrupted
 from audioslots.runtime.files import read_json
 from audioslots.training import trainer

@@ -20,12 +20,12 @@ from tiny_run import resolved
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from audioslots.architecture import kinds
-from audioslots.config import Resolved
+from audioslots.config.architecture import kinds
+from audioslots.config.variant import Resolved
 from audioslots.losses import LOSSES
-from audioslots.model.carry import CARRIES
-from audioslots.model.outputs import OUTPUTS
-from audioslots.model.weights import init_model
+from audioslots.models.audioslots.carry import CARRIES
+from audioslots.models.audioslots.outputs import OUTPUTS
+from audioslots.models.weights import init_model
 from audioslots.training import trainer
 from audioslots.training.matching import match
 from audioslots.training.trainer import Trainer

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
-from audioslots.config import Resolved, checked
+from audioslots.config.variant import Resolved, checked
 from audioslots.runtime.errors import Interrupted
 from audioslots.training import trainer
 

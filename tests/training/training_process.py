@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from audioslots.config import Resolved
+from audioslots.config.variant import Resolved
 from audioslots.runtime.errors import Interrupted
 from audioslots.training import checkpoint, trainer
 

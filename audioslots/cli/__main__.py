@@ -1,0 +1,5 @@
+"""``python -m audioslots.cli``."""
+
+from audioslots.cli.main import main
+
+main()

@@ -1,0 +1,88 @@
+"""A study: one question, a file of ``ablations/``. Its variants are deltas, which a benchmark merges into its scale."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from audioslots.config.checking import Name, Section, checked, nearest, read_yaml
+from audioslots.runtime.errors import InputError
+
+FOLDER = "ablations"
+
+
+class Study(Section):
+    """One question, a baseline, and variants that differ from it."""
+
+    title: str
+    question: str
+    start: str | None = Field(None, alias="from", description="study/variant that every variant here starts from")
+    baseline: Name
+    lengths: int | None = Field(None, ge=1, description="training lengths, where fewer than the benchmark's")
+    variants: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> delta; the baseline among them")
+
+    @model_validator(mode="after")
+    def _baseline_named(self) -> Self:
+        if self.baseline not in self.variants:
+            raise ValueError(f"baseline {self.baseline!r} is not among the variants; expected {sorted(self.variants)}")
+        return self
+
+
+def find_studies(beside: Iterable[Path]) -> Path:
+    """The folder ``ablations`` in the first of some folders that has one, or in the nearest folder above it.
+
+    Args:
+        beside: the Snakefile's folder, then the benchmark file's, or the latter only.
+
+    Raises:
+        InputError: there is none.
+    """
+    places = [Path(folder).resolve() for folder in beside]
+    for place in [*places, *places[-1].parents]:
+        if (place / FOLDER).is_dir():
+            return place / FOLDER
+    searched = " or ".join(map(str, places))
+    raise InputError(f"{FOLDER}: no such folder in {searched} or above; expected the studies there")
+
+
+def read_study(name: str, folder: Path) -> Study:
+    """Read ``<folder>/<name>.yaml``; an unknown name lists the known ones."""
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"{path}: no study {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=200)
+def _read(path: Path, changed_ns: int) -> Study:
+    return checked(Study, read_yaml(path), str(path))
+
+
+def merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``delta``, section by section."""
+    merged = dict(base)
+    for key, value in delta.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if nested else value
+    return merged
+
+
+def deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+    """A study's deltas by variant name, the one it starts ``from`` merged in."""
+    study = read_study(study_name, folder)
+    start: dict[str, Any] = {}
+    if study.start:
+        other, _, name = study.start.partition("/")
+        if other in (study_name, *seen):
+            raise InputError(f"ablations/{study_name}.yaml: from: {study.start!r} leads back here; expected it not to")
+        known = deltas(other, folder, (study_name, *seen))
+        if name not in known:
+            raise InputError(
+                f"ablations/{study_name}.yaml: from: no variant {study.start!r}; {nearest(name, list(known))}"
+            )
+        start = known[name]
+    return {name: merge(start, delta) for name, delta in study.variants.items()}

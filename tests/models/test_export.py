@@ -1,0 +1,135 @@
+"""A model as an ONNX file: the same estimates in ONNX Runtime, with the STFT and the rest of it here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from made_models import TINY, built, mixtures, resolved
+from torch import Tensor, nn
+
+from audioslots.config.study import merge
+from audioslots.config.variant import Resolved, checked
+from audioslots.models import export as exporting
+from audioslots.models.audioslots.model import AudioSlots
+from audioslots.models.estimates import covered, level_of
+from audioslots.models.export import export
+from audioslots.models.weights import build, save_model
+from audioslots.runtime.errors import InputError
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
+
+
+def exported(config: Resolved, model: nn.Module, folder: Path) -> tuple[Any, dict[str, Any]]:
+    save_model(folder / "model.safetensors", model, config)
+    made = export(folder, folder / "model.onnx")
+    return onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"]), made
+
+
+def by_runtime(session: Any, model: AudioSlots, crops: Tensor) -> Tensor:
+    """Waveforms (B, K, T) of crops, by the network in ONNX Runtime and the recipe of the documentation."""
+    level = level_of(crops)
+    unit = crops / level
+    names = [output.name for output in session.get_outputs()]
+    found = session.run(names, {"mixture_magnitudes": model.stft(unit).abs().numpy()})
+    given = dict(zip(names, map(torch.from_numpy, found), strict=True))
+    spectrum = model.stft(covered(unit, model.samples))[:, None]
+    if "magnitudes" in given:
+        spectra = given["magnitudes"] * spectrum / spectrum.abs()
+    elif given["masks"].ndim == 5:
+        spectra = torch.complex(given["masks"][:, :, 0], given["masks"][:, :, 1]) * spectrum
+    else:
+        spectra = given["masks"] * spectrum
+    return model.stft.inverse(spectra, model.samples) * level[:, None]
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"decoder": "film", "output": "sigmoid"},
+        {"decoder": "unfolded", "output": "magnitude"},
+        {"encoder": "resnet", "slots": "attention", "output": "complex"},
+        {"encoder": "cnn", "decoder": "broadcast", "output": "softmax"},
+    ],
+    ids=lambda kinds: "-".join(kinds.values()),
+)
+def test_estimates_are_the_same_in_another_runtime(kinds: dict[str, str], tmp_path: Path) -> None:
+    config, model = resolved(**kinds), built(**kinds)
+    session, made = exported(config, model, tmp_path)
+    assert made["difference"] <= 1e-4
+    for count in (1, 5):  # any number of chunks
+        crops = mixtures(count, seed=count)
+        with torch.inference_mode():
+            expected = model(crops).waveforms
+        torch.testing.assert_close(by_runtime(session, model, crops), expected, atol=1e-5, rtol=1e-3)
+    properties = {one.key: one.value for one in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert json.loads(properties["config"])["identity"] == config.identity
+
+
+def test_context_and_what_a_head_tells_go_along(tmp_path: Path) -> None:
+    document = merge(TINY, {"context_s": 0.02, "training": {"presence": 1.0}, "name": "told"})
+    config = checked(Resolved, document, "told")
+    torch.manual_seed(0)
+    model = build(config).eval()
+    session, made = exported(config, model, tmp_path)
+    assert isinstance(model, AudioSlots) and config.context > 0
+    assert made["outputs"]["existence"] == ["B", 3] and made["outputs"]["embeddings"] == ["B", 3, 16]
+    crops = mixtures(2, samples=config.crop)
+    with torch.inference_mode():
+        found = model(crops)
+    torch.testing.assert_close(by_runtime(session, model, crops), found.waveforms, atol=1e-5, rtol=1e-3)
+    told = session.run(["existence"], {"mixture_magnitudes": model.stft(crops / level_of(crops)).abs().numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(told), found.existence, atol=1e-4, rtol=1e-3)
+
+
+def test_conv_tasnet_takes_waveforms(tmp_path: Path) -> None:
+    config, model = resolved("conv_tasnet"), built("conv_tasnet")
+    session, _ = exported(config, model, tmp_path)
+    mixture = mixtures(2)
+    unit = mixture / level_of(mixture)
+    waveforms = torch.from_numpy(session.run(["waveforms"], {"mixture": unit.numpy()})[0])
+    with torch.inference_mode():
+        torch.testing.assert_close(waveforms, model(unit).waveforms, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("delta", "words"),
+    [
+        (
+            {"slots": {"recurrence": "last"}, "training": {"chunks_per_assignment": 2, "adjacent": True, "batch": 4}},
+            "slots.recurrence last, refinement_iterations 1",
+        ),
+        (
+            {"slots": {"refinement_iterations": 2}},
+            "slots.recurrence none, refinement_iterations 2, recursive False; expected none, 1, false",
+        ),
+        ({"slots": {"recursive": True}}, "recursive True; expected none, 1, false"),
+    ],
+)
+def test_models_of_more_than_a_chunk_at_once_are_refused(delta: dict, words: str, tmp_path: Path) -> None:
+    config = checked(Resolved, merge(TINY, delta), "made")
+    save_model(tmp_path / "model.safetensors", build(config), config)
+    with pytest.raises(InputError, match=words):
+        export(tmp_path, tmp_path / "model.onnx")
+    assert not list(tmp_path.glob("*.onnx*"))
+
+
+def test_a_file_that_is_not_the_model_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_model(tmp_path / "model.safetensors", built(), resolved())
+    monkeypatch.setattr(exporting, "CLOSE", -1.0)
+    with pytest.raises(InputError, match="differs by .* from the model; expected -1 at most"):
+        export(tmp_path, tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(InputError, match=r"onnxscript is not installed; expected it: pip install 'audioslots\[onnx\]'"):
+        export(tmp_path, tmp_path / "model.onnx")
