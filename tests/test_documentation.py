@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from audioslots.cli.main import app
+from audioslots.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -16,7 +16,7 @@ from made_benchmark import LONG
 from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 from snakemake.cli import get_argument_parser
 
-from audioslots.cli.main import app
+from audioslots.cli.app import app
 from audioslots.config.benchmark import read_benchmark, twins, untrained, variants
 from audioslots.config.study import read_study
 

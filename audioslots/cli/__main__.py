@@ -1,5 +1,5 @@
 """``python -m audioslots.cli``."""
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 
 main()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 from audioslots.runtime import scratch, stage
 
 CONFIG: dict[str, Any] = {

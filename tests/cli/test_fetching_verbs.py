@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 from audioslots.data.corpora import librispeech
 from audioslots.data.librimix.layout import official
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from folder_contents import contents
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 from audioslots.data.corpora.folder import RECORD
 from audioslots.data.librimix.metadata import draw, read_metadata, write_metadata
 

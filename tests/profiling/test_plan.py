@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 from audioslots.config.benchmark import read_for_counting, resolve, variants
 from audioslots.profiling.cards import CARDS, EFFICIENCY
 from audioslots.profiling.plan import plan, sustained

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved
 from audioslots.models.weights import build

@@ -128,7 +128,7 @@ def test_a_recording_is_separated_without_a_model_named(tmp_path: Path) -> None:
     verb = [
         sys.executable,
         "-m",
-        "audioslots.cli.main",
+        "audioslots.cli",
         "separate",
         tmp_path / "talk.wav",
         "--out",

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 from audioslots.config.benchmark import read_for_counting, resolve
 from audioslots.reporting import publish as module
 from audioslots.reporting.archive import Archive, unpack

@@ -11,7 +11,7 @@ import made_results
 import pandas as pd
 import pytest
 
-from audioslots.cli.main import main
+from audioslots.cli import main
 from audioslots.reporting import style
 from audioslots.reporting.publish import publish
 from audioslots.reporting.report import report

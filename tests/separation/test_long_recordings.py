@@ -21,7 +21,7 @@ GIB = 1 << 30
 # Its own peak, as the system knows it: what getrusage says of a child counts the parent that it was forked from.
 SEPARATED = """
 from pathlib import Path
-from audioslots.cli.main import main
+from audioslots.cli import main
 try:
     main()
 finally:

@@ -34,7 +34,7 @@ def started(packed: Path, out: Path, **training: Any) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
-        "audioslots.cli.main",
+        "audioslots.cli",
         "train",
         str(out / "config.json"),
         "--out",
