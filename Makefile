@@ -58,10 +58,12 @@ test-slurm: .venv/.installed ## Run the workflow on a real Slurm, started on thi
 	$(BIN)/python -m pytest -m slurm tests/slurm/test_taking_down.py
 	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest -m slurm --durations=0 tests/slurm/test_slurm.py
 
-lint: .venv/.installed ## Check style and types (a minute).
+lint: .venv/.installed ## Check style, types and imports (a minute).
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/deptry .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --configfile config/smoke.yaml
 

@@ -1,11 +1,9 @@
-"""The documentation: a README of one screen, links that lead somewhere, verbs and options that exist, a citation."""
+"""The documentation: links that lead somewhere, commands and options that exist, a README of one screen, a citation."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +11,61 @@ import pytest
 import typer
 import yaml
 
+import audioslots
 from audioslots.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md", "results/reference/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-]
-README_BYTES = 7 * 1024
+PAGES = ["README.md", "CONTRIBUTING.md", "results/README.md", "results/reference/README.md", "docs/*.md"]
+TEXTS = {path: path.read_text(encoding="utf-8") for name in PAGES for path in sorted(ROOT.glob(name))}
+README = TEXTS[ROOT / "README.md"]
 
 
-def anchors(page: Path) -> set[str]:
+def anchors(text: str) -> set[str]:
     """Names of a page's headings, as links to them spell them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_is_one_screen() -> None:
-    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)\s]+)\)", TEXTS[page]):
         if not link.startswith("https://"):
             name, _, anchor = link.partition("#")
             target = (page.parent / name).resolve() if name else page
             assert target.exists(), link
-            assert not anchor or anchor in anchors(target), link
+            assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
-def test_every_page_and_every_reference_is_listed() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"](docs/{page.name})" not in readme] == []
-    listed = (ROOT / "results" / "reference" / "README.md").read_text(encoding="utf-8")
-    folders = [path.parent.name for path in (ROOT / "results" / "reference").glob("*/README.md")]
+def test_the_readme_is_one_screen_and_lists_every_page_and_files_that_exist() -> None:
+    assert len(README) <= 7 * 1024  # characters
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"](docs/{page.name})" not in README] == []
+    names = re.findall(r"`([\w/]+(?:/|\.py))`", README)
+    places = [ROOT / folder for folder in ("", "audioslots", "audioslots/scoring")]  # rows of the map go on in a folder
+    assert names and [name for name in names if not any((place / name).exists() for place in places)] == []
+
+
+def test_every_published_benchmark_is_listed() -> None:
+    folders = [path.parent.name for path in (ROOT / "results/reference").glob("*/README.md")]
+    listed = TEXTS[ROOT / "results/reference/README.md"]
     assert folders and [name for name in folders if f"]({name}/README.md)" not in listed] == []
 
 
-def test_files_that_the_readme_names_exist() -> None:
-    """The newcomer's questions: each answer is a file."""
-    named = re.findall(r"`([\w/]+(?:/|\.py))`", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(named) > 10
-    for name in named:
-        inside = ("", "audioslots", "audioslots/scoring")  # a row of the map may go on within a folder
-        assert any((ROOT / folder / name).exists() for folder in inside), name
+BLOCKS = [
+    block for text in TEXTS.values() for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+]
+CALLS = {re.sub(r" \[.*?\]", "", line.partition("  #")[0]) for block in BLOCKS for line in block.splitlines()}
 
 
-def commands() -> Iterator[tuple[str, str]]:
-    """(Page, command) of every line in a block of shell commands that calls `audioslots`."""
-    for page in filter(Path.is_file, PAGES):  # another test names one that is absent
-        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-            for line in block.splitlines():
-                if line.startswith("audioslots "):
-                    yield page.name, re.sub(r" \[.*?\]", "", line.partition("  #")[0])
-
-
-@pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
-def test_documented_calls_are_of_verbs_and_options_that_exist(page: str, command: str) -> None:
-    words, verb = shlex.split(command)[1:], typer.main.get_command(app)
-    called: Any = verb
-    while hasattr(called, "commands"):
-        called = called.commands[words.pop(0)]
-    called.make_context(called.name, words)  # raises where one is unknown, missing or of another type
+@pytest.mark.parametrize("call", sorted(call for call in CALLS if call.startswith("audioslots ")))
+def test_documented_calls_are_of_commands_and_options_that_exist(call: str) -> None:
+    command: Any = typer.main.get_command(app)
+    words = shlex.split(call)[1:]
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    command.make_context(command.name, words)  # raises where one is unknown, missing or of another type
 
 
 def test_the_citation_is_of_this_version() -> None:
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert {"cff-version", "message", "title", "authors"} <= set(cited)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    version = (
-        project.get("version") or re.findall(r'__version__ = "(.+)"', (ROOT / "audioslots/__init__.py").read_text())[0]
-    )
-    assert str(cited["version"]) == version and cited["license"] == "Apache-2.0"
-    assert [paper["authors"][0]["family-names"] for paper in cited["references"]] == ["Reddy"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert str(citation["version"]) == audioslots.__version__ and citation["license"] == "Apache-2.0"
