@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audioslots.config.untrained import COST, EXTERNAL
-from audioslots.runtime.audio import AUDIO, opened
+from audioslots.data.audio import AUDIO_SUFFIXES, open_audio
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_table, sha256
 from audioslots.scoring.estimates import Kept
@@ -111,7 +111,7 @@ class Files(Kept):
         Raises:
             InputError: a file cannot be read, or is not as long as the mixture.
         """
-        with opened(item.path) as file:
+        with open_audio(item.path) as file:
             samples = file.frames
         read = [_read(path, samples, self.rate) for path in self.files[item.mixture_id]]
         return {"none": fitted(np.stack(read), len(item.speakers))}, 0.0
@@ -179,7 +179,7 @@ def _of_folder(place: Path, known: Sequence[str]) -> dict[str, tuple[Path, ...]]
     split = (place / "s1").is_dir()
     numbered: dict[str, dict[int, Path]] = {}
     for path in sorted(place.glob("s*/*") if split else place.iterdir()):
-        if path.suffix.lower() not in AUDIO:
+        if path.suffix.lower() not in AUDIO_SUFFIXES:
             continue
         if split:
             number, mixture_id = re.fullmatch(r"s(\d+)", path.parent.name), path.stem
@@ -220,7 +220,7 @@ def _each(place: Path, found: dict[str, tuple[Path, ...]], known: Sequence[str])
 
 def _read(path: Path, samples: int, rate: int) -> Waveforms:
     """One estimate [samples] at a rate."""
-    with opened(path) as file:
+    with open_audio(path) as file:
         waveform, own = file.read(dtype="float32", always_2d=True), file.samplerate
     expected = samples * own / rate
     if waveform.shape[1] != 1:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audioslots.config.data import TASKS
-from audioslots.runtime.audio import opened
+from audioslots.data.audio import open_audio
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_table, sha256
 
@@ -180,7 +180,7 @@ def _speakers(name: str, sources: int) -> tuple[str, ...] | None:
 
 def _read_wav(path: Path) -> tuple[Waveforms, int]:
     """One channel [samples] as float32, and its rate in Hz."""
-    with opened(path) as file:
+    with open_audio(path) as file:
         waveform, rate = file.read(dtype="float32"), file.samplerate
     if waveform.ndim != 1 or not len(waveform):
         raise InputError(f"{path}: shape {waveform.shape}; expected one channel with at least one sample")

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from audioslots.runtime.audio import opened
+from audioslots.data.audio import open_audio
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import written_aside
 from audioslots.separation.presence import Presence, Sources
@@ -53,7 +53,7 @@ class Recording:
         Raises:
             InputError: it is absent, no audio, damaged, empty, or has samples that are not numbers.
         """
-        with opened(path) as file:
+        with open_audio(path) as file:
             frames = 0
             while len(block := _read(file)):
                 if not np.abs(block).max() < LARGEST:
@@ -65,7 +65,7 @@ class Recording:
 
     def blocks(self, channel: int | None = None) -> Iterator[Frames]:
         """Blocks (n, 1) of one channel, or of the mean of all."""
-        with opened(self.path) as file:
+        with open_audio(self.path) as file:
             while len(block := _read(file)):
                 yield block.mean(axis=1, keepdims=True) if channel is None else block[:, channel : channel + 1]
 

@@ -12,8 +12,8 @@ import pandas as pd
 import soundfile
 from tqdm import tqdm
 
+from audioslots.data.audio import open_audio
 from audioslots.data.librimix.layout import RATE
-from audioslots.runtime.audio import opened
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import parsed
 
@@ -37,7 +37,7 @@ def read_speech(path: Path, frames: int | None = None) -> np.ndarray:
             at 16 kHz or not mono.
     """
     path = Path(path)
-    with opened(path) as file:
+    with open_audio(path) as file:
         _check_format(path, file)
         expected = file.frames if frames is None else min(frames, file.frames)
         samples = file.read(expected, dtype="float32")
@@ -111,7 +111,7 @@ def utterances(root: Path, subset: str | None = None) -> pd.DataFrame:
         speaker = relative.parts[1]
         if speaker not in sexes:
             raise InputError(f"{root / 'SPEAKERS.TXT'}: speaker {speaker} is missing; expected a line for {path}")
-        with opened(path) as file:
+        with open_audio(path) as file:
             _check_format(path, file)
             frames = file.frames
         rows.append((relative.as_posix(), speaker, sexes[speaker], relative.parts[0], frames))

@@ -11,8 +11,8 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
+from audioslots.data.audio import AUDIO_SUFFIXES, open_audio
 from audioslots.data.librimix.layout import RATE
-from audioslots.runtime.audio import AUDIO, opened
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_table, write_text, written_aside
 from audioslots.runtime.stage import Stage
@@ -80,7 +80,7 @@ def _found(speech: Path) -> list[Recording]:
         named = [
             (path, path.relative_to(speech).parts[0], "")
             for path in speech.rglob("*")
-            if path.suffix.lower() in AUDIO and not path.name.startswith(".")
+            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
         ]
         if loose := sorted(path for path, *_ in named if path.parent == speech):
             raise InputError(f"{loose[0]}: is of no speaker; expected it in a folder of its speaker's, or a CSV file")
@@ -90,7 +90,7 @@ def _found(speech: Path) -> list[Recording]:
         raise InputError(f"{speech}: no speech; expected a folder of recordings for every speaker")
     found = []
     for path, speaker, sex in sorted(named, key=lambda one: (one[1], one[0].as_posix())):
-        with opened(path) as file:
+        with open_audio(path) as file:
             found.append(Recording(path, " ".join(speaker.split()), sex, file.frames / file.samplerate))
     return found
 
@@ -134,7 +134,7 @@ def _numbered(table: Path, subset: str, found: list[Recording]) -> dict[str, int
 def _convert(job: tuple[Path, Path]) -> None:
     """Write one recording as an utterance."""
     path, place = job
-    with opened(path) as file:
+    with open_audio(path) as file:
         waveform, rate = file.read(dtype="float32", always_2d=True).mean(axis=1), file.samplerate
     if not len(waveform) or not np.isfinite(waveform).all():
         raise InputError(f"{path}: is empty, or holds samples that are not finite; expected speech")

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pyloudnorm
 
+from audioslots.data.audio import open_audio
 from audioslots.data.corpora.corpus import read_speech
 from audioslots.data.librimix.layout import MAX_AMPLITUDE, NOISE_LUFS, RATE, gain
 from audioslots.data.librimix.metadata import source_count
-from audioslots.runtime.audio import opened
 from audioslots.runtime.errors import InputError
 
 PARTS = ("tr", "cv", "tt")
@@ -40,7 +40,7 @@ def noises(root: Path, part: str) -> pd.DataFrame:
         raise InputError(f"{folder}: no noise inside; expected WHAM's layout, {'/, '.join(PARTS)}/ with WAV files")
     rows = []
     for path in paths:
-        with opened(path) as file:
+        with open_audio(path) as file:
             _check_rate(path, file.samplerate)
             rows.append((f"{part}/{path.name}", "noise", "", part, file.frames))
     return pd.DataFrame(rows, columns=["path", "speaker_id", "sex", "subset", "frames"])
@@ -104,7 +104,7 @@ def _check_rate(path: Path, rate: int) -> None:
 
 def whole_noise(path: Path) -> np.ndarray:
     """The first channel of a noise as it is, float32. Raises as ``read_noise``."""
-    with opened(path) as file:
+    with open_audio(path) as file:
         samples = file.frames
     return read_noise(path, samples, samples)
 
@@ -125,7 +125,7 @@ def read_noise(path: Path, length: int, needed: int) -> np.ndarray:
         InputError: the file is absent, cannot be decoded, is not at 16 kHz or ends before the length its header
             promises, or is too short to be repeated.
     """
-    with opened(path) as file:
+    with open_audio(path) as file:
         _check_rate(path, file.samplerate)
         if file.frames <= FADE and file.frames < length:
             raise InputError(f"{path}: has {file.frames} samples; expected more than {FADE}, to be repeated")

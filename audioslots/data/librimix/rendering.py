@@ -19,12 +19,12 @@ import soundfile as sf
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
+from audioslots.data.audio import open_audio
 from audioslots.data.corpora.corpus import SEPARATOR, read_speech
 from audioslots.data.corpora.folder import MANIFEST, RECORD, Result, close, pcm_md5, recording, verify
 from audioslots.data.librimix.layout import RATE
 from audioslots.data.librimix.metadata import info, read_metadata, source_count, turns_of
 from audioslots.data.librimix.noise import read_noise
-from audioslots.runtime.audio import opened
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256, written_aside
 from audioslots.runtime.stage import Stage
@@ -254,7 +254,7 @@ def _said(turns: tuple[tuple[Path, int, float], ...], length: int, needed: int) 
 
 def _frames(path: Path) -> int:
     """Length of an utterance in samples, by its header."""
-    with opened(path) as file:
+    with open_audio(path) as file:
         return int(file.frames)
 
 

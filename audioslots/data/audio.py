@@ -1,4 +1,4 @@
-"""Opening audio files."""
+"""Open audio files; what is wrong with one is an input error."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import soundfile
 
 from audioslots.runtime.errors import InputError
 
-AUDIO = {".wav", ".flac", ".ogg", ".mp3"}
-"""Endings of the files that a folder of audio is searched for."""
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
+"""Endings of the files that a search of a folder for audio takes."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[soundfile.SoundFile]:
+def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
     """An audio file to read: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads.
 
     Raises:
