@@ -2,7 +2,7 @@
 
 The paper's size by the trainer itself, in 32, 19 and 16 bits, compiled, and with speech mixed on the device; the losses
 of 200 steps in each precision side by side; a short training of config/librispeech.yaml's variant, with what it
-separates of speakers that it has not heard; what `audioslots plan` then asks for; and the tests that need a GPU.
+separates of speakers that it has not heard; what `audioslots cost` then asks for; and the tests that need a GPU.
 """
 
 from __future__ import annotations

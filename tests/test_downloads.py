@@ -18,7 +18,7 @@ def test_with_nothing_given_downloads_come_before_all_other_jobs(name: str, tmp_
     assert run.returncode == 0, run.stdout[-REPORT:]
     jobs = planned(run.stdout)
     subsets = {"libri2mix": ["train-clean-360", "dev-clean"], "librispeech": ["train-clean-100"]}[name] + ["test-clean"]
-    assert (jobs["download"], jobs["fetch"], jobs["select"]) == (len(subsets), 1, 1)
+    assert (jobs["download"], jobs["download_metadata"], jobs["select"]) == (len(subsets), 1, 1)
     assert jobs["pack"] == len(subsets) - 1 and jobs["train"] >= 3 and jobs["report"] == 1
     said = {"train-clean-360": 23.0, "train-clean-100": 6.4, "dev-clean": 0.3, "test-clean": 0.3}
     for subset in subsets:

@@ -15,7 +15,7 @@ from running import FINISHED, REPORT, ROOT, TINY, clone, command, environment, p
 
 from audioslots.config.benchmark import read_benchmark, read_for_counting, twins, untrained, variants
 
-DEMO = {"synthesize": 1, "draw": 1, "pack": 2, "render_test_clean": 1, "apart": 1, "evaluate_mixture": 1}
+DEMO = {"synthesize": 1, "sample": 1, "pack": 2, "render_test_clean": 1, "check_speakers": 1, "evaluate_mixture": 1}
 
 
 def add_variant(copy: Path, **delta: Any) -> None:
@@ -45,7 +45,7 @@ def touch_data(folder: Path, config: Path, mixtures: bool) -> None:
     ("second", "not_made"),
     [
         ({"test": TINY["test"] | {"count": 3}}, {"synthesize", "pack"}),
-        ({"variant": {"chunk_s": 0.5}, "seeds": [3]}, {"synthesize", "pack", "draw", "render_test_clean"}),
+        ({"variant": {"chunk_s": 0.5}, "seeds": [3]}, {"synthesize", "pack", "sample", "render_test_clean"}),
         ({"corpus": TINY["corpus"] | {"hours": 0.04}}, set()),
     ],
     ids=["another test set", "another scale", "another corpus"],
@@ -58,7 +58,7 @@ def test_a_second_benchmark_shares_the_data_of_the_first(
     run = snakemake(tmp_path, "--dry-run", "--configfile", str(config))
     assert run.returncode == 0, run.stdout[-REPORT:]
     jobs = planned(run.stdout)
-    assert {"synthesize", "pack", "draw", "render_test_clean"} - jobs.keys() == not_made
+    assert {"synthesize", "pack", "sample", "render_test_clean"} - jobs.keys() == not_made
     assert jobs["train"] == 2 and "results/second/index.html" in run.stdout
 
 
@@ -118,7 +118,7 @@ def test_the_papers_scale_is_planned_through_the_profile_from_a_fresh_clone(tmp_
     assert run.returncode == 0, run.stderr[-REPORT:]
     jobs = planned(run.stdout + run.stderr)
     assert (jobs["train"], jobs["evaluate"], jobs["separate"], jobs["evaluate_oracle"]) == (87, 93, 93, 6)
-    assert (jobs["download"], jobs["fetch"], jobs["pack"], jobs["all"]) == (3, 1, 2, 1)
+    assert (jobs["download"], jobs["download_metadata"], jobs["pack"], jobs["all"]) == (3, 1, 2, 1)
     assert not (copy / "data").exists() and not (copy / "results").exists()
 
 
@@ -163,7 +163,7 @@ def second_clone(tmp_path: Path) -> Path:
 
 def test_a_second_clone_plans_its_own_studies_by_the_installed_package(second_clone: Path) -> None:
     script = Path(sys.executable).parent / "audioslots"
-    asked = [script, "plan", "smoke.yaml"]
+    asked = [script, "cost", "smoke.yaml"]
     run = subprocess.run(asked, cwd=second_clone / "config", env=environment(), capture_output=True, text=True)
     assert run.returncode == 0 and "Added" in run.stdout, run.stdout + run.stderr
 

@@ -63,11 +63,11 @@ def test_a_benchmark_is_planned_on_test_and_on_dev(config: Path, tmp_path: Path)
     # Dev scores every variant on the speakers that validate, where no report looks.
     dev = snakemake(tmp_path, *arguments, "--", "dev")
     assert dev.returncode == 0, dev.stdout[-REPORT:]
-    scored = re.findall(r"audioslots --wait --fresh evaluate .* --out (\S+).* --examples 0 ", dev.stdout)
+    scored = re.findall(r"audioslots --wait --overwrite evaluate .* --out (\S+).* --examples 0 ", dev.stdout)
     runs = {f"{name}/seed{seed}" for name, seed in runs_to_make(read, variants(read), {})} | {"mixture/seed0"}
     assert set(scored) == {f"results/{read.name}/dev/{run}/scores.parquet" for run in runs}
     assert read.mixtures(read.dev.subset) in dev.stdout
-    drawn = re.findall(rf"mixtures draw \S*{read.dev.subset} .* --held-out (\d+) ", dev.stdout)
+    drawn = re.findall(rf"mixtures sample \S*{read.dev.subset} .* --held-out (\d+) ", dev.stdout)
     assert drawn == ([str(read.corpus.held_out_speakers)] if read.dev.rows == "drawn" else [])
 
 

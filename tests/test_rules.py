@@ -62,7 +62,7 @@ def test_rules_only_call_the_command_line_and_printf(path: Path) -> None:
     assert len(re.findall(r"^ +shell:", text, re.MULTILINE)) <= len(blocks)
     for block in blocks:
         first = block.split()[0].lstrip("f").lstrip('"').split()[0]
-        assert first in ("audioslots", "printf", "{EVALUATE}"), block
+        assert first in ("audioslots", "printf"), block
         assert not re.search(r"&&|\|\||;|\$\(|`| \| ", block), block
 
 
@@ -73,8 +73,8 @@ def test_the_makefile_runs_the_workflow_by_such_commands() -> None:
 def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
     config = str(write_config(tmp_path / "tiny.yaml", studies=STITCHED))
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", config, "--", "all", "dev")
-    verb = "corpus|mixtures|pack|train|estimate|evaluate|means|report"
-    calls = set(re.findall(rf"\baudioslots --wait --fresh ((?:{verb}) .*)", run.stdout))
+    verb = "corpus|mixtures|train|separate-set|evaluate|rank|report"
+    calls = set(re.findall(rf"\baudioslots --wait --overwrite ((?:{verb}) .*)", run.stdout))
     verbs = set()
     for call in calls:
         words = shlex.split(re.split(r" 2?> ", call)[0])
@@ -83,8 +83,8 @@ def test_rules_call_verbs_and_options_that_exist(tmp_path: Path) -> None:
             verbs.add(words[0])
             verb = verb.commands[words.pop(0)]
         verb.make_context(verb.name, words)  # raises where an option or argument is unknown, missing or of another type
-    data = {"corpus", "synthesize", "mixtures", "draw", "render", "apart", "pack"}
-    assert verbs == data | {"train", "estimate", "evaluate", "means", "report"}
+    data = {"corpus", "synthesize", "mixtures", "sample", "render", "check-speakers", "pack"}
+    assert verbs == data | {"train", "separate-set", "evaluate", "rank", "report"}
     # Of stitching one variant is the baseline, one the baseline under another name. Direct magnitudes are no training.
     twins = len(read_study("stitching", ROOT / "ablations").variants) - 2 + 1
     jobs = planned(run.stdout)
@@ -102,7 +102,16 @@ def test_smoke_plans_every_rule(tmp_path: Path) -> None:
     known = variants(benchmark)
     runs, untrained_runs = (len(names) * len(benchmark.seeds) for names in (known, twins(known)))
     oracles = sum(name.startswith("oracle") for name in untrained(benchmark, known))
-    once = ("synthesize", "draw", "render_test_clean", "apart", "describe", "evaluate_mixture", "report", "all")
+    once = (
+        "synthesize",
+        "sample",
+        "render_test_clean",
+        "check_speakers",
+        "describe",
+        "evaluate_mixture",
+        "report",
+        "all",
+    )
     several = {"pack": 2, "resolve": runs, "train": runs - untrained_runs}
     several |= {"separate": runs, "evaluate": runs, "evaluate_oracle": oracles}
     assert planned(run.stdout) == dict.fromkeys(once, 1) | several
@@ -129,7 +138,7 @@ def test_official_rows_are_selected_and_no_speech_is_synthesized(made_corpus: Pa
     assert run.returncode == 0, run.stdout
     jobs = planned(run.stdout)
     assert jobs["select"] == jobs["pack"] == jobs["render_test_clean"] == 1
-    assert not {"synthesize", "draw"} & jobs.keys()
+    assert not {"synthesize", "sample"} & jobs.keys()
 
 
 @pytest.mark.parametrize("kind", ["synthesized", "librispeech"])
@@ -141,12 +150,14 @@ def test_conversations_are_drawn_and_rendered_whole(kind: str, made_corpus: Path
     path = write_config(tmp_path / "long.yaml", **own, mode="max", test=LONG, dev=LONG | {"subset": "dev-clean"})
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(path), "--", "all", "dev")
     jobs = planned(run.stdout)
-    assert (jobs["converse"], jobs["render_test_clean"], jobs["render_dev_clean"]) == (2, 1, 1), run.stdout[-REPORT:]
-    assert "draw" not in jobs and ("synthesize" in jobs) == (kind == "synthesized")
-    calls = re.findall(r"audioslots --wait --fresh (mixtures converse .*) > ", run.stdout)
+    assert (jobs["sample_conversations"], jobs["render_test_clean"], jobs["render_dev_clean"]) == (2, 1, 1), run.stdout[
+        -REPORT:
+    ]
+    assert "sample" not in jobs and ("synthesize" in jobs) == (kind == "synthesized")
+    calls = re.findall(r"audioslots --wait --overwrite (mixtures sample-conversations .*) > ", run.stdout)
     assert len(calls) == 2 and all("--count 3 --shortest 30.0 --longest 120.0 --seed 0" in call for call in calls)
     for call in calls:
-        verb: Any = typer.main.get_command(app).commands["mixtures"].commands["converse"]  # type: ignore[attr-defined]
+        verb: Any = typer.main.get_command(app).commands["mixtures"].commands["sample-conversations"]  # type: ignore[attr-defined]
         verb.make_context(verb.name, shlex.split(call)[2:])
     assert re.search(
         rf"mixtures render {read_benchmark(path, beside=[ROOT]).metadata('test-clean')} .* --mode max ", run.stdout
@@ -161,8 +172,8 @@ def test_noise_is_made_or_taken_and_mixed_into_all_mixtures(task: str, wham: boo
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(path), "--", "all", "dev")
     assert run.returncode == 0, run.stdout[-REPORT:]
     jobs, benchmark = planned(run.stdout), read_benchmark(path, beside=[ROOT])
-    assert (jobs["draw"], jobs["pack_noise"], jobs.get("noise", 0)) == (2, 2, 0 if wham else 1)
-    drawn = re.findall(r"audioslots --wait --fresh mixtures draw .* (--noise .*) > ", run.stdout)
+    assert (jobs["sample"], jobs["pack_noise"], jobs.get("synthesize_noise", 0)) == (2, 2, 0 if wham else 1)
+    drawn = re.findall(r"audioslots --wait --overwrite mixtures sample .* (--noise .*) > ", run.stdout)
     assert sorted(shlex.split(line)[1:] for line in drawn) == sorted(
         [benchmark.noise_root, "--part", part] for part in ("cv", "tt")
     )
@@ -171,7 +182,7 @@ def test_noise_is_made_or_taken_and_mixed_into_all_mixtures(task: str, wham: boo
     assert [line[line.index("--types") + 1] for line in rendered] == [kind] * 2
     assert [line[line.index("--wham") + 1] for line in rendered] == [benchmark.noise_root] * 2
     clean = snakemake(tmp_path, "--dry-run", "--configfile", str(write_config(tmp_path / "clean.yaml")))
-    assert not {"noise", "pack_noise"} & planned(clean.stdout).keys()
+    assert not {"synthesize_noise", "pack_noise"} & planned(clean.stdout).keys()
 
 
 def test_systems_of_other_packages_are_scored_and_each_has_a_study(tmp_path: Path) -> None:
@@ -181,7 +192,7 @@ def test_systems_of_other_packages_are_scored_and_each_has_a_study(tmp_path: Pat
     run = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", str(config))
     assert run.returncode == 0, run.stdout[-REPORT:]
     assert planned(run.stdout)["evaluate_external"] == 2
-    calls = re.findall(r"audioslots --wait --fresh (evaluate .* --name .*) > ", run.stdout)
+    calls = re.findall(r"audioslots --wait --overwrite (evaluate .* --name .*) > ", run.stdout)
     (call,) = (call for call in calls if "--name sepformer" in call)
     (costly,) = (other for other in calls if other != call)
     assert " --cost parameters=2.57e+07 " in costly and " --cost delay_ms=16 " in costly and "--cost" not in call

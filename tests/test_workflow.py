@@ -60,7 +60,7 @@ def test_dev_scores_the_models_that_are_there_and_leaves_the_report_alone(finish
     shutil.copytree(finished, folder)
     config = ("--configfile", "tiny.yaml")
     plan = planned(snakemake(folder, "--dry-run", *config, "--", "dev").stdout)
-    once = dict.fromkeys(("draw", "render_dev_clean", "apart", "evaluate_mixture", "dev"), 1)
+    once = dict.fromkeys(("sample", "render_dev_clean", "check_speakers", "evaluate_mixture", "dev"), 1)
     assert plan == once | {"separate": len(VARIANTS), "evaluate": len(VARIANTS)}
     run = snakemake(folder, *config, "--", "dev")
     assert run.returncode == 0, run.stdout[-REPORT:]
@@ -101,7 +101,9 @@ def test_white_space_in_a_rule_repeats_nothing(finished: Path, tmp_path: Path) -
     copy = clone(tmp_path)
     for name in ("train", "evaluate", "mixtures"):
         rules = copy / "workflow" / "rules" / f"{name}.smk"
-        changed = re.sub(r'"audioslots --wait --fresh (\w+) ', r'"audioslots  --wait --fresh  \1  ', rules.read_text())
+        changed = re.sub(
+            r'"audioslots --wait --overwrite (\w+) ', r'"audioslots  --wait --overwrite  \1  ', rules.read_text()
+        )
         assert changed != rules.read_text()
         rules.write_text(changed)
     run = snakemake(finished, "--dry-run", "--configfile", "tiny.yaml", root=copy)
@@ -116,7 +118,7 @@ def test_larger_test_set_is_drawn_and_scored_and_nothing_is_trained_or_packed_an
     shutil.copytree(finished, folder)
     trained = {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
     config = write_config(folder / "larger.yaml", test=TINY["test"] | {"count": 3})
-    made = {"draw": 1, "render_test_clean": 1, "apart": 1, "evaluate_mixture": 1}
+    made = {"sample": 1, "render_test_clean": 1, "check_speakers": 1, "evaluate_mixture": 1}
     made |= {"separate": len(VARIANTS), "evaluate": len(VARIANTS)}
     plan = planned(snakemake(folder, "--dry-run", "--configfile", str(config)).stdout)
     assert plan == made | {"evaluate_oracle": 2, "describe": 1, "report": 1, "all": 1}
@@ -242,7 +244,7 @@ def test_published_runs_are_taken_and_only_a_new_variant_is_made(
     study.write_text(yaml.safe_dump(content, sort_keys=False))
     folder.mkdir()
     config = ("--configfile", str(write_config(folder / "tiny.yaml")), "--config", f"published={published}")
-    data = {"synthesize": 1, "pack": 2, "draw": 1, "render_test_clean": 1, "apart": 1}
+    data = {"synthesize": 1, "pack": 2, "sample": 1, "render_test_clean": 1, "check_speakers": 1}
     own = dict.fromkeys(("resolve", "train", "separate", "evaluate", "evaluate_mixture", "evaluate_oracle"), 1)
     own |= {"describe": 1, "report": 1, "all": 1}
     plan = snakemake(folder, "--dry-run", *config, root=copy)

@@ -1,4 +1,4 @@
-"""The verbs of the data: corpus and mixtures."""
+"""Commands that make data: corpus and mixtures."""
 
 from __future__ import annotations
 
@@ -6,86 +6,77 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option, Typer
 
+from audioslots.cli.options import Jobs
 from audioslots.runtime.errors import InputError
 
-corpus = typer.Typer(help="Speech in LibriSpeech's layout.", no_args_is_help=True)
-mixtures = typer.Typer(help="LibriMix: metadata and rendered mixtures.", no_args_is_help=True)
+data = Typer()
+corpus, mixtures = Typer(no_args_is_help=True), Typer(no_args_is_help=True)
+data.add_typer(corpus, name="corpus", help="Get, check and pack speech in LibriSpeech's layout.")
+data.add_typer(mixtures, name="mixtures", help="Get, sample, render and check LibriMix mixtures.")
 
-Jobs = Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")]
-Subset = Annotated[Path, typer.Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")]
-HeldOut = Annotated[
-    int, typer.Option(min=0, help="Draw from so many speakers alone, those that training holds out; 0: all.")
-]
-NoiseRoot = Annotated[Path | None, typer.Option(help="Noises in WHAM's layout: draw one for every mixture.")]
-NoisePart = Annotated[Literal["tr", "cv", "tt"], typer.Option(help="Of --noise: to train, to validate, to test on.")]
-
-
-def _numbers(text: str) -> list[int]:
-    """``1,2,3`` as numbers.
-
-    Raises:
-        InputError: it is something else.
-    """
-    if not re.fullmatch(r"[1-9](,[1-9])*", text):
-        raise InputError(f"--sources: {text}; expected a number from 1 to 9, or several, as in 1,2,3")
-    return [int(number) for number in text.split(",")]
+Subset = Annotated[Path, Argument(help="Folder of one subset, such as LibriSpeech/test-clean.")]
+CorpusRoot = Annotated[Path, Option(help="Corpus root: the folder of LibriSpeech's subsets.")]
+Rate = Annotated[int, Option(help="Sample rate in Hz: 8000 or 16000.")]
+Seed = Annotated[int, Option(min=0, help="Random seed.")]
+Count = Annotated[int, Option(min=1, help="Number of mixtures.")]
+HeldOut = Annotated[int, Option(min=0, help="Number of held-out training speakers to draw from; 0: all speakers.")]
+NoiseRoot = Annotated[Path | None, Option(help="Noise in WHAM's layout: adds one noise to every mixture.")]
+NoisePart = Annotated[Literal["tr", "cv", "tt"], Option(help="Part of --noise: training, validation or test.")]
 
 
 @corpus.command("synthesize")
-def corpus_synthesize(
-    out: Path,
-    speakers: Annotated[int, typer.Option(help="Speakers of all subsets together.")],
-    hours: Annotated[float, typer.Option(help="Hours of all subsets together.")],
-    seed: int = 0,
+def synthesize_corpus(
+    out: Annotated[Path, Argument(help="Corpus root to write.")],
+    speakers: Annotated[int, Option(help="Number of speakers, over all subsets.")],
+    hours: Annotated[float, Option(help="Hours of speech, over all subsets.")],
+    seed: Seed = 0,
     jobs: Jobs = 1,
 ) -> None:
-    """Synthesize speech with eSpeak NG: train-clean, dev-clean and test-clean, no speaker in two of them."""
+    """Synthesize speech with eSpeak NG. Writes train-clean, dev-clean and test-clean, which share no speaker."""
     from audioslots.data.corpora.synthesis import synthesize
 
     synthesize(out, speakers, hours, seed, jobs)
 
 
 @corpus.command("noise")
-def corpus_noise(
-    out: Annotated[Path, typer.Argument(help="Folder that will hold tr, cv and tt.")],
-    corpus: Annotated[Path, typer.Option(help="Corpus root: whose speakers babble.")],
-    train: Annotated[str, typer.Option(help="Subset whose speakers babble in tr.")],
-    validation: Annotated[str, typer.Option(help="In cv.")],
-    test: Annotated[str, typer.Option(help="In tt.")],
-    hours: Annotated[float, typer.Option(help="Hours of all parts together.")],
-    seed: int = 0,
+def synthesize_noise(
+    out: Annotated[Path, Argument(help="Folder to write tr, cv and tt to.")],
+    corpus: Annotated[Path, Option(help="Corpus root whose speakers supply the babble.")],
+    train: Annotated[str, Option(help="Subset whose speakers supply the babble of tr.")],
+    validation: Annotated[str, Option(help="Subset whose speakers supply the babble of cv.")],
+    test: Annotated[str, Option(help="Subset whose speakers supply the babble of tt.")],
+    hours: Annotated[float, Option(help="Hours of noise, over tr, cv and tt.")],
+    seed: Seed = 0,
     jobs: Jobs = 1,
 ) -> None:
-    """Synthesize noise in WHAM's layout: coloured noise and babble."""
+    """Synthesize coloured noise and babble in WHAM's layout."""
     from audioslots.data.corpora.noise_synthesis import synthesize_noise
 
     synthesize_noise(out, corpus, {"tr": train, "cv": validation, "tt": test}, hours, seed, jobs)
 
 
 @corpus.command("download")
-def corpus_download(
-    out: Annotated[Path, typer.Argument(help="Corpus root: the folder that will hold the subsets.")],
-    subset: Annotated[list[str], typer.Option(help="test-clean, train-clean-360, ...; may be repeated.")],
-    url: Annotated[str | None, typer.Option(help="Folder of the archives; openslr.org's by default.")] = None,
+def download_corpus(
+    out: Annotated[Path, Argument(help="Corpus root: the folder to put the subsets in.")],
+    subset: Annotated[list[str], Option(help="Subset, such as test-clean; may be repeated.")],
+    url: Annotated[str | None, Option(help="URL of the archives' folder; by default openslr.org's.")] = None,
 ) -> None:
-    """Download subsets of LibriSpeech; repeat the command to resume a broken download."""
+    """Download subsets of LibriSpeech. Repeat the command to resume."""
     from audioslots.data.corpora.librispeech import OPENSLR, download
 
     download(out, subset, url or OPENSLR)
 
 
 @corpus.command("import")
-def corpus_import(
-    speech: Annotated[
-        Path, typer.Argument(help="A folder with a folder of recordings a speaker, or a CSV: path, speaker, sex.")
-    ],
-    root: Annotated[Path, typer.Argument(help="Corpus root: the folder that will hold the subset.")],
-    subset: Annotated[str, typer.Option(help="Its name, such as my-train.")],
+def import_corpus(
+    speech: Annotated[Path, Argument(help="Folder with one folder per speaker, or CSV: path, speaker, sex.")],
+    root: Annotated[Path, Argument(help="Corpus root: the folder to put the subset in.")],
+    subset: Annotated[str, Option(help="Name of the new subset, such as my-train.")],
     jobs: Jobs = 1,
 ) -> None:
-    """Bring speech of any rate and format into LibriSpeech's layout; repeat the command to resume it."""
+    """Import speech of any rate and format. Repeat the command to resume."""
     from audioslots.data.corpora.importing import bring
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", subset):
@@ -94,105 +85,117 @@ def corpus_import(
 
 
 @corpus.command("check")
-def corpus_check(
-    root: Path,
-    against: Annotated[
-        Path | None, typer.Option(help="LibriMix's CSV of mixtures, or of a LibriSpeech subset.")
-    ] = None,
+def check_corpus(
+    root: Annotated[Path, Argument(help="Corpus root.")],
+    against: Annotated[Path | None, Option(help="LibriMix CSV whose files to look for.")] = None,
 ) -> None:
-    """List every file that is missing, truncated, empty, or of the wrong format or length."""
+    """List missing, truncated, empty and wrong audio files."""
     from audioslots.data.corpora.corpus import check
 
     problems = check(root, against)
-    for problem in problems:
-        print(problem)
+    print(*problems or [f"{root}: no problem found"], sep="\n")
     if problems:
         raise InputError(f"{root}: {len(problems)} problems; expected none")
-    print(f"{root}: no problem found")
 
 
-@mixtures.command("fetch")
-def mixtures_fetch(
-    out: Annotated[Path, typer.Argument(help="Folder to make, laid out as a clone of LibriMix.")],
-    subset: Annotated[list[str] | None, typer.Option(help="May be repeated; all by default.")] = None,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="Copy from a clone of LibriMix instead of downloading.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Where its metadata/ lies; GitHub's by default.")] = None,
+@corpus.command("pack")
+def pack_subset(
+    corpus: Subset,
+    out: Annotated[Path, Argument(help="Folder to write.")],
+    rate: Rate,
+    noise: Annotated[bool, Option("--noise", help="Pack a folder of noise in WHAM's layout.")] = False,
+    jobs: Jobs = 1,
 ) -> None:
-    """Get LibriMix's own metadata of the pinned commit, verified."""
+    """Pack a subset into one memory-mapped array, for training."""
+    from audioslots.data.training.packing import pack
+
+    pack(corpus.parent, corpus.name, out, rate, jobs, noise)
+
+
+@mixtures.command("download")
+def download_metadata(
+    out: Annotated[Path, Argument(help="Folder to write, laid out as a clone of LibriMix.")],
+    subset: Annotated[list[str] | None, Option(help="Subset; may be repeated; by default all.")] = None,
+    source: Annotated[Path | None, Option("--from", help="Clone of LibriMix to copy from instead.")] = None,
+    url: Annotated[str | None, Option(help="URL of the folder of metadata/; by default GitHub's.")] = None,
+) -> None:
+    """Download LibriMix's metadata, at a pinned commit, verified."""
     from audioslots.data.librimix.official import GITHUB, SUBSETS, fetch_metadata
 
     for path in fetch_metadata(out, subset or list(SUBSETS), source, url or GITHUB):
         print(path)
 
 
-@mixtures.command("draw")
-def mixtures_draw(
+@mixtures.command("sample")
+def sample_mixtures(
     corpus: Subset,
-    out: Annotated[Path, typer.Argument(help="Metadata CSV to write; statistics are written beside it.")],
-    count: Annotated[int, typer.Option(min=1)],
-    sources: Annotated[
-        str, typer.Option(help="A mixture; several numbers, as in 1,2,3: as many mixtures of each.")
+    out: Annotated[Path, Argument(help="Metadata CSV to write; statistics are written next to it, as JSON.")],
+    count: Count,
+    num_speakers: Annotated[
+        str, Option(help="Number of speakers, or several with equally many mixtures: 1,2,3.")
     ] = "2",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     held_out: HeldOut = 0,
     noise: NoiseRoot = None,
     part: NoisePart = "tt",
 ) -> None:
-    """Draw mixtures by LibriMix's rules."""
+    """Sample mixtures by LibriMix's rules."""
     from audioslots.data.librimix.metadata import draw_some, statistics, write_metadata
     from audioslots.data.librimix.noise import with_noise
     from audioslots.runtime.files import write_json
 
-    numbers = _numbers(sources)
+    if not re.fullmatch(r"[1-9](,[1-9])*", num_speakers):
+        raise InputError(f"--num-speakers: {num_speakers}; expected a number from 1 to 9, or several, as in 1,2,3")
+    numbers = [int(number) for number in num_speakers.split(",")]
     if noise and len(numbers) > 1:
-        raise InputError(f"--noise: {noise} with --sources {sources}; expected one number")
+        raise InputError(f"--noise: {noise} with --num-speakers {num_speakers}; expected one number")
+    if out.suffix == ".json":
+        raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
     metadata = draw_some(corpus.parent, corpus.name, numbers, count, seed, held_out)
     if noise:
         metadata = with_noise(metadata, corpus.parent, noise, part, seed)
-    if out.suffix == ".json":
-        raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
     facts = statistics(metadata, corpus.parent)
     write_metadata(metadata, out)
     write_json(out.with_suffix(".json"), facts)
     print(*(f"{key}: {value}" for key, value in facts.items()), sep="\n")
 
 
-@mixtures.command("converse")
-def mixtures_converse(
+@mixtures.command("sample-conversations")
+def sample_conversations(
     corpus: Subset,
-    out: Annotated[Path, typer.Argument(help="Metadata CSV to write.")],
-    count: Annotated[int, typer.Option(min=1)],
-    shortest: Annotated[float, typer.Option(help="Seconds.")] = 30.0,
-    longest: Annotated[float, typer.Option(help="Seconds.")] = 120.0,
-    sources: Annotated[int, typer.Option(min=2)] = 2,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path, Argument(help="Metadata CSV to write.")],
+    count: Count,
+    shortest: Annotated[float, Option(help="Shortest conversation, in seconds.")] = 30.0,
+    longest: Annotated[float, Option(help="Longest conversation, in seconds.")] = 120.0,
+    num_speakers: Annotated[int, Option(min=2, help="Number of speakers per conversation.")] = 2,
+    seed: Seed = 0,
     held_out: HeldOut = 0,
 ) -> None:
-    """Draw conversations: long mixtures with turns, pauses and overlaps, to be rendered in mode max."""
+    """Sample conversations: long mixtures with turns, pauses and overlaps. Render them with --mode max."""
     from audioslots.data.librimix.conversations import converse
     from audioslots.data.librimix.metadata import write_metadata
 
-    table = converse(corpus.parent, corpus.name, sources, count, (shortest, longest), seed, held_out)
+    table = converse(corpus.parent, corpus.name, num_speakers, count, (shortest, longest), seed, held_out)
     write_metadata(table, out)
     print(f"{out}: {len(table)} conversations, overlaps {table['overlap'].min():.0%} to {table['overlap'].max():.0%}")
 
 
 @mixtures.command("select")
-def mixtures_select(
-    metadata: Annotated[list[Path], typer.Argument(help="CSV of LibriMix; of several, all rows are taken.")],
-    out: Annotated[Path, typer.Argument(help="Metadata CSV to write.")],
-    librispeech: Annotated[Path, typer.Option(help="Folder of LibriSpeech's subsets.")],
-    single: Annotated[bool, typer.Option("--single", help="First the first sources, as mixtures of one.")] = False,
+def select_mixtures(
+    metadata: Annotated[list[Path], Argument(help="CSVs of LibriMix, whose rows are merged.")],
+    out: Annotated[Path, Argument(help="Metadata CSV to write.")],
+    librispeech: CorpusRoot,
+    single: Annotated[bool, Option("--single", help="Put the first CSV's first sources in front.")] = False,
     noise: NoiseRoot = None,
     part: NoisePart = "tt",
-    seed: Annotated[int, typer.Option(min=0, help="Of the noises drawn.")] = 0,
+    seed: Seed = 0,
 ) -> None:
-    """Keep the rows whose every source is on disk, for a LibriSpeech that is only partly there."""
+    """Select the rows whose sources are all on disk."""
     from audioslots.data.librimix.metadata import joined, read_metadata, select, singles, write_metadata
     from audioslots.data.librimix.noise import with_noise
 
+    if noise and (single or len(metadata) > 1):
+        raise InputError(f"--noise: {noise} with several numbers of sources; expected one table, and no --single")
     tables = [read_metadata(table) for table in metadata]
     rows = joined([singles(tables[0]), *tables] if single else tables)
     if not librispeech.is_dir():
@@ -200,8 +203,6 @@ def mixtures_select(
     selected = select(rows, librispeech)
     if selected.empty:
         raise InputError(f"{metadata[0]}: no row has all its sources under {librispeech}; expected at least one")
-    if noise and (single or len(metadata) > 1):
-        raise InputError(f"--noise: {noise} with several numbers of sources; expected one table, and no --single")
     if noise:
         selected = with_noise(selected, librispeech, noise, part, seed)
     write_metadata(selected, out)
@@ -209,20 +210,14 @@ def mixtures_select(
 
 
 @mixtures.command("render")
-def mixtures_render(
-    metadata: Path,
-    librispeech: Annotated[Path, typer.Option(help="Corpus root: the folder that the CSV's paths start from.")],
-    out: Annotated[Path, typer.Option()],
-    rate: Annotated[int, typer.Option(help="Hz: 8000 or 16000.")],
-    mode: Annotated[
-        Literal["min", "max"], typer.Option(help="Cut to the shortest source, or pad to the longest.")
-    ] = "min",
-    types: Annotated[
-        str, typer.Option(help="Of mix_clean,mix_both,mix_single; the last two need noise.")
-    ] = "mix_clean",
-    wham: Annotated[
-        Path | None, typer.Option(help="WHAM's noise: the folder that the CSV's noise paths start from.")
-    ] = None,
+def render_mixtures(
+    metadata: Annotated[Path, Argument(help="Metadata CSV.")],
+    librispeech: CorpusRoot,
+    out: Annotated[Path, Option(help="Folder to write.")],
+    rate: Rate,
+    mode: Annotated[Literal["min", "max"], Option(help="Length: of the shortest source, or of the longest.")] = "min",
+    types: Annotated[str, Option(help="Kinds of mixtures, of mix_clean,mix_both,mix_single.")] = "mix_clean",
+    wham: Annotated[Path | None, Option(help="Root of the noise paths, for mix_both and mix_single.")] = None,
     jobs: Jobs = 1,
 ) -> None:
     """Render mixtures as LibriMix does, to the bit."""
@@ -231,13 +226,13 @@ def mixtures_render(
     print(render(metadata, librispeech, out, rate, mode, jobs, tuple(types.split(",")), wham))
 
 
-@mixtures.command("apart")
-def mixtures_apart(
-    mixtures: Annotated[Path, typer.Argument(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
-    packed: Annotated[Path, typer.Option(help="Packed training speech.")],
-    held_out: Annotated[int, typer.Option(min=0, help="Speakers that training leaves out.")] = 0,
+@mixtures.command("check-speakers")
+def check_speakers(
+    mixtures: Annotated[Path, Argument(help="Rendered mixtures: the folder of mix_clean, s1, s2.")],
+    packed: Annotated[Path, Option(help="Packed training speech.")],
+    held_out: Annotated[int, Option(min=0, help="Number of speakers that training holds out.")] = 0,
 ) -> None:
-    """Check that no speaker of the mixtures is trained on."""
+    """Check that training uses no speaker of the mixtures."""
     from audioslots.data.librimix.speakers import speakers_apart
 
     trained, mixed = speakers_apart(mixtures, packed, held_out)

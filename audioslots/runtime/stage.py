@@ -7,7 +7,7 @@ Every verb that fills a folder opens a stage there. Why a folder is made again, 
 .<stage>.lock        who works there now; the file stays: what counts is the lock on it, which goes with its process
 
 The same request resumes an interrupted one. Another request is refused. The same request by other code
-keeps what is there, and says so. ``fresh``, which ``audioslots --fresh`` sets, makes a folder anew in both cases.
+keeps what is there, with a message. ``audioslots --overwrite`` makes the folder again in both cases.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,10 +36,32 @@ from audioslots.runtime.files import read_json, write_json
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LOOK_S = 1.0  # between two looks at a folder where another process works
-patient = False
-"""Whether this process waits for others; ``audioslots --wait`` sets it."""
-fresh = False
-"""Whether what another request or other code made is made anew; ``audioslots --fresh`` sets it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to treat a folder that is in use, or that was made otherwise.
+
+    Attributes:
+        wait: for the process that works there, instead of refusing.
+        overwrite: make again what another request or other code made, instead of refusing or keeping it.
+    """
+
+    wait: bool = False
+    overwrite: bool = False
+
+
+_options: ContextVar[Options] = ContextVar("stage options")
+
+
+@contextmanager
+def using(options: Options) -> Iterator[None]:
+    """Open every stage inside with these options."""
+    token = _options.set(options)
+    try:
+        yield
+    finally:
+        _options.reset(token)
 
 
 @dataclass(frozen=True)
@@ -80,8 +103,8 @@ class Stage:
         The work resumes what it finds, and tells by its own files how far it was: a file that is lost is made again.
 
         Raises:
-            InputError: another process works there, unless this one is ``patient``; the folder was made for another
-                request, unless ``fresh``; it holds files of other origin; it cannot be written; the disk fills up.
+            InputError: another process works there, unless this one waits; the folder was made for another request,
+                unless it is to be overwritten; it holds files of other origin; it cannot be written; the disk fills up.
         """
         with self.locked(), _naming_full(self.folder):
             for leftover in self.folder.glob(f".{self.note.stem}.*.tmp.*"):  # of a process killed while it wrote
@@ -105,13 +128,13 @@ class Stage:
     def locked(self, wait: bool = False) -> Iterator[None]:
         """Keep other processes out of the stage. This is enough for work of seconds, which is done again every time.
 
-        With ``wait`` this one waits as if it were ``patient``. Processes on several machines need a file system that
+        With ``wait`` this one waits, whatever its options say. Processes on several machines need a file system that
         keeps locks (flock) for all of them.
         """
         path = self.folder / f".{self.name}.lock"
         new, made = not path.exists(), [folder for folder in path.parents if not folder.exists()]
         try:
-            descriptor = _lock(path, wait or patient)
+            descriptor = _lock(path, wait or _options.get(Options()).wait)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); expected a folder to write into"
@@ -136,14 +159,16 @@ class Stage:
         if not isinstance(found, dict) or not {"request", "code", "commit", "finished"} <= set(found):
             raise InputError(f"{self.note}: damaged; expected what a stage wrote, or no such file")
         differs, other_code = found["request"] != self.request, found["code"] != digest(*self.modules)
-        if fresh and (differs or other_code):
+        if _options.get(Options()).overwrite and (differs or other_code):
             self._clear(_key(found["request"], found["code"]))
             return None
         if differs:
-            raise InputError(f"{self.note}: {difference(found['request'], self.request)}, another folder, or --fresh")
+            raise InputError(
+                f"{self.note}: {difference(found['request'], self.request)}, another folder, or --overwrite"
+            )
         if other_code:
             made = f"made by other code (commit {found['commit'] or 'unknown'})"
-            print(f"{self.folder}: {made}; kept: --fresh makes it anew", file=sys.stderr, flush=True)
+            print(f"{self.folder}: {made}; kept; --overwrite makes it again", file=sys.stderr, flush=True)
         return found
 
     def _strangers(self) -> Iterator[Path]:

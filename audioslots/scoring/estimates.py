@@ -111,7 +111,7 @@ class Estimated(Kept):
             raise InputError(f"{folder}: made by another version; expected estimates that this one has made")
         if found["code"] != digest(*modules):
             made = f"made by other code (commit {found['commit'] or 'unknown'})"
-            print(f"{folder}: {made}; kept: audioslots --fresh estimate makes it anew", file=sys.stderr, flush=True)
+            print(f"{folder}: {made}; kept; --overwrite makes it again", file=sys.stderr, flush=True)
         name, seed, rate, identity = (found[key] for key in ("variant", "seed", "rate", "identity"))
         return cls(folder, name, seed, rate, identity, modules, found["mixtures"])
 
@@ -211,13 +211,13 @@ def _manifest(folder: Path) -> dict[str, Any]:
     """What a folder of estimates says of itself."""
     path = Path(folder) / MANIFEST
     if not Path(folder).is_dir():
-        raise InputError(f"{folder}: no such folder; expected what `audioslots estimate` writes")
+        raise InputError(f"{folder}: no such folder; expected what `audioslots separate-set` writes")
     if not path.is_file():
         raise InputError(f"{folder}: the estimates are not finished; expected a {MANIFEST} in the folder")
     found = read_json(path)
     keys = {"variant", "seed", "rate", "identity", "mixtures", "modules", "code", "commit"}
     if not isinstance(found, dict) or not keys <= set(found):
-        raise InputError(f"{path}: damaged; expected what `audioslots estimate` writes")
+        raise InputError(f"{path}: damaged; expected what `audioslots separate-set` writes")
     return found
 
 

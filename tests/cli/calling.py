@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from running import TINY
 
 from audioslots.cli import main
-from audioslots.runtime import scratch, stage
+from audioslots.runtime import scratch
 
 CONFIG: dict[str, Any] = {
     "name": "tiny",
@@ -23,11 +24,7 @@ CONFIG: dict[str, Any] = {
     "validation": "packed/dev-clean",
     "held_out_speakers": 0,
     "data_identity": "made",
-    "chunk_s": 0.25,
-    "spectrogram": {"window": 128, "hop": 64},
-    "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
-    "slots": {"layers": 1},
-    "decoder": {"width": 16, "layers": 1},
+    **TINY["variant"],
     "training": {"steps": 2, "batch": 2, "validation_mixtures": 2},
 }
 
@@ -41,17 +38,15 @@ class Ended(NamedTuple):
 
 
 class Call:
-    """The command line in this process: ``call("pack", ...)``."""
+    """The command line in this process: ``call("corpus", "pack", ...)``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
 
-    def __call__(self, *arguments: object) -> Ended:
+    def __call__(self, *arguments: object, err: io.StringIO | None = None) -> Ended:
         self.monkeypatch.setattr(sys, "argv", ["audioslots", *map(str, arguments)])
-        for option in ("patient", "fresh"):  # --wait and --fresh are of this call alone
-            self.monkeypatch.setattr(stage, option, False)
-        self.monkeypatch.setattr(scratch, "folder", None)  # and so is --scratch
-        out, err = io.StringIO(), io.StringIO()
+        self.monkeypatch.setattr(scratch, "folder", None)  # --scratch is of this call alone
+        out, err = io.StringIO(), err or io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
         return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
@@ -70,6 +65,6 @@ class Call:
 
 
 def files(folder: Path) -> list[str]:
-    """Names of all files below a folder."""
+    """Names of all files below a folder, but for locks and notes of stages."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith((".lock", ".stage.json"))]
     return sorted(path.name for path in files)

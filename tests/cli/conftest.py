@@ -1,7 +1,8 @@
-"""What the verbs work on: a corpus, mixtures, a model."""
+"""What the commands work on: a corpus, packed speech, mixtures, a model."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import torch
 from calling import CONFIG, Call
 
 from audioslots.config.variant import Resolved
+from audioslots.data.librimix.metadata import draw, write_metadata
+from audioslots.data.librimix.rendering import render
+from audioslots.data.training.packing import pack
 from audioslots.models.audioslots.model import AudioSlots
 from audioslots.models.weights import save_model
 
@@ -28,7 +32,24 @@ def corpus(made_corpus: Path, tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def packed(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packed training and validation speech."""
+    folder = tmp_path_factory.mktemp("packed")
+    for subset in ("train-clean", "dev-clean"):
+        pack(made_corpus, subset, folder / subset, 8000)
+    return folder
+
+
+@pytest.fixture
+def config(packed: Path, call: Call) -> Path:
+    """A resolved variant in the working folder, next to its packed speech."""
+    Path("packed").symlink_to(packed)
+    Path("config.json").write_text(json.dumps(CONFIG))
+    return Path("config.json")
+
+
+@pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an untrained model."""
     config = Resolved.model_validate(CONFIG)
@@ -38,12 +59,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rendered(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished folder of two mixtures, as ``evaluate`` wants it."""
-    from audioslots.data.librimix.metadata import draw, write_metadata
-    from audioslots.data.librimix.rendering import render
-
     folder = tmp_path_factory.mktemp("rendered")
     write_metadata(draw(made_corpus, "test-clean", 2, 2, 0), folder / "metadata.csv")
     return render(folder / "metadata.csv", made_corpus, folder, 8000, "min")

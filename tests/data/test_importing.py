@@ -15,8 +15,8 @@ from audioslots.data.corpora.corpus import check, read_speech, speaker_sex, utte
 from audioslots.data.corpora.importing import bring
 from audioslots.data.librimix.metadata import draw
 from audioslots.data.training.packing import Speech, pack
-from audioslots.runtime import stage
 from audioslots.runtime.errors import InputError
+from audioslots.runtime.stage import Options, using
 
 RATE = 16000
 
@@ -125,9 +125,9 @@ def test_other_speech_under_the_same_name_is_refused_and_made_anew_where_asked(
     with pytest.raises(InputError, match="recordings is"):
         bring(speech, root, "mine")
     assert len(list(root.rglob("*.flac"))) == 4
-    monkeypatch.setattr(stage, "fresh", True)
-    bring(speech, root, "mine")
-    assert len(list(root.rglob("*.flac"))) == 3
+    with using(Options(overwrite=True)):
+        bring(speech, root, "mine")
+        assert len(list(root.rglob("*.flac"))) == 3
 
 
 def a_loose_file(speech: Path) -> Path:

@@ -18,9 +18,8 @@ import pytest
 
 from audioslots.data.training import packing
 from audioslots.data.training.packing import pack
-from audioslots.runtime import stage
 from audioslots.runtime.errors import InputError
-from audioslots.runtime.stage import Stage
+from audioslots.runtime.stage import Options, Stage, using
 
 RATE = 8000
 
@@ -107,11 +106,11 @@ def test_an_unfinished_run_of_another_rate_is_refused_or_made_anew(
     made_corpus, whole, tmp_path, converted, monkeypatch
 ) -> None:
     out = unfinished(whole, tmp_path / "out", 20)
-    with pytest.raises(InputError, match=r"pack.stage.json: rate is 8000; expected 16000, .* or --fresh"):
+    with pytest.raises(InputError, match=r"pack.stage.json: rate is 8000; expected 16000, .* or --overwrite"):
         pack(made_corpus, "train-clean", out, 16_000)
-    monkeypatch.setattr(stage, "fresh", True)
-    pack(made_corpus, "train-clean", out, 16_000)
-    assert len(converted) == 24
+    with using(Options(overwrite=True)):
+        pack(made_corpus, "train-clean", out, 16_000)
+        assert len(converted) == 24
 
 
 def test_a_second_run_into_one_folder_is_refused(made_corpus: Path, whole: Path, tmp_path: Path) -> None:

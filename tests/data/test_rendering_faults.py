@@ -86,7 +86,7 @@ def test_a_disk_too_full_for_tables_is_named(render: Render, disk: Path, made_co
     with pytest.raises(OSError), open(filler, "wb") as file:
         file.write(bytes(400_000))
     drawn = disk / "drawn.csv"
-    line = one_line(render.command("draw", made_corpus / "test-clean", drawn, "--count", 8))  # type: ignore[attr-defined]
+    line = one_line(render.command("sample", made_corpus / "test-clean", drawn, "--count", 8))  # type: ignore[attr-defined]
     assert line.startswith(f"audioslots: {drawn}: No space left on device")
     assert list(disk.iterdir()) == [filler]
 

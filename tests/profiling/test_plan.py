@@ -29,7 +29,7 @@ def test_the_papers_scale_is_what_the_documentation_says_and_fits_the_cards(monk
     page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     shown = page.partition(BEGIN.format(f"the plan of {PAPER}"))[2].partition(END)[0]
     assert shown.strip() == f"{made.total}\n\n{made.prices.markdown().strip()}", (
-        f"docs/cluster.md is behind: audioslots plan {PAPER} --page docs/cluster.md"
+        f"docs/cluster.md is behind: audioslots cost {PAPER} --page docs/cluster.md"
     )
     prices = made.prices.data.set_index("part")
     assert prices.loc["All of it", "h100"] <= 350 and prices["h100"].iloc[0] <= 15
@@ -42,7 +42,7 @@ def test_command_prints_a_row_a_variant_and_the_total_and_puts_it_into_a_page(
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN.format(f'the plan of {SMOKE.as_posix()}')}\n{END}\nafter\n")
-    monkeypatch.setattr("sys.argv", ["audioslots", "plan", str(SMOKE), "--rate", "2", "--page", str(page)])
+    monkeypatch.setattr("sys.argv", ["audioslots", "cost", str(SMOKE), "--rate", "2", "--page", str(page)])
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code

@@ -160,7 +160,7 @@ def test_documentation_shows_the_table(tmp_path: Path, monkeypatch: pytest.Monke
     before = Path("docs/gpu.md").read_text(encoding="utf-8")
     emptied, (ahead, begin, rest) = tmp_path / "gpu.md", before.partition(BEGIN.format(PAPER))
     emptied.write_text(f"{ahead}{begin}\nold\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-    arguments = ["sizes", PAPER, "audioslots", "conv-tasnet", "--page", str(emptied)]
+    arguments = ["profile", PAPER, "audioslots", "conv-tasnet", "--page", str(emptied)]
     monkeypatch.setattr(sys, "argv", ["audioslots", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -22,7 +22,7 @@ import pytest
 
 from audioslots.runtime import code, stage
 from audioslots.runtime.errors import InputError
-from audioslots.runtime.stage import Stage
+from audioslots.runtime.stage import Options, Stage, using
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -99,24 +99,24 @@ def test_a_lock_that_does_not_say_who_holds_it_is_a_lock(tmp_path: Path, content
 def test_a_patient_process_waits_says_for_whom_and_finds_its_place_where_the_folder_was_removed_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stage, "patient", True)
-    monkeypatch.setattr(stage, "LOOK_S", 0.01)
-    folder = tmp_path / "run"
-    with held(folder, "locked") as holder:
-        assert holder.stdin
-
-        def remove() -> None:
-            shutil.rmtree(folder)
+    with using(Options(wait=True)):
+        monkeypatch.setattr(stage, "LOOK_S", 0.01)
+        folder = tmp_path / "run"
+        with held(folder, "locked") as holder:
             assert holder.stdin
-            holder.stdin.close()
 
-        letting_go = threading.Timer(0.3, remove)
-        letting_go.start()
-        with bake(folder).opened():
-            assert (folder / ".bake.lock").exists()
-        letting_go.join()
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{folder}: waiting for another process (process {holder.pid} of job 7 on ")
+            def remove() -> None:
+                shutil.rmtree(folder)
+                assert holder.stdin
+                holder.stdin.close()
+
+            letting_go = threading.Timer(0.3, remove)
+            letting_go.start()
+            with bake(folder).opened():
+                assert (folder / ".bake.lock").exists()
+            letting_go.join()
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"{folder}: waiting for another process (process {holder.pid} of job 7 on ")
 
 
 def test_two_stages_of_one_folder_do_not_exclude_each_other(tmp_path: Path) -> None:
@@ -214,17 +214,17 @@ def test_another_request_is_refused_with_the_first_key_that_differs_or_made_anew
     before = {path: path.read_bytes() for path in tmp_path.glob("[!.]*") if path.is_file()}
     with pytest.raises(InputError) as error, bake(tmp_path, request=request_).opened():
         pass
-    assert str(error.value) == f"{tmp_path}/bake.stage.json: {says}, another folder, or --fresh"
+    assert str(error.value) == f"{tmp_path}/bake.stage.json: {says}, another folder, or --overwrite"
     assert {path: path.read_bytes() for path in before} == before
-    monkeypatch.setattr(stage, "fresh", True)
-    key = bake(tmp_path).key
-    with bake(tmp_path, request=request_).opened() as finished:
-        assert not finished
-        assert {path.name for path in tmp_path.glob("[!.]*")} == {"bake.stage.json", f"dough-{key}.pt", "notes.txt"}
-        (tmp_path / "bread").touch()
-    assert note(tmp_path)["request"] == request_
-    with bake(tmp_path, request=request_).opened() as finished:
-        assert finished and (tmp_path / "bread").exists(), "of the same request nothing is made twice"
+    with using(Options(overwrite=True)):
+        key = bake(tmp_path).key
+        with bake(tmp_path, request=request_).opened() as finished:
+            assert not finished
+            assert {path.name for path in tmp_path.glob("[!.]*")} == {"bake.stage.json", f"dough-{key}.pt", "notes.txt"}
+            (tmp_path / "bread").touch()
+        assert note(tmp_path)["request"] == request_
+        with bake(tmp_path, request=request_).opened() as finished:
+            assert finished and (tmp_path / "bread").exists(), "of the same request nothing is made twice"
 
 
 def test_what_other_code_made_is_kept_and_said_or_made_anew(
@@ -236,36 +236,39 @@ def test_what_other_code_made_is_kept_and_said_or_made_anew(
     with other.opened() as finished:
         assert finished and (tmp_path / "bread").exists()
     commit = note(tmp_path)["commit"]
-    assert capsys.readouterr().err == f"{tmp_path}: made by other code (commit {commit}); kept: --fresh makes it anew\n"
-    monkeypatch.setattr(stage, "fresh", True)
-    with other.opened() as finished:
-        assert not finished and not (tmp_path / "bread").exists()
-        (tmp_path / "bread").touch()
-    with other.opened() as finished:
-        assert finished
-    assert capsys.readouterr().err == ""
+    assert (
+        capsys.readouterr().err
+        == f"{tmp_path}: made by other code (commit {commit}); kept; --overwrite makes it again\n"
+    )
+    with using(Options(overwrite=True)):
+        with other.opened() as finished:
+            assert not finished and not (tmp_path / "bread").exists()
+            (tmp_path / "bread").touch()
+        with other.opened() as finished:
+            assert finished
+        assert capsys.readouterr().err == ""
 
 
 def test_a_kill_while_a_folder_is_cleared_does_not_make_old_work_new(tmp_path: Path, monkeypatch) -> None:
     with bake(tmp_path).opened():
         for name in ("bread-1", "bread-2"):
             (tmp_path / name).touch()
-    monkeypatch.setattr(stage, "fresh", True)
-    other = bake(tmp_path, request={"flour": "oats"})
-    unlink = Path.unlink
+    with using(Options(overwrite=True)):
+        other = bake(tmp_path, request={"flour": "oats"})
+        unlink = Path.unlink
 
-    def killed(self: Path, missing_ok: bool = False) -> None:
-        if len(list(tmp_path.glob("bread*"))) == 1:
-            raise KeyboardInterrupt
-        unlink(self, missing_ok)
+        def killed(self: Path, missing_ok: bool = False) -> None:
+            if len(list(tmp_path.glob("bread*"))) == 1:
+                raise KeyboardInterrupt
+            unlink(self, missing_ok)
 
-    with monkeypatch.context() as disturbed, pytest.raises(KeyboardInterrupt):
-        disturbed.setattr(Path, "unlink", killed)
+        with monkeypatch.context() as disturbed, pytest.raises(KeyboardInterrupt):
+            disturbed.setattr(Path, "unlink", killed)
+            with other.opened():
+                pass
+        assert note(tmp_path)["request"]["flour"] == "rye" and len(list(tmp_path.glob("bread*"))) == 1
         with other.opened():
-            pass
-    assert note(tmp_path)["request"]["flour"] == "rye" and len(list(tmp_path.glob("bread*"))) == 1
-    with other.opened():
-        assert not list(tmp_path.glob("bread*"))
+            assert not list(tmp_path.glob("bread*"))
 
 
 def test_a_folder_that_a_stage_wants_alone_must_hold_nothing_else(tmp_path: Path) -> None:

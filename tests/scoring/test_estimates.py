@@ -17,8 +17,8 @@ import pytest
 from made_systems import IDS, RATE, Counting, Leaky
 
 from audioslots.baselines.oracles import baseline
-from audioslots.runtime import stage
 from audioslots.runtime.errors import InputError
+from audioslots.runtime.stage import Options, using
 from audioslots.scoring import estimates as estimates_module
 from audioslots.scoring.estimates import Estimated, System, estimate, separated
 from audioslots.scoring.evaluate import Waveforms, evaluate
@@ -166,16 +166,16 @@ def test_a_file_that_is_lost_is_made_again_and_no_other(made_mixtures: Path, tmp
     assert len(list((tmp_path / "estimates").glob("*.npz"))) == 3
 
 
-def test_estimates_of_another_model_are_refused_and_made_anew_with_fresh(
+def test_estimates_of_another_model_are_refused_and_overwritten(
     made_mixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, other = tmp_path / "estimates", Counting(identity="b")
     estimate(Counting(), made_mixtures, out)
-    with pytest.raises(InputError, match="identity is a; expected b, another folder, or --fresh"):
+    with pytest.raises(InputError, match="identity is a; expected b, another folder, or --overwrite"):
         estimate(other, made_mixtures, out)
-    monkeypatch.setattr(stage, "fresh", True)
-    estimate(other, made_mixtures, out)
-    assert other.separated == 3 and Estimated.load(out).identity == "b"
+    with using(Options(overwrite=True)):
+        estimate(other, made_mixtures, out)
+        assert other.separated == 3 and Estimated.load(out).identity == "b"
 
 
 def test_a_folder_of_other_files_is_left_alone(made_mixtures: Path, folder: Path, tmp_path: Path) -> None:
@@ -222,11 +222,11 @@ STEREO = np.zeros((2, 8000), np.float32)
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, "estimates: no such folder; expected what `audioslots estimate` writes"),
+        (shutil.rmtree, "estimates: no such folder; expected what `audioslots separate-set` writes"),
         (lambda folder: (folder / "manifest.json").unlink(), "estimates: the estimates are not finished; expected a"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json: not valid JSON"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest.json: damaged; expected"),
-        (altered(identity=None), "manifest.json: damaged; expected what `audioslots estimate` writes"),
+        (altered(identity=None), "manifest.json: damaged; expected what `audioslots separate-set` writes"),
         (altered(modules=["audioslots.gone"]), "estimates: made by another version; expected estimates that this one"),
         (altered(mixtures={}), "estimates: estimates of other mixtures; expected those of"),
         (altered(rate=16000), "mixtures at 8000 Hz; expected leaky's 16000 Hz"),
@@ -272,5 +272,5 @@ def test_estimates_by_other_code_are_taken_and_that_is_said(
 ) -> None:
     altered(code="another", commit="abc")(folder)
     system = Estimated.load(folder)
-    assert "estimates: made by other code (commit abc); kept: audioslots --fresh estimate" in capsys.readouterr().err
+    assert "estimates: made by other code (commit abc); kept; --overwrite makes it again" in capsys.readouterr().err
     assert separated(system, read_mixtures(made_mixtures)[0]).estimates.keys() == {"blind", "oracle"}

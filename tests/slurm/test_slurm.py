@@ -229,7 +229,7 @@ def test_smoke_goes_through_the_profile_and_asks_for_what_the_rules_say(smoke: P
     assert "gpu" not in by_rule["evaluate"], "none is held while scoring"
     assert "gpu" not in by_rule["pack"] and "MinMemoryNode=8000M" in by_rule["pack"]
     assert "TimeLimit=2-00:00:00" in by_rule["train"] and "MinMemoryNode=16000M" in by_rule["train"]
-    assert not {"resolve", "describe", "draw"} & by_rule.keys(), "small rules run on the login node"
+    assert not {"resolve", "describe", "sample"} & by_rule.keys(), "small rules run on the login node"
     assert {"synthesize", "render_test_clean", "evaluate_mixture", "evaluate_oracle", "report"} <= by_rule.keys()
 
 
@@ -261,7 +261,7 @@ def test_what_is_not_given_is_downloaded_by_the_login_node(clone: Path, made_cor
     assert len(site.asked) == 7, "three archives and a table, three of them in two parts"
     assert "Smoke" in (tmp_path / "results/smoke/index.html").read_text(encoding="utf-8")
     asked = subprocess.run(["scontrol", "show", "jobs", "-o"], capture_output=True, text=True, check=True).stdout
-    assert "rule_download" not in asked and "rule_fetch" not in asked
+    assert "rule_download" not in asked and "rule_download_metadata" not in asked
 
 
 again = pytest.mark.parametrize("repeat", range(REPEATS))

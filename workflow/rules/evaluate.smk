@@ -1,101 +1,25 @@
-# One pass over the test mixtures a run. The mixture comes first: the others reuse its scores as their inputs'.
+# One pass over the test mixtures per run. The mixture comes first: the others reuse its scores as their inputs'.
 # A trained model separates in a job of its own, since scoring, which takes longer, needs no GPU.
 # `snakemake dev` does so with the dev mixtures, in a folder that no report reads: there choices are made.
 SETS = {"runs": benchmark.test.subset} | ({"dev": benchmark.dev.subset} if benchmark.dev else {})
 MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
-MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
+RUN = f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}"
+MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
 CHOOSES = choosing_run(benchmark, MADE)
-CHOSEN_BY = f"{RESULTS}/runs/{CHOOSES[0]}/seed{CHOOSES[1]}/scores.parquet"
-EVALUATE = (
-    "audioslots --wait --fresh evaluate --mixtures {params.mixtures} --out {output.scores} --benchmark {params.benchmark}"
-    " --examples {params.examples} --jobs {threads}"
-)
+CHOSEN_BY = ancient(f"{RESULTS}/runs/{CHOOSES[0]}/seed{CHOOSES[1]}/scores.parquet")
 
 
-rule evaluate_mixture:
-    input:
-        mixtures=lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
-        apart=lambda wildcards: f"{benchmark.folder_of(SETS[wildcards.part])}/{SPEAKERS}.txt",
-    output:
-        scores=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
-        costs=f"{RESULTS}/{{part}}/mixture/seed0/evaluation.json",
-    log:
-        f"{RESULTS}/{{part}}/mixture/seed0/evaluate.log",
-    wildcard_constraints:
-        part="|".join(MIXTURES),
-    resources:
-        mem_mb=8000,
-        runtime=minutes(240),
-    params:
-        mixtures=subpath(input.mixtures, parent=True),
-        benchmark=benchmark.name,
-        examples=0,
-    shell:
-        f"{EVALUATE} --model mixture > {{log}} 2>&1"
-
-
-rule evaluate_oracle:
-    input:
-        mixture=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
-        chosen_by=ancient(CHOSEN_BY),
-    output:
-        scores=f"{RESULTS}/runs/{{oracle}}/seed0/scores.parquet",
-        costs=f"{RESULTS}/runs/{{oracle}}/seed0/evaluation.json",
-    log:
-        f"{RESULTS}/runs/{{oracle}}/seed0/evaluate.log",
-    wildcard_constraints:
-        oracle="oracle-[a-z0-9.-]+",
-    resources:
-        mem_mb=8000,
-        runtime=minutes(240),
-    params:
-        mixtures=MIXTURES["runs"],
-        benchmark=benchmark.name,
-        examples=benchmark.examples,
-    shell:
-        f"{EVALUATE} --model {{wildcards.oracle}} --mixture-scores {{input.mixture}} --chosen-by {{input.chosen_by}} > {{log}} 2>&1"
-
-
-# Estimates that a system of another package has made: a folder or a CSV, named under `external`.
-rule evaluate_external:
-    input:
-        estimates=lambda wildcards: benchmark.external[wildcards.system].estimates,
-        mixture=f"{RESULTS}/runs/mixture/seed0/scores.parquet",
-        chosen_by=ancient(CHOSEN_BY),
-    output:
-        scores=f"{RESULTS}/runs/external-{{system}}/seed0/scores.parquet",
-        costs=f"{RESULTS}/runs/external-{{system}}/seed0/evaluation.json",
-    log:
-        f"{RESULTS}/runs/external-{{system}}/seed0/evaluate.log",
-    wildcard_constraints:
-        system="|".join(benchmark.external) or "none",
-    resources:
-        mem_mb=8000,
-        runtime=minutes(240),
-    params:
-        mixtures=MIXTURES["runs"],
-        benchmark=benchmark.name,
-        examples=benchmark.examples,
-        cost=lambda wildcards: [
-            f"--cost {key}={value:g}" for key, value in benchmark.external[wildcards.system].cost.items()
-        ],
-    shell:
-        f"{EVALUATE} --estimates {{input.estimates:q}} --name {{wildcards.system}} {{params.cost}} --mixture-scores {{input.mixture}} --chosen-by {{input.chosen_by}} > {{log}} 2>&1"
-
-
-# A variant that differs from another in separation alone trains nothing: it is that other's model with its own config.
+# A variant that differs from another only in separation trains nothing: it is that other's model with its own config.
 rule separate:
     input:
-        model=lambda wildcards: MODEL.format(
-            variant=TWINS.get(wildcards.variant, wildcards.variant), seed=wildcards.seed
-        ),
+        model=lambda run: MODEL.format(variant=TWINS.get(run.variant, run.variant), seed=run.seed),
         config=rules.resolve.output,
-        mixtures=lambda wildcards: f"{MIXTURES[wildcards.part]}/manifest.json",
+        mixtures=lambda run: f"{MIXTURES[run.part]}/manifest.json",
     output:
-        temp(directory(f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/estimates")),
+        temp(directory(f"{RUN}/estimates")),
     log:
-        f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/separate.log",
+        f"{RUN}/separate.log",
     wildcard_constraints:
         part="|".join(MIXTURES),
         variant="|".join(ALL),
@@ -107,22 +31,20 @@ rule separate:
         mixtures=subpath(input.mixtures, parent=True),
         device=benchmark.device,
     shell:
-        "audioslots --wait --fresh estimate --model {input.model} --config {input.config} --mixtures {params.mixtures}"
-        " --out {output} --device {params.device} > {log} 2>&1"
+        "audioslots --wait --overwrite separate-set --model {input.model} --separation-config {input.config}"
+        " --mixtures {params.mixtures} --out {output} --device {params.device} > {log} 2>&1"
 
 
 rule evaluate:
     input:
         estimates=rules.separate.output,
         mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
-        chosen_by=lambda run: (
-            ancient(CHOSEN_BY) if run.part == "runs" and (run.variant, int(run.seed)) != CHOOSES else []
-        ),
+        chosen_by=lambda run: (CHOSEN_BY if run.part == "runs" and (run.variant, int(run.seed)) != CHOOSES else []),
     output:
-        scores=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/scores.parquet",
-        costs=f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/evaluation.json",
+        scores=f"{RUN}/scores.parquet",
+        costs=f"{RUN}/evaluation.json",
     log:
-        f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}/evaluate.log",
+        f"{RUN}/evaluate.log",
     wildcard_constraints:
         part="|".join(MIXTURES),
         variant="|".join(ALL),
@@ -130,12 +52,60 @@ rule evaluate:
         mem_mb=8000,
         runtime=minutes(240),
     params:
-        mixtures=lambda wildcards: MIXTURES[wildcards.part],
+        system=lambda run, input: f"--estimates {input.estimates}",
+        mixtures=lambda run: MIXTURES[run.part],
         benchmark=benchmark.name,
-        examples=lambda wildcards: EXAMPLES[wildcards.part],
-        chosen_by=lambda wildcards, input: f"--chosen-by {input.chosen_by}" if input.get("chosen_by") else "",
+        examples=lambda run: EXAMPLES[run.part],
+        known=lambda run, input: " ".join(
+            f"--{option} {input[key]}"
+            for option, key in {"mixture-scores": "mixture", "chosen-by": "chosen_by"}.items()
+            if input.get(key)
+        ),
     shell:
-        f"{EVALUATE} --estimates {{input.estimates}} --mixture-scores {{input.mixture}} {{params.chosen_by}} > {{log}} 2>&1"
+        "audioslots --wait --overwrite evaluate {params.system} --mixtures {params.mixtures} --out {output.scores}"
+        " --benchmark {params.benchmark} --examples {params.examples} {params.known} --jobs {threads} > {log} 2>&1"
+
+
+use rule evaluate as evaluate_mixture with:
+    input:
+        mixtures=lambda run: f"{MIXTURES[run.part]}/manifest.json",
+        speakers=lambda run: f"{benchmark.folder_of(SETS[run.part])}/{SPEAKERS}.txt",
+    wildcard_constraints:
+        part="|".join(MIXTURES),
+        variant="mixture",
+    params:
+        system="--model mixture",
+        examples=0,
+
+
+use rule evaluate as evaluate_oracle with:
+    input:
+        mixture=rules.evaluate.input.mixture,
+        chosen_by=CHOSEN_BY,
+    wildcard_constraints:
+        part="runs",
+        variant="oracle-[a-z0-9.-]+",
+    params:
+        system="--model {variant}",
+
+
+# Estimates that a system of another package has made: a folder or a CSV, named under `external`.
+use rule evaluate as evaluate_external with:
+    input:
+        estimates=lambda run: benchmark.external[run.variant.removeprefix("external-")].estimates,
+        mixture=rules.evaluate.input.mixture,
+        chosen_by=CHOSEN_BY,
+    wildcard_constraints:
+        part="runs",
+        variant="|".join(f"external-{name}" for name in benchmark.external) or "none",
+    params:
+        system=lambda run, input: " ".join(
+            [f"--estimates '{input.estimates}' --name {run.variant.removeprefix('external-')}"]
+            + [
+                f"--cost {key}={value:g}"
+                for key, value in benchmark.external[run.variant.removeprefix("external-")].cost.items()
+            ]
+        ),
 
 
 rule dev:
@@ -144,7 +114,7 @@ rule dev:
     output:
         f"{RESULTS}/dev/scores.csv",
     log:
-        f"{RESULTS}/dev/means.log",
+        f"{RESULTS}/dev/rank.log",
     localrule: True
     shell:
-        "audioslots --wait --fresh means {input} --out {output} > {log} 2>&1"
+        "audioslots --wait --overwrite rank {input} --out {output} > {log} 2>&1"

@@ -39,4 +39,4 @@ rule learning_rates:
     params:
         folder=lambda wildcards, output: os.path.splitext(output[0])[0],
     shell:
-        "audioslots --wait --fresh rates {params.folder} --out {output} 2> {log}"
+        "audioslots --wait --overwrite select-lr {params.folder} --out {output} 2> {log}"

@@ -1,56 +1,42 @@
-# Test and dev mixtures: rows drawn by LibriMix's rules, its official rows, or conversations; rendered to the bit, where
-# they are read.
+# Test and dev mixtures: sampled by LibriMix's rules, its official rows, or conversations; rendered only where they are read.
 SET = f"{benchmark.data}/{{subset}}-{{set}}"
 METADATA = f"{SET}/libri{benchmark.sources}mix_{{subset}}.csv"
 SPEAKERS = f"speakers-{benchmark.corpus.train}-{benchmark.corpus.held_out_speakers}"
-NOISE = "--noise '{}' --part {}"
-CONVERSATIONS = [key for key, one in benchmark.mixture_sets.items() if one.rows == "conversations"]
+NOISE = lambda wildcards: (
+    "--noise '{}' --part {}".format(*noise) if (noise := benchmark.drawn_noise(wildcards.subset)) else ""
+)
+CONVERSATIONS = [subset for subset, mixtures in benchmark.mixture_sets.items() if mixtures.rows == "conversations"]
 
 
-rule draw:
+rule sample:
     input:
         lambda wildcards: benchmark.speech(wildcards.subset),
         benchmark.noise_files,
     output:
         METADATA,
     log:
-        f"{SET}/draw.log",
+        f"{SET}/sample.log",
     wildcard_constraints:
         subset="|".join(set(benchmark.mixture_sets) - set(OFFICIAL) - set(CONVERSATIONS)) or "none",
     localrule: True
     params:
+        command="sample",
         corpus=f"{benchmark.corpus_root}/{{subset}}",
-        sources=",".join(map(str, benchmark.counts or [benchmark.sources])),
-        mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
-        seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
+        speakers=",".join(map(str, benchmark.counts or [benchmark.sources])),
+        mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset],
         held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
-        noise=lambda wildcards: NOISE.format(*noise) if (noise := benchmark.drawn_noise(wildcards.subset)) else "",
+        own=NOISE,
     shell:
-        "audioslots --wait --fresh mixtures draw {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
-        " --seed {params.seed} --held-out {params.held_out} {params.noise} > {log} 2>&1"
+        "audioslots --wait --overwrite mixtures {params.command} {params.corpus:q} {output} --num-speakers {params.speakers}"
+        " --count {params.mixtures.count} --seed {params.mixtures.seed} --held-out {params.held_out} {params.own} > {log} 2>&1"
 
 
-rule converse:
-    input:
-        lambda wildcards: benchmark.speech(wildcards.subset),
-    output:
-        METADATA,
-    log:
-        f"{SET}/converse.log",
+use rule sample as sample_conversations with:
     wildcard_constraints:
         subset="|".join(CONVERSATIONS) or "none",
-    localrule: True
     params:
-        corpus=f"{benchmark.corpus_root}/{{subset}}",
-        sources=benchmark.sources,
-        mixtures=lambda wildcards: benchmark.mixture_sets[wildcards.subset].count,
-        seed=lambda wildcards: benchmark.mixture_sets[wildcards.subset].seed,
-        held_out=lambda wildcards: benchmark.held_out(wildcards.subset),
-        length_s=lambda wildcards: benchmark.mixture_sets[wildcards.subset].length_s,
-    shell:
-        "audioslots --wait --fresh mixtures converse {params.corpus:q} {output} --sources {params.sources} --count {params.mixtures}"
-        " --shortest {params.length_s[0]} --longest {params.length_s[1]} --seed {params.seed} --held-out {params.held_out}"
-        " > {log} 2>&1"
+        command="sample-conversations",
+        own=lambda wildcards: "--shortest {} --longest {}".format(*benchmark.mixture_sets[wildcards.subset].length_s),
 
 
 rule select:
@@ -68,9 +54,9 @@ rule select:
     params:
         corpus=benchmark.corpus_root,
         single="--single" if 1 in benchmark.counts else "",
-        noise=lambda wildcards: NOISE.format(*noise) if (noise := benchmark.drawn_noise(wildcards.subset)) else "",
+        noise=NOISE,
     shell:
-        "audioslots --wait --fresh mixtures select {input.rows:q} {output} --librispeech {params.corpus:q} {params.single}"
+        "audioslots --wait --overwrite mixtures select {input.rows:q} {output} --librispeech {params.corpus:q} {params.single}"
         " {params.noise} > {log} 2>&1"
 
 
@@ -98,12 +84,12 @@ for part in benchmark.mixture_sets:
             mixed=benchmark.mixed,
             noise="" if benchmark.task == "sep_clean" else f"--wham '{benchmark.noise_root}'",
         shell:
-            "audioslots --wait --fresh mixtures render {input} --librispeech {params.corpus:q} --out {params.out} --rate {params.rate}"
-            " --mode {params.mode} --types {params.mixed} {params.noise} --jobs {threads} > {log} 2>&1"
+            "audioslots --wait --overwrite mixtures render {input} --librispeech {params.corpus:q} --out {params.out}"
+            " --rate {params.rate} --mode {params.mode} --types {params.mixed} {params.noise} --jobs {threads} > {log} 2>&1"
 
 
-# A check of its own, so that training does not depend on the test; before all training, where it can be.
-rule apart:
+# Training does not depend on the test, so the check is a job of its own; it runs before all training, where it can.
+rule check_speakers:
     input:
         mixtures=lambda wildcards: f"{benchmark.mixtures(wildcards.subset)}/manifest.json",
         packed=f"{benchmark.packed(benchmark.corpus.train)}/manifest.json",
@@ -120,5 +106,5 @@ rule apart:
         packed=subpath(input.packed, parent=True),
         held_out=benchmark.corpus.held_out_speakers,
     shell:
-        "audioslots --wait --fresh mixtures apart {params.mixtures} --packed {params.packed} --held-out {params.held_out}"
-        " > {output} 2> {log}"
+        "audioslots --wait --overwrite mixtures check-speakers {params.mixtures} --packed {params.packed}"
+        " --held-out {params.held_out} > {output} 2> {log}"

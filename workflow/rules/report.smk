@@ -28,4 +28,4 @@ rule report:
         results=subpath(output[0], parent=True),
         published=f"--published '{benchmark.published}'" if benchmark.published else "",
     shell:
-        "audioslots --wait --fresh report {params.results} --out {params.results} {params.published} > {log} 2>&1"
+        "audioslots --wait --overwrite report {params.results} --out {params.results} {params.published} > {log} 2>&1"

@@ -1,46 +1,7 @@
-# Packed speech, and one training per variant and seed.
+# One training per variant and seed.
 PACKED = [benchmark.packed(subset) for subset in (benchmark.corpus.train, benchmark.corpus.validation) if subset]
+RESOLVE = lambda run: resolve(benchmark.whole, run.variant, int(run.seed), known=ALL)
 GPU = int(benchmark.device != "cpu")  # that a job asks for
-
-
-rule pack:
-    input:
-        lambda wildcards: benchmark.speech(wildcards.subset),
-    output:
-        f"{benchmark.packed('{subset}')}/manifest.json",
-    log:
-        f"{benchmark.data}/logs/pack-{{subset}}.log",
-    threads: 2
-    resources:
-        mem_mb=8000,
-        runtime=minutes(240),
-    params:
-        corpus=f"{benchmark.corpus_root}/{{subset}}",
-        out=subpath(output[0], parent=True),
-        rate=benchmark.rate,
-    shell:
-        "audioslots --wait --fresh pack {params.corpus:q} {params.out} --rate {params.rate} --jobs {threads} > {log} 2>&1"
-
-
-rule pack_noise:
-    input:
-        benchmark.noise_files,
-    output:
-        f"{benchmark.packed_noise}/{{part}}/manifest.json",
-    log:
-        f"{benchmark.data}/logs/pack-noise-{{part}}.log",
-    wildcard_constraints:
-        part="tr|cv",
-    threads: 2
-    resources:
-        mem_mb=8000,
-        runtime=minutes(240),
-    params:
-        noise=f"{benchmark.noise_root}/{{part}}",
-        out=subpath(output[0], parent=True),
-        rate=benchmark.rate,
-    shell:
-        "audioslots --wait --fresh pack {params.noise:q} {params.out} --rate {params.rate} --noise --jobs {threads} > {log} 2>&1"
 
 
 # Its only trigger is the resolved variant itself, so a change elsewhere in the files never trains anything again.
@@ -51,11 +12,7 @@ rule resolve:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/resolve.log",
     localrule: True
     params:
-        content=lambda wildcards: json.dumps(
-            resolve(benchmark.whole, wildcards.variant, int(wildcards.seed), known=ALL).document(),
-            indent=1,
-            sort_keys=True,
-        ),
+        content=lambda wildcards: json.dumps(RESOLVE(wildcards).document(), indent=1, sort_keys=True),
     shell:
         "printf '%s\\n' {params.content:q} > {output} 2> {log}"
 
@@ -68,9 +25,7 @@ rule train:
         noise=expand(
             f"{benchmark.packed_noise}/{{part}}/manifest.json", part=["tr", "cv"] if benchmark.packed_noise else []
         ),
-        init_model=lambda wildcards: (
-            resolve(benchmark.whole, wildcards.variant, int(wildcards.seed), known=ALL).init_model or []
-        ),
+        init_model=lambda wildcards: RESOLVE(wildcards).init_model or [],
     output:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors",
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/history.csv",
@@ -88,4 +43,4 @@ rule train:
         run=subpath(output[0], parent=True),
         device=benchmark.device,
     shell:
-        "audioslots --wait --fresh train {input.config} --out {params.run} --device {params.device} > {log} 2>&1"
+        "audioslots --wait --overwrite train {input.config} --out {params.run} --device {params.device} > {log} 2>&1"

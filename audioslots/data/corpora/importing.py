@@ -68,7 +68,7 @@ def bring(speech: Path, root: Path, subset: str, jobs: int = 1) -> int:
         for _ in tqdm(in_order(_convert, left, jobs), f"import {subset}", len(left), unit="file", disable=None):
             pass
         for stray in set((root / subset).glob("*/*/[!.]*.flac")) - set(places):
-            raise InputError(f"{stray}: is of no recording of {speech}; expected another --subset, or --fresh")
+            raise InputError(f"{stray}: is of no recording of {speech}; expected another --subset, or --overwrite")
     return len(counts)
 
 

@@ -68,7 +68,7 @@ class Speech:
         """
         folder = Path(folder)
         if not (folder / "manifest.json").is_file():
-            raise InputError(f"{folder}: no manifest.json; expected a folder finished by `audioslots pack`")
+            raise InputError(f"{folder}: no manifest.json; expected a folder finished by `audioslots corpus pack`")
         manifest = read_json(folder / "manifest.json")
         array, table = folder / "speech.i16", folder / "index.csv"
         for path, size in ((array, 2 * manifest["samples"]), (table, None)):

@@ -1,0 +1,102 @@
+"""Commands before and in training: profile, cost, train, select-lr."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument, Option, Typer
+
+from audioslots.cli.options import Device, torch_device
+from audioslots.profiling.cards import CARDS, EFFICIENCY
+
+train = Typer()
+
+Page = Annotated[Path | None, Option(help="Documentation page whose generated table to replace.")]
+Benchmark = Annotated[Path, Argument(help="YAML file of a benchmark, such as config/libri2mix.yaml.")]
+
+
+@train.command("train")
+def train_variant(
+    config: Annotated[Path, Argument(help="Resolved config of a variant: config.json.")],
+    out: Annotated[Path, Option(help="Run folder to write.")],
+    device: Device = "auto",
+    num_devices: Annotated[int, Option(min=1, help="Number of processes that share each batch, one GPU each.")] = 1,
+    strategy: Annotated[Literal["auto", "ddp"], Option(help="Strategy of Lightning Fabric.")] = "auto",
+    workers: Annotated[int, Option(min=1, help="Number of threads that make batches; changes no result.")] = 2,
+    tensorboard: Annotated[bool, Option("--tensorboard", help="Write TensorBoard logs too.")] = False,
+    mix_on_device: Annotated[bool, Option("--mix-on-device", help="Mix on the device.")] = False,
+    scratch: Annotated[
+        str,
+        Option(
+            envvar="AUDIOSLOTS_SCRATCH",
+            metavar="FOLDER",
+            help="Folder on this machine's disk, for a copy of the speech.",
+        ),
+    ] = "",
+) -> None:
+    """Train one variant with one seed. Repeat the command to resume."""
+    from audioslots.config.variant import Resolved
+    from audioslots.runtime import scratch as own_disk
+    from audioslots.training.trainer import train
+
+    own_disk.folder = own_disk.expanded(scratch) if scratch else None
+    resolved = Resolved.read(config)
+    torch_device(device, num_devices)
+    command = shlex.join(["audioslots", *sys.argv[1:]])
+    train(resolved, out, device, num_devices, strategy, workers, tensorboard, mix_on_device, command=command)
+
+
+@train.command("select-lr")
+def select_learning_rates(
+    folder: Annotated[Path, Argument(help="Runs per variant and factor: results/<benchmark>/learning_rates.")],
+    out: Annotated[Path, Option(help="CSV file to write.")],
+) -> None:
+    """Select each variant's learning rate by validation."""
+    from audioslots.reporting.rates import choose
+
+    print(choose(folder, out).plain())
+
+
+@train.command("profile")
+def profile_variants(
+    benchmark: Benchmark,
+    variant: Annotated[list[str], Argument(help="Names of variants; the first one is profiled part by part.")],
+    page: Page = None,
+) -> None:
+    """Count parameters, multiply-accumulates and training memory. Nothing is trained."""
+    from audioslots.profiling.sizes import sizes
+    from audioslots.reporting.publish import put
+
+    table = sizes(benchmark, variant)
+    if page is not None:
+        put(page, benchmark.as_posix(), table.markdown().strip())
+    print(table.plain())
+
+
+@train.command("cost")
+def estimate_cost(
+    benchmark: Benchmark,
+    gpu: Annotated[Literal[tuple(CARDS)], Option(help="GPU to assume.")] = "h100",  # type: ignore[valid-type]
+    efficiency: Annotated[float, Option(min=0.01, max=1.0, help="Share of the data-sheet rate.")] = EFFICIENCY,
+    rate: Annotated[float | None, Option(min=1e-6, help="Rate to assume, 10^12 multiply-accumulates/s.")] = None,
+    measure: Annotated[int, Option(min=0, help="Chunks per training step that measures the rate on --device.")] = 0,
+    device: Device = "auto",
+    study: Annotated[list[str] | None, Option(help="Study, instead of the benchmark's; may be repeated.")] = None,
+    page: Page = None,
+) -> None:
+    """Count a benchmark's jobs, GPU hours, memory and disk. Nothing is run."""
+    from audioslots.profiling.plan import plan, sustained
+    from audioslots.reporting.publish import put
+
+    if measure:
+        rate = sustained(benchmark, measure, torch_device(device))
+        print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
+    made = plan(benchmark, rate, study, gpu, efficiency)
+    prices = [] if rate else [made.prices]
+    if page is not None:
+        text = [made.total, *(table.markdown().strip() for table in prices)]
+        put(page, f"the plan of {benchmark.as_posix()}", "\n\n".join(text))
+    print(made.table.plain(), *(table.plain() for table in prices), made.total, sep="\n\n")

@@ -1,0 +1,150 @@
+"""Commands that use a model: separate, separate-set, evaluate, export."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option, Typer
+
+from audioslots.cli.options import Device, Jobs, torch_device
+from audioslots.config.untrained import BASELINES, COST, is_untrained
+from audioslots.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from audioslots.scoring.estimates import Kept, System
+
+use = Typer()
+
+Mixtures = Annotated[
+    Path, Option(help="Rendered mixtures: the folder of mix_clean, s1, s2; or one kind: test/mix_both.")
+]
+SeparationConfig = Annotated[Path | None, Option(help="Config that differs from the model's only in separation.")]
+
+
+@use.command("separate")
+def separate_audio(
+    audio: Annotated[list[Path], Argument(help="WAV, FLAC, OGG or MP3 files of any rate, channels and length.")],
+    out: Annotated[Path, Option(help="Folder for the estimates.")],
+    model: Annotated[
+        Path | None, Option(help="Run folder or safetensors file; by default the package's weights.")
+    ] = None,
+    separation_config: SeparationConfig = None,
+    num_speakers: Annotated[str, Option(help="Number of speakers; auto: estimated, where the model can.")] = "",
+    each_channel: Annotated[bool, Option("--each-channel", help="Separate each channel, not their mean.")] = False,
+    mixture_consistency: Annotated[
+        bool, Option("--mixture-consistency", help="Make estimates sum to the recording.")
+    ] = False,
+    floating: Annotated[bool, Option("--float", help="Write 32-bit floats, which cannot clip.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Separate recordings of any length, in bounded memory."""
+    from audioslots.models.weights import SHIPPED
+    from audioslots.separation.presence import Sources
+    from audioslots.separation.recording import separate_file
+    from audioslots.separation.separate import Separator
+
+    if len({path.stem for path in audio}) < len(audio):
+        names = ", ".join(map(str, audio))
+        raise InputError(f"{names}: two of one name, whose estimates would be one file; expected different names")
+    for path in audio:
+        estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
+        if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:
+            raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
+    if not re.fullmatch(r"[1-9]?|auto", num_speakers):
+        raise InputError(f"--num-speakers: {num_speakers}; expected a number from 1 to 9, or auto")
+    speakers: Sources = int(num_speakers) if num_speakers.isdecimal() else "auto" if num_speakers else None
+    separator = Separator.load(model or SHIPPED, torch_device(device), separation_config)
+    separator.finds(speakers)
+    for path in audio:
+        for written in separate_file(separator, path, out, each_channel, mixture_consistency, floating, speakers):
+            print(written)
+
+
+@use.command("separate-set")
+def separate_test_set(
+    model: Annotated[Path, Option(help="Run folder or safetensors file.")],
+    mixtures: Mixtures,
+    out: Annotated[Path, Option(help="Folder for the estimates.")],
+    separation_config: SeparationConfig = None,
+    device: Device = "auto",
+) -> None:
+    """Separate every mixture of a test set, to score later. Repeat the command to resume."""
+    from audioslots.scoring.estimates import estimate
+    from audioslots.separation.separate import Separator
+
+    estimate(Separator.load(model, torch_device(device), separation_config), mixtures, out)
+
+
+@use.command("evaluate")
+def evaluate_system(
+    mixtures: Mixtures,
+    out: Annotated[Path, Option(help="scores.parquet to write.")],
+    model: Annotated[
+        str | None, Option(help="Run folder, safetensors file, or baseline: mixture, oracle-ibm, ...")
+    ] = None,
+    estimates: Annotated[Path | None, Option(help="Estimates to score: of separate-set, or of --name.")] = None,
+    name: Annotated[str, Option(help="Name of the system that made the estimates.")] = "",
+    cost: Annotated[list[str] | None, Option(help=f"Cost of --name, key=number; keys: {', '.join(COST)}.")] = None,
+    separation_config: SeparationConfig = None,
+    benchmark: Annotated[str, Option(help="Name of the benchmark, for a column of the scores.")] = "",
+    mixture_scores: Annotated[Path | None, Option(help="Scores of the mixture itself, to reuse.")] = None,
+    examples: Annotated[int, Option(min=0, help="Largest number of mixtures whose audio is kept.")] = 4,
+    chosen_by: Annotated[Path | None, Option(help="Scores that choose the examples, instead of these.")] = None,
+    shard: Annotated[str, Option(help="Shard, as 3/50; a call without it then writes the table.")] = "1/1",
+    jobs: Jobs = 1,
+    device: Device = "auto",
+) -> None:
+    """Score a model, a baseline or estimates on a test set. Repeat the command to resume."""
+    from audioslots.scoring.evaluate import evaluate
+    from audioslots.scoring.external import costs_of
+
+    numbers = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise InputError(f"--shard: {shard}; expected n/of, n from 1 to of, such as 3/50")
+    if name and estimates is None:
+        raise InputError(f"--name: {name} without --estimates; expected both")
+    if cost and not name:
+        raise InputError(f"--cost: {cost[0]} without --name; expected the name of the system")
+    if (model is None) == (estimates is None):
+        raise InputError("evaluate: --model and --estimates; expected one of the two")
+    if separation_config is not None and (model is None or is_untrained(model)):
+        raise InputError(f"--separation-config: {model or estimates} has none; expected it only with a trained model")
+    part = (int(numbers[1]), int(numbers[2]))
+    system = _open_system(model, estimates, name, mixtures, device, separation_config)
+    evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, part, chosen_by, costs_of(cost or []))
+
+
+def _open_system(
+    model: str | None, estimates: Path | None, name: str, mixtures: Path, device: str, config: Path | None
+) -> System | Kept:
+    from audioslots.baselines.oracles import baseline
+    from audioslots.scoring.estimates import Estimated
+    from audioslots.scoring.evaluate import read_mixtures
+    from audioslots.scoring.external import Files
+
+    if estimates is not None:
+        return Files.load(estimates, name, mixtures) if name else Estimated.load(estimates)
+    if is_untrained(str(model)):
+        _, _, rate = read_mixtures(mixtures)[0].read()
+        return baseline(str(model), rate)
+    if Path(str(model)).exists():
+        from audioslots.separation.separate import Separator  # torch models, which scoring does without
+
+        return Separator.load(Path(str(model)), torch_device(device), config)
+    raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")
+
+
+@use.command("export")
+def export_model(
+    model: Annotated[Path, Argument(help="Run folder or safetensors file.")],
+    out: Annotated[Path, Argument(help="ONNX file to write.")],
+) -> None:
+    """Export a model to ONNX, checked against PyTorch."""
+    from audioslots.models.export import export
+
+    made = export(model, out)
+    for part in ("inputs", "outputs"):
+        print(f"{part}: {', '.join(f'{name} {shape}' for name, shape in made[part].items())}")
+    print(f"largest difference from PyTorch: {made['difference']:.1e}")
