@@ -1,4 +1,4 @@
-"""Writing files so that a crash never leaves half of one under its final name."""
+"""Reading and writing files, so that a crash never leaves half of one under its final name."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def written_aside(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success sync it and rename it to ``path``, on failure remove it.
 
     The temporary name keeps the suffix, since some writers (soundfile, pandas) choose the format by it. Leftovers of
-    killed processes are called ``.<stem>.<hex>.tmp<suffix>`` and are safe to delete. Whoever writes thousands of files
-    may leave out the sync of each, and must then sync all before saying that they are there.
+    killed processes are called ``.<stem>.<hex>.tmp<suffix>`` and are safe to delete. A caller that writes thousands of
+    files may leave out the sync of each, and must then sync all before it records that they exist.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,17 +35,16 @@ def written_aside(path: Path, sync: bool = True) -> Iterator[Path]:
         with naming(path):
             yield aside
             if sync:
-                with open(aside, "rb") as written:
-                    os.fsync(written.fileno())
+                _sync(aside)
             os.replace(aside, path)
             if sync:
-                _sync_folder(path.parent)  # else a power cut may undo the renaming
+                _sync(path.parent)  # else a power cut may undo the renaming
     finally:
         aside.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -54,7 +53,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in an error that the system reports without it, as when a write finds the disk full."""
+    """Name the file in an error that the system reports without it, such as a full disk during a write."""
     try:
         yield
     except OSError as error:
@@ -75,7 +74,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def parsed(path: Path, parse: Callable[[str], Parsed], kind: str, error: type[Exception] = ValueError) -> Parsed:
-    """What ``parse`` makes of a text file.
+    """Parse a text file.
 
     Raises:
         InputError: the file is absent, cannot be read, or ``parse`` raises a ValueError or ``error``.
@@ -84,13 +83,13 @@ def parsed(path: Path, parse: Callable[[str], Parsed], kind: str, error: type[Ex
         return parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a {kind} file") from None
-    except (OSError, ValueError, error) as found:
-        raise InputError(f"{path}: not valid {kind} ({found}); expected a {kind} file") from None
+    except (OSError, ValueError, error) as reason:
+        raise InputError(f"{path}: not valid {kind} ({reason}); expected a {kind} file") from None
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file, every cell as text, empty ones too; raises as ``parsed``."""
-    import pandas as pd  # not by who only reads JSON
+    import pandas as pd  # slow to import, and most callers read JSON only
 
     return parsed(path, lambda text: pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False), "CSV")
 

@@ -21,21 +21,21 @@ def visible() -> list[str]:
         return list(takewhile(lambda name: name and not name.startswith("-"), names))  # as CUDA reads it
     if not (program := shutil.which("nvidia-smi")):
         return []
-    asked = [program, "--query-gpu=uuid", "--format=csv,noheader"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    command = [program, "--query-gpu=uuid", "--format=csv,noheader"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return answer.stdout.split() if answer.returncode == 0 else []
 
 
 def take(count: int = 1) -> None:
-    """Leave this process so many GPUs to see, of those that no other process of this project has taken; until it ends.
+    """Restrict this process to ``count`` GPUs, first those that no other process of this project has taken.
 
-    To be called before CUDA is. Where all are taken, some are shared. In a job of a cluster, which sees its own GPUs
-    alone, nothing changes; nor where there are no GPUs.
+    Call it before CUDA starts; the GPUs are held until the process ends. Nothing changes where there are no more GPUs
+    than that, as in a job of a cluster.
     """
     names = visible()
     if len(names) <= count:
         return
-    free: list[str] = []
+    free = []
     for name in names:
         lock = (Path(tempfile.gettempdir()) / f"audioslots-{os.getuid()}-gpu-{name}.lock").open("w", encoding="utf-8")
         try:
@@ -47,5 +47,5 @@ def take(count: int = 1) -> None:
         free.append(name)
         if len(free) == count:
             break
-    shared = [name for name in names if name not in free]
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join([*free, *shared][:count])
+    taken = [name for name in names if name not in free]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join([*free, *taken][:count])

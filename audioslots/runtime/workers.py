@@ -18,26 +18,26 @@ from audioslots.runtime.errors import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 2  # items a worker may be ahead of whoever takes the results: bounds memory
+AHEAD = 2  # items per worker that may be submitted before their results are taken: bounds memory
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
-    """``map(work, items)`` by ``jobs`` processes, few items ahead of what has been taken; in this one where it is 1.
+    """``map(work, items)`` by ``jobs`` processes, a few items ahead of the results taken; 1 means this process.
 
     The processes are spawned, with one thread each, so a script needs the usual ``if __name__ == "__main__"``.
 
     Raises:
-        InputError: a process was killed, most likely for want of memory.
+        InputError: a process was killed, most likely because memory ran out.
     """
     if jobs == 1:
         yield from map(work, items)
         return
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # read by the libraries when a spawned process loads them
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
-        yield from _ahead(pool, work, items, AHEAD * jobs)
+        yield from _submit(pool, work, items, AHEAD * jobs)
     except BrokenProcessPool:
         raise InputError(f"--jobs: one of {jobs} processes was killed; expected memory for so many") from None
     finally:
@@ -46,11 +46,11 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
 
 
 def ahead(threads: int, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map(work, items)`` by threads; each may be an item ahead of what has been taken, and one result waits ready."""
-    return _ahead(ThreadPoolExecutor(threads), work, items, threads + 1)
+    """``map(work, items)`` by threads, each at most one item ahead of the results taken, plus one finished result."""
+    return _submit(ThreadPoolExecutor(threads), work, items, threads + 1)
 
 
-def _ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:
+def _submit(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -63,7 +63,7 @@ def _ahead(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item]
         pool.shutdown(cancel_futures=True)
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Let a worker end when its parent is killed, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
