@@ -1,10 +1,10 @@
-"""A stage of the work: a folder, what is asked of it, and one process at a time that makes it.
+"""A stage: a folder, the request that fills it, and one process at a time that does so.
 
-Every verb that fills a folder opens a stage there. Why a folder is made again, or is not, stands in two files of it:
+Every command that fills a folder opens a stage there, which keeps two files beside the results:
 
 <stage>.stage.json   the request: all that the stage reads; a digest of the code that decides its result; the commit,
-                     command and host that made it; when it was begun and, where it is, finished
-.<stage>.lock        who works there now; the file stays: what counts is the lock on it, which goes with its process
+                     command and host that made it; when it was begun and, if it is, finished
+.<stage>.lock        who works there now; the file stays: what counts is the lock on it, which ends with its process
 
 The same request resumes an interrupted one. Another request is refused. The same request by other code
 keeps what is there, with a message. ``audioslots --overwrite`` makes the folder again in both cases.
@@ -34,7 +34,6 @@ from audioslots.runtime.code import commit, digest
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, write_json
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 LOOK_S = 1.0  # between two looks at a folder where another process works
 
 
@@ -51,7 +50,8 @@ class Options:
     overwrite: bool = False
 
 
-_options: ContextVar[Options] = ContextVar("stage options")
+DEFAULT = Options()
+_options = ContextVar("stage options", default=DEFAULT)
 
 
 @contextmanager
@@ -66,15 +66,15 @@ def using(options: Options) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Stage:
-    """What is asked of a folder.
+    """A folder and the request that fills it.
 
     Attributes:
         folder: where.
         name: of the stage, such as ``train``; a folder may hold several.
         request: all that it reads and that decides its result, as JSON has it.
         modules: whose code decides the result, see ``code.digest``.
-        makes: patterns of the files and folders that it makes: what is removed to make it anew.
-        keeps: of these, which are renamed instead, to ``<stem>-<key of the request>``.
+        makes: patterns of the files and folders that it makes, which are removed to make it again.
+        keeps: those of them that are renamed instead, to ``<stem>-<key of the request>``.
         alone: whether a folder that holds anything else is refused.
     """
 
@@ -88,7 +88,7 @@ class Stage:
 
     @property
     def note(self) -> Path:
-        """The file that says what the folder was made from."""
+        """The file that records what made the folder."""
         return self.folder / f"{self.name}.stage.json"
 
     @property
@@ -98,31 +98,36 @@ class Stage:
 
     @contextmanager
     def opened(self) -> Iterator[bool]:
-        """Do the work of the stage inside, alone; yields whether it was finished before.
+        """Do the work of the stage inside, locked; yields whether it was finished before.
 
-        The work resumes what it finds, and tells by its own files how far it was: a file that is lost is made again.
+        The work resumes what is there, by its own files: a file that is lost is made again.
 
         Raises:
             InputError: another process works there, unless this one waits; the folder was made for another request,
-                unless it is to be overwritten; it holds files of other origin; it cannot be written; the disk fills up.
+                unless it is to be overwritten; it holds files of other origin; it cannot be written; the disk is full.
         """
-        with self.locked(), _naming_full(self.folder):
+        with self.locked(), _full_disk_named(self.folder):
             for leftover in self.folder.glob(f".{self.note.stem}.*.tmp.*"):  # of a process killed while it wrote
                 leftover.unlink()
-            found = self._found()
-            if found is None:
-                begun = {"host": socket.gethostname(), "begun": _now(), "finished": None}
-                made_by = {"code": digest(*self.modules), "commit": commit(), "command": _command()}
-                found = {"request": self.request, **made_by, **begun}
-                write_json(self.note, found)
+            if (note := self._checked_note()) is None:
+                note = {
+                    "request": self.request,
+                    "code": digest(*self.modules),
+                    "commit": commit(),
+                    "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                    "host": socket.gethostname(),
+                    "begun": _now(),
+                    "finished": None,
+                }
+                write_json(self.note, note)
             try:
-                yield bool(found["finished"])
+                yield bool(note["finished"])
             except BaseException:
-                if not any(self._made()):  # nothing is there that the note could tell of
+                if not self._made():
                     self.note.unlink(missing_ok=True)
                 raise
-            if not found["finished"]:
-                write_json(self.note, {**found, "finished": _now()})
+            if not note["finished"]:
+                write_json(self.note, {**note, "finished": _now()})
 
     @contextmanager
     def locked(self, wait: bool = False) -> Iterator[None]:
@@ -132,9 +137,9 @@ class Stage:
         keeps locks (flock) for all of them.
         """
         path = self.folder / f".{self.name}.lock"
-        new, made = not path.exists(), [folder for folder in path.parents if not folder.exists()]
+        is_new, new_folders = not path.exists(), [folder for folder in path.parents if not folder.exists()]
         try:
-            descriptor = _lock(path, wait or _options.get(Options()).wait)
+            descriptor = _lock(path, wait or _options.get().wait)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); expected a folder to write into"
@@ -143,65 +148,60 @@ class Stage:
             yield
         finally:
             with suppress(OSError):
-                if new and not self.note.exists() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                if is_new and not self.note.exists() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
                     path.unlink()  # nothing was begun: leave nothing
-                    for folder in made:
+                    for folder in new_folders:
                         folder.rmdir()
             os.close(descriptor)
 
-    def _found(self) -> dict[str, Any] | None:
-        """What the folder was made from, if it serves this request; where it is to be made anew, it is cleared."""
+    def _checked_note(self) -> dict[str, Any] | None:
+        """What made the folder, if it serves this request; None if nothing did, or what did was cleared away."""
         if not self.note.is_file():
-            if self.alone and (other := next(self._strangers(), None)):
-                raise InputError(f"{self.folder}: holds {other.name}, of other origin; expected a new or empty folder")
+            if self.alone and (other := self._strangers()):
+                raise InputError(f"{self.folder}: holds {other[0]}, of other origin; expected a new or empty folder")
             return None
-        found = read_json(self.note)
-        if not isinstance(found, dict) or not {"request", "code", "commit", "finished"} <= set(found):
+        note = read_json(self.note)
+        if not isinstance(note, dict) or not {"request", "code", "commit", "finished"} <= set(note):
             raise InputError(f"{self.note}: damaged; expected what a stage wrote, or no such file")
-        differs, other_code = found["request"] != self.request, found["code"] != digest(*self.modules)
-        if _options.get(Options()).overwrite and (differs or other_code):
-            self._clear(_key(found["request"], found["code"]))
+        is_other, other_code = note["request"] != self.request, note["code"] != digest(*self.modules)
+        if _options.get().overwrite and (is_other or other_code):
+            self._clear(_key(note["request"], note["code"]))
             return None
-        if differs:
-            raise InputError(
-                f"{self.note}: {difference(found['request'], self.request)}, another folder, or --overwrite"
-            )
+        if is_other:
+            differs = difference(note["request"], self.request)
+            raise InputError(f"{self.note}: {differs}, another folder, or --overwrite")
         if other_code:
-            made = f"made by other code (commit {found['commit'] or 'unknown'})"
+            made = f"made by other code (commit {note['commit'] or 'unknown'})"
             print(f"{self.folder}: {made}; kept; --overwrite makes it again", file=sys.stderr, flush=True)
-        return found
+        return note
 
-    def _strangers(self) -> Iterator[Path]:
-        """What is in the folder beside locks, notes of stages and what killed processes leave."""
-        for path in sorted(self.folder.iterdir()):
-            if not path.name.endswith((".lock", ".stage.json")) and ".tmp" not in path.suffixes:
-                yield path
+    def _strangers(self) -> list[str]:
+        """Names in the folder that are no lock, no stage's note and no temporary file of a killed process."""
+        names = sorted(path.name for path in self.folder.iterdir() if ".tmp" not in path.suffixes)
+        return [name for name in names if not name.endswith((".lock", ".stage.json"))]
 
-    def _made(self) -> Iterator[Path]:
-        for pattern in self.makes:
-            yield from self.folder.glob(pattern)
+    def _made(self) -> list[Path]:
+        return [path for pattern in self.makes for path in self.folder.glob(pattern)]
 
     def _clear(self, key: str) -> None:
-        """Remove what was made before, and rename what is kept of it; the note last, so that a kill is no harm."""
+        """Remove what was made before, and rename what is kept of it; the note last, so that a kill does no harm."""
         for path in [path for pattern in self.keeps for path in self.folder.glob(pattern)]:
             os.replace(path, path.with_name(f"{path.stem}-{key}{path.suffix}"))
-        for path in list(self._made()):
+        for path in self._made():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         self.note.unlink()
 
 
-def difference(found: Any, expected: dict[str, Any]) -> str:
-    """The first key, dotted, that has another value in ``found`` than in ``expected``, and both values."""
-    if not isinstance(found, dict):
+def difference(content: Any, expected: dict[str, Any]) -> str:
+    """The first key, dotted, whose value differs, and both values."""
+    if not isinstance(content, dict):
         return "it holds none; expected one"
-    ours, theirs = flat(expected), flat(found)
+    ours, theirs = flat(expected), flat(content)
     for key in {**ours, **theirs}:
         if key not in theirs:
             return f"it lacks {key}; expected {ours[key]}"
-        if key not in ours:
-            return f"{key} is {theirs[key]}; expected no such key"
-        if ours[key] != theirs[key]:
-            return f"{key} is {theirs[key]}; expected {ours[key]}"
+        if key not in ours or ours[key] != theirs[key]:
+            return f"{key} is {theirs[key]}; expected {ours.get(key, 'no such key')}"
     return "no key differs; expected the same"
 
 
@@ -226,7 +226,7 @@ def require_room(folder: Path, needed: int) -> None:
 
 def _lock(path: Path, wait: bool) -> int:
     """Descriptor of the lock file, locked; its folder is made."""
-    told = False
+    is_waiting = False
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -236,41 +236,42 @@ def _lock(path: Path, wait: bool) -> int:
             holder = _holder(descriptor)
             os.close(descriptor)
             if not wait:
-                raise InputError(f"{path.parent}: another process works there{holder}; expected to be alone") from None
-            if not told:
+                raise InputError(
+                    f"{path.parent}: another process works there{holder}; wait for it, or pass --wait"
+                ) from None
+            if not is_waiting:
                 print(f"{path.parent}: waiting for another process{holder}", file=sys.stderr, flush=True)
-            told = True
+            is_waiting = True
             time.sleep(LOOK_S)
             continue
         except OSError:  # no locks on this file system
             os.close(descriptor)
             raise
-        if os.fstat(descriptor).st_nlink == 0:  # the folder was removed meanwhile
-            os.close(descriptor)
-            continue
-        job = os.environ.get("SLURM_JOB_ID", "")
-        holds = {"host": socket.gethostname(), "process": os.getpid(), "since": _now(), "job": job}
-        os.ftruncate(descriptor, 0)  # what the one before has left
-        os.write(descriptor, json.dumps(holds).encode())
-        return descriptor
+        if os.fstat(descriptor).st_nlink:  # else the folder was removed meanwhile
+            job = os.environ.get("SLURM_JOB_ID", "")
+            holds = {"host": socket.gethostname(), "process": os.getpid(), "since": _now(), "job": job}
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps(holds).encode())
+            return descriptor
+        os.close(descriptor)
 
 
 def _holder(descriptor: int) -> str:
-    """Who holds the lock, as it has written down."""
+    """Who holds the lock, as written in its file."""
     try:
-        written = json.loads(os.read(descriptor, 4096))
-        job = f" of job {written['job']}" if written.get("job") else ""
-        return f" (process {written['process']}{job} on {written['host']}, since {written['since']})"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is about to write it
+        holds = json.loads(os.read(descriptor, 4096))
+        job = f" of job {holds['job']}" if holds.get("job") else ""
+        return f" (process {holds['process']}{job} on {holds['host']}, since {holds['since']})"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written yet
         return ""
 
 
 @contextmanager
-def _naming_full(folder: Path) -> Iterator[None]:
+def _full_disk_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         place = error.filename or folder
         raise InputError(f"{place}: {error.strerror}; expected more room: free some, then repeat the command") from None
@@ -282,7 +283,3 @@ def _key(request: Any, code: Any) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
