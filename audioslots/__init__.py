@@ -29,8 +29,8 @@ def load(path: str | Path | None = None, device: str = "cpu", config: str | Path
     """
     from pathlib import Path
 
-    from audioslots.models.weights import SHIPPED
     from audioslots.separation.separate import Separator
+    from audioslots.separation.weights import SHIPPED
 
     return Separator.load(SHIPPED if path is None else Path(path), device, None if config is None else Path(config))
 

@@ -89,6 +89,6 @@ LOSSES = {
 }
 
 
-def such(fits: Callable[[Loss], bool]) -> str:
+def losses_where(fits: Callable[[Loss], bool]) -> str:
     """Names of the losses that fit, for an error message."""
     return " or ".join(name for name, loss in LOSSES.items() if fits(loss))

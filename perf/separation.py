@@ -20,7 +20,7 @@ import soundfile as sf
 import torch
 
 from audioslots.config.benchmark import read_benchmark, resolve
-from audioslots.models.weights import build, save_model
+from audioslots.separation.weights import build, save_model
 from audioslots.separation.separate import Separator
 
 RATE = 8000

@@ -25,7 +25,7 @@ from audioslots.config.variant import Variant
 from audioslots.data.training.mixing import Mixer
 from audioslots.data.training.packing import Speech, pack
 from audioslots.losses import si_sdr
-from audioslots.models.weights import MODELS
+from audioslots.separation.weights import MODELS
 from audioslots.training.batches import batches
 from audioslots.training.matching import match
 

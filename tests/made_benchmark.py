@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from audioslots.config.benchmark import Benchmark, Place
-from audioslots.config.checking import checked
+from audioslots.schema import checked
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE: dict[str, Any] = {

@@ -22,15 +22,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from audioslots.config.checking import Name, Section, checked, nearest, read_yaml
 from audioslots.config.data import Data, External
 from audioslots.config.lengths import LearningRates, at_lengths, at_rate, chosen, of_steps
-from audioslots.config.study import deltas, find_studies, merge, read_study
+from audioslots.config.study import deltas, find_studies, locate_imports, merge, read_study
 from audioslots.config.untrained import BASELINES, EXTERNAL, MIXTURE, is_untrained, parse
 from audioslots.config.variant import InitFrom, Resolved, Variant
 from audioslots.layout import MODEL, SCORES, results_of, run_folder
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
+from audioslots.schema import Name, Section, checked, nearest, read_yaml
 
 ALL = "all"
 
@@ -184,9 +184,10 @@ def members(benchmark: Benchmark, study_name: str) -> tuple[dict[str, Variant], 
 
 def untrained(benchmark: Benchmark, known: dict[str, Variant]) -> list[str]:
     """Systems not trained here: baselines at the scale's STFT, what bounds the ``known`` variants, external ones."""
-    scale = checked(Scale, {"variant": benchmark.variant}, benchmark.name).variant.spectrogram
+    scale = checked(Scale, {"variant": benchmark.variant}, benchmark.name).variant.model.transform
     oracles = {name: parse(name) for name in benchmark.baselines}
-    own = [name if one is None else one._replace(stft=(scale.window, scale.hop)).name for name, one in oracles.items()]
+    stft = (scale.window, scale.hop) if scale else None
+    own = [name if one is None else one._replace(stft=stft).name for name, one in oracles.items()]
     bounds = [variant.ceiling for variant in known.values() if variant.ceiling]
     return list(dict.fromkeys([*own, *bounds, *(f"{EXTERNAL}{name}" for name in benchmark.external)]))
 
@@ -379,6 +380,7 @@ def read_benchmark(
 
 def _based(document: Any, folder: Path, leading: tuple[Path, ...] = ()) -> Any:
     """A benchmark's content with the keys of its ``base``, a file beside it in ``folder``, where it lacks them."""
+    document = locate_imports(document, folder)
     if not isinstance(document, dict) or "base" not in document:
         return document
     path = folder / str(document["base"])

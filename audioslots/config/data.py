@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from audioslots.config.checking import Name, Section, decisive, hashed, label
 from audioslots.config.untrained import COST
 from audioslots.runtime.errors import InputError
+from audioslots.schema import Name, Section, decisive, hashed, label
 
 TASKS = {"sep_clean": "mix_clean", "sep_noisy": "mix_both", "enh_single": "mix_single"}
 """Task -> its mixtures, both by LibriMix's names: of the speech; of speech and noise; of the first source and noise."""

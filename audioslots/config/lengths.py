@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from audioslots.config.checking import Section
 from audioslots.config.variant import Variant
 from audioslots.runtime.errors import InputError
+from audioslots.schema import Section
 
 
 class LearningRates(Section):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from audioslots.config.checking import Name, Section, checked, nearest, read_yaml
 from audioslots.runtime.errors import InputError
+from audioslots.schema import KINDS, Name, Section, checked, nearest, read_yaml
 
 FOLDER = "ablations"
 
@@ -59,15 +60,29 @@ def read_study(name: str, folder: Path) -> Study:
 
 @functools.lru_cache(maxsize=200)
 def _read(path: Path, changed_ns: int) -> Study:
-    return checked(Study, read_yaml(path), str(path))
+    return checked(Study, locate_imports(read_yaml(path), path.parent), str(path))
+
+
+def locate_imports(document: Any, folder: Path) -> Any:
+    """A YAML's content, the paths of files that it imports networks from taken as beside it, in ``folder``."""
+    if not isinstance(document, dict):
+        return document
+    content = {key: locate_imports(value, folder) for key, value in document.items()}
+    file, _, name = str(content.get("path", "")).partition(":")
+    if content.get("kind") == "imported" and file.endswith(".py"):
+        content["path"] = f"{Path(os.path.relpath(folder / file)).as_posix()}:{name}"
+    return content
 
 
 def merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``delta``, section by section."""
+    """``base`` with the values of ``delta``, section by section; another ``kind`` drops the keys that it lacks."""
     merged = dict(base)
     for key, value in delta.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if nested else value
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            below = KINDS[key].switched(merged[key], value) if key in KINDS else merged[key]
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -1,53 +1,29 @@
 """A variant: every hyper-parameter with its meaning, its range and where its value is from.
 
-The defaults are the paper's scale (see ``provenance``); a benchmark's and a study's deltas change them
-(``audioslots/config/benchmark.py``). A variant resolved for one seed is all that training needs, in one JSON file; its
-*identity* is the hash of its values that decide the result and are not the defaults (``checking.decisive``). The
-sections of the model stand in ``architecture``, ``training`` in ``optimisation``.
+The defaults are the paper's scale; a benchmark's and a study's deltas change them (``config/benchmark.py``). A variant
+resolved for one seed is all that training needs, in one JSON file; its *identity* is the hash of its values that decide
+the result and are not the defaults (``schema.decisive``). The sections are ``model`` (``audioslots/models``),
+``training`` (``training.py``) and ``separation`` (``separation.py``).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from audioslots.config.architecture import ConvTasNet, Decoder, Encoder, Slots, Spectrogram
-from audioslots.config.checking import Name, Section, checked, decisive, hashed, label
-from audioslots.config.provenance import hyper, provenance
-from audioslots.config.training import DISCOUNT, Training
+from audioslots.config.separation import Separation
+from audioslots.config.training import Training
 from audioslots.config.untrained import Oracle
-from audioslots.losses import LOSSES, such
+from audioslots.losses import LOSSES, losses_where
+from audioslots.models import MODELS
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
+from audioslots.schema import Name, Section, checked, decisive, hashed, hyper, label, provenance
 
-
-class Separation(Section):
-    """From decoded chunks to a whole recording: reconstruction and stitching. A trained model serves any of it."""
-
-    reconstruction: Literal["direct", "ratio", "misi"] = hyper(
-        "direct",
-        "direct: the decoded magnitudes with the mixture's phase, or the mask; ratio: the decoded magnitudes of all "
-        "slots as ratio masks on the mixture; misi: phases that fit the magnitudes and the mixture, by iteration",
-        secondary="direct",
-    )
-    power: float = hyper(1.5, "ratio: of magnitudes, m_k^power / sum_j m_j^power; 1: ratio mask, 2: Wiener-like", gt=0)
-    misi_iterations: int = hyper(5, "misi: iterations", ge=1)
-
-    overlap: float = hyper(0.5, "share of a chunk that its successor sees too", ge=0.25, le=0.9)
-    embedding_weight: float = hyper(4.0, "blind order: of the slots' likeness, against that of waveforms", ge=0)
-    spectrum_weight: float = hyper(1.5, "blind order: of long-term spectra's likeness, against that of waveforms", ge=0)
-    quiet_db: float = hyper(
-        0.0, "blind order: a slot so far below its chunk says nothing by embedding or spectrum, dB; 0: all do", ge=0
-    )
-    speaker_weight: float = hyper(
-        0.0, "blind order: as spectrum_weight, but of slots by themselves, which also counts where one is quiet", ge=0
-    )
-    extra_slots: Literal["drop", "merge"] = hyper(
-        "drop", "slots beyond the sources: left out, or each added to the output that grows loud and quiet as it does"
-    )
-    longest_s: float = hyper(30.0, "chunk of a model that takes any length (conv_tasnet), seconds", gt=0)
+MOST_MIXIT_SLOTS = 8  # MixIT tries all 2^K sums
+DERIVED = ("identity", "run_identity", "ceiling", "provenance")  # keys of a config.json that follow from the others
 
 
 class InitFrom(Section):
@@ -61,16 +37,8 @@ class Variant(Section):
     """One system to train: the model, its loss and its optimisation."""
 
     title: str = label("", "for tables; the name where empty")
-    model: Literal["audioslots", "conv_tasnet"] = hyper("audioslots", "conv_tasnet: the baseline", paper="audioslots")
     chunk_s: float = hyper(0.5, "chunk, seconds", secondary=0.5, gt=0, le=30)
-    context_s: float = hyper(
-        0.0, "before a chunk and after it, as much of the mixture that the encoder reads as well, seconds", ge=0, le=30
-    )
-    spectrogram: Spectrogram = Spectrogram()
-    encoder: Encoder = Encoder()
-    slots: Slots = Slots()
-    decoder: Decoder = Decoder()
-    conv_tasnet: ConvTasNet = ConvTasNet()
+    model: Annotated[Any, MODELS] = MODELS.section
     training: Training = Training()
     separation: Separation = Separation()
     init_from: InitFrom | None = hyper(
@@ -78,77 +46,45 @@ class Variant(Section):
     )
 
     @model_validator(mode="after")
-    def _loss_suits_the_model(self) -> Self:
-        if self.model == "conv_tasnet" and LOSSES[self.training.loss].spectral:
-            raise ValueError(
-                f"training.loss {self.training.loss} needs a spectrogram, which conv_tasnet lacks; "
-                f"expected {such(lambda loss: not loss.spectral)}"
-            )
-        if self.model == "conv_tasnet" and self.separation.reconstruction != "direct":
-            raise ValueError(
-                f"separation.reconstruction {self.separation.reconstruction} needs a spectrogram, which conv_tasnet "
-                "lacks; expected direct"
-            )
-        told = self.training
-        if not told.steps and not self.init_from:
+    def _check(self) -> Self:
+        training, reconstruction = self.training, self.separation.reconstruction
+        if self.model.transform is None:
+            lacks = f"needs a spectrogram, which model {self.model.kind} lacks"
+            if LOSSES[training.loss].spectral:
+                raise ValueError(
+                    f"training.loss {training.loss} {lacks}; expected {losses_where(lambda loss: not loss.spectral)}"
+                )
+            if reconstruction != "direct":
+                raise ValueError(f"separation.reconstruction {reconstruction} {lacks}; expected direct")
+            if training.ratio:
+                raise ValueError(f"training.ratio {training.ratio} {lacks}; expected 0")
+        if not training.steps and not self.init_from:
             raise ValueError("training.steps 0 without init_from; expected 1 or more, or weights to start from")
-        if self.model == "conv_tasnet" and (told.sequence > 1 or told.contrast or told.presence or told.ratio):
+        if self.model.has_recurrence and training.chunks_per_assignment == 1:
             raise ValueError(
-                "training.adjacent, contrast, presence, ratio of conv_tasnet, which has no slots; expected false and 0"
+                "model.recurrence is learned from chunks of one recording; expected training.chunks_per_assignment "
+                "above 1"
             )
-        if self.model == "conv_tasnet" and (self.slots.refinement_iterations > 1 or self.slots.recursive):
-            recursive = str(self.slots.recursive).lower()
-            raise ValueError(
-                f"slots.refinement_iterations {self.slots.refinement_iterations}, recursive {recursive} of "
-                "conv_tasnet, which has no slots; expected 1, false"
-            )
-        if told.discount != DISCOUNT and self.slots.refinement_iterations == 1:
-            raise ValueError(
-                f"training.discount {told.discount} of one iteration; expected slots.refinement_iterations above 1, or "
-                f"{DISCOUNT}"
-            )
-        if self.slots.recurrence != "none" and told.chunks_per_assignment == 1:
-            raise ValueError(
-                f"slots.recurrence {self.slots.recurrence} is learned from chunks of one recording; expected "
-                "training.chunks_per_assignment above 1"
-            )
-        if self.slots.recursive and (self.context_s or told.assignment == "mixit"):
-            raise ValueError(
-                f"slots.recursive with context_s {self.context_s}, training.assignment {told.assignment}; "
-                "expected 0, and pit or fixed"
-            )
-        if self.model == "conv_tasnet" and self.context_s:
-            raise ValueError(f"context_s {self.context_s} of conv_tasnet, which decodes all it reads; expected 0")
+        if self.model.is_recursive and training.assignment == "mixit":
+            raise ValueError("model.recursive with training.assignment mixit; expected pit or fixed")
         return self
-
-    @property
-    def slot_width(self) -> int:
-        """Numbers in a slot's embedding."""
-        return self.slots.tokens * self.encoder.width
 
     @property
     def ceiling(self) -> str | None:
         """The oracle that bounds output and reconstruction, at the model's own STFT; None where phase is decoded."""
-        if self.model == "conv_tasnet":
+        if (transform := self.model.transform) is None:
             return None
-        stft, how = (self.spectrogram.window, self.spectrogram.hop), self.separation
-        if how.reconstruction == "ratio":
-            return Oracle("ratio", how.power, stft).name
-        if how.reconstruction == "misi":
-            return Oracle("misi", how.misi_iterations, stft).name
-        if self.decoder.output == "complex":
-            return None
-        return Oracle("magnitude" if self.decoder.output == "magnitude" else "psm", None, stft).name
+        stft, settings = (transform.window, transform.hop), self.separation
+        if settings.reconstruction == "ratio":
+            return Oracle("ratio", settings.power, stft).name
+        if settings.reconstruction == "misi":
+            return Oracle("misi", settings.misi_iterations, stft).name
+        return Oracle(self.model.oracle, None, stft).name if self.model.oracle else None
 
     @property
     def content(self) -> dict[str, Any]:
-        """What decides the trained model, without default values: not titles, places, stitching or another model's."""
-        return decisive(self, "separation", *OTHER_MODELS[self.model])
-
-
-OTHER_MODELS = {"audioslots": ("conv_tasnet",), "conv_tasnet": ("spectrogram", "encoder", "decoder")}
-"""Model -> sections that are not its own."""
-MOST_MIXED = 8  # slots of MixIT, whose 2^K sums are all tried
+        """What decides the trained model, without default values: no titles, no places, no ``separation``."""
+        return decisive(self, "separation")
 
 
 class Resolved(Variant):
@@ -158,7 +94,7 @@ class Resolved(Variant):
     benchmark: Name = label()
     seed: int = Field(ge=0, lt=2**32)
     rate: Literal[8000, 16000]
-    sources: int = Field(ge=1, description="speakers a mixture, or the most of them")
+    sources: int = Field(ge=1, description="speakers per mixture, or the most of them")
     counts: list[int] = Field(default_factory=list, description="numbers of speakers, all as likely; none: sources")
     task: Literal["sep_clean", "sep_noisy", "enh_single"] = Field("sep_clean", description="the last two: with noise")
     noise: str | None = label(None, "packed noise, in tr and cv; None: mixtures of speech only")
@@ -170,23 +106,21 @@ class Resolved(Variant):
     data_identity: str = Field(description="what the data are made from, hashed")
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.slots.count < self.sources:
-            raise ValueError(f"slots.count {self.slots.count} is fewer than the sources; expected >= {self.sources}")
-        if self.slots.noise_slot and not (self.noise and self.slots.count > self.sources):
+    def _check_slots(self) -> Self:
+        model, training = self.model, self.training
+        slots, reconstruction = model.num_slots, self.separation.reconstruction
+        if slots < self.sources:
+            raise ValueError(f"model: {slots} slots (or outputs) for {self.sources} sources; expected at least as many")
+        if model.has_noise_slot and not (self.noise and slots > self.sources):
             raise ValueError(
-                f"slots.noise_slot with {self.slots.count} slots, task {self.task}; expected a task with noise, "
-                "and a slot more than sources"
+                f"model.noise_slot with {slots} slots, task {self.task}; expected a task with noise, and a slot more "
+                "than sources"
             )
-        how, decoder = self.separation.reconstruction, self.decoder
-        shares = how == "ratio" or decoder.output == "softmax" or decoder.consistent
-        if self.model == "audioslots" and self.slots.count == 1 and shares:
+        if slots == 1 and (reconstruction == "ratio" or model.shares_mixture):
             raise ValueError(
-                f"separation.reconstruction {how}, decoder.output {decoder.output}, consistent {decoder.consistent} of "
-                "one slot, whose share of the mixture is all of it; expected direct, another output, false, or a slot "
-                "for the noise"
+                f"separation.reconstruction {reconstruction}, or the output, shares the mixture among one slot; "
+                "expected direct, another output, or a slot for the noise"
             )
-        training = self.training
         if self.counts and (
             training.assignment != "pit" or training.unmatched == "free" or training.mixing == "static"
         ):
@@ -194,43 +128,43 @@ class Resolved(Variant):
                 f"training.assignment {training.assignment}, unmatched {training.unmatched}, mixing {training.mixing} "
                 f"with sources {self.counts}; expected pit, silence and dynamic"
             )
-        if self.slots.noise_slot and training.assignment == "fixed" and self.slots.speech > self.sources:
+        if model.has_noise_slot and training.assignment == "fixed" and model.num_speech_slots > self.sources:
             raise ValueError(
-                f"training.assignment fixed with slots.noise_slot and {self.slots.count} slots, the last of which is "
-                f"the noise's; expected {self.sources + 1} slots, or assignment pit"
+                f"training.assignment fixed with model.noise_slot and {slots} slots, the last of which is the noise's; "
+                f"expected {self.sources + 1} slots, or assignment pit"
             )
         if self.counts and training.single_speaker_fraction:
             raise ValueError(
                 f"training.single_speaker_fraction {training.single_speaker_fraction} with sources {self.counts}; "
                 "expected 0, or one number"
             )
-        beyond = self.slots.speech > self.sources or self.silences
-        if beyond and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
+        has_silent_slots = model.num_speech_slots > self.sources or self.may_be_silent
+        if has_silent_slots and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
             raise ValueError(
                 f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
-                f"expected {such(lambda loss: loss.silence is not None)}"
+                f"expected {losses_where(lambda loss: loss.silence is not None)}"
             )
-        if training.assignment == "mixit" and not 2 * self.sources <= self.slots.count <= MOST_MIXED:
+        if training.assignment == "mixit" and not 2 * self.sources <= slots <= MOST_MIXIT_SLOTS:
             raise ValueError(
-                f"slots.count {self.slots.count} with training.assignment mixit, whose input is two mixtures; "
-                f"expected {2 * self.sources} to {MOST_MIXED}"
+                f"model: {slots} slots with training.assignment mixit, whose input is two mixtures; "
+                f"expected {2 * self.sources} to {MOST_MIXIT_SLOTS}"
             )
         if (self.noise is None) != (self.task == "sep_clean"):
-            raise ValueError(f"noise {self.noise} with task {self.task}; expected it of tasks with noise alone")
-        if self.noise and (training.assignment == "mixit" or training.mixing == "static" or self.slots.recursive):
+            raise ValueError(f"noise {self.noise} with task {self.task}; expected it of tasks with noise only")
+        if self.noise and (training.assignment == "mixit" or training.mixing == "static" or model.is_recursive):
             raise ValueError(
-                f"training.assignment {training.assignment}, mixing {training.mixing}, slots.recursive "
-                f"{self.slots.recursive} with task {self.task}; expected pit or fixed, dynamic, false"
+                f"training.assignment {training.assignment}, mixing {training.mixing}, model.recursive "
+                f"{model.is_recursive} with task {self.task}; expected pit or fixed, dynamic, false"
             )
-        if self.model == "audioslots" and self.chunk < self.spectrogram.window:
+        if model.transform and self.chunk < model.transform.window:
             raise ValueError(
-                f"chunk_s {self.chunk_s} is {self.chunk} samples, shorter than spectrogram.window; "
-                f"expected at least {self.spectrogram.window} samples"
+                f"chunk_s {self.chunk_s} is {self.chunk} samples, shorter than model.spectrogram.window; "
+                f"expected at least {model.transform.window} samples"
             )
         return self
 
     @property
-    def silences(self) -> bool:
+    def may_be_silent(self) -> bool:
         """Whether sources of a training mixture may be silent throughout."""
         return bool(self.counts or self.training.single_speaker_fraction)
 
@@ -241,49 +175,47 @@ class Resolved(Variant):
 
     @property
     def context(self) -> int:
-        """Samples that are read before a chunk, and after it: whole hops, so that the frames of both agree."""
-        hop = self.spectrogram.hop
-        return round(self.context_s * self.rate / hop) * hop
+        """Samples that are read before a chunk, and after it."""
+        return self.model.context_samples(self.rate)
 
     @property
     def crop(self) -> int:
-        """Samples that the model reads to decode a chunk: those of the chunk, between those of its context."""
+        """Samples that the model reads for one chunk: the chunk between its contexts."""
         return self.chunk + 2 * self.context
 
     @property
     def hop(self) -> int:
-        """Samples from one chunk of a training sequence to the next."""
+        """Samples from one adjacent chunk of a training crop to the next."""
         return max(1, round(self.chunk * (1 - self.training.adjacent_overlap)))
 
     @property
-    def heard(self) -> int:
-        """Samples of a training crop: what the model reads of a sequence of chunks."""
-        return self.crop + (self.training.sequence - 1) * self.hop
+    def crop_samples(self) -> int:
+        """Samples of a training crop: adjacent chunks with their contexts."""
+        return self.crop + (self.training.adjacent_chunks - 1) * self.hop
 
     @property
-    def mixed(self) -> int:
+    def speakers(self) -> int:
         """Speakers of a training example: those of one mixture, or of the two that MixIT adds up."""
         return self.sources * (2 if self.training.assignment == "mixit" else 1)
 
     @property
-    def parts(self) -> int:
+    def signals(self) -> int:
         """Signals that a mixture is the sum of: its sources, and its noise if it has any."""
         return self.sources + (self.noise is not None)
 
     @property
     def delay(self) -> int:
-        """Algorithmic delay in samples of separation chunk by chunk: the longest wait for what an output depends on.
+        """Algorithmic delay of separation in samples: the longest wait for what an output depends on.
 
-        The first sample of a chunk waits for its last one and for the context after that. Conv-TasNet normalises over
-        all that it reads: a recording's length, at most ``separation.longest_s``.
+        The first sample of a chunk waits for its last one and for the context after that; with a model of any length,
+        for the end of the recording, at most ``separation.longest_s``.
         """
-        whole = round(self.separation.longest_s * self.rate)
-        return whole if self.model == "conv_tasnet" else self.chunk + self.context
+        return round(self.separation.longest_s * self.rate) if self.model.any_length else self.chunk + self.context
 
     @property
     def content(self) -> dict[str, Any]:
         """As ``Variant.content``; the run that training starts from is named by its identity."""
-        return decisive(self, "separation", "init_from", *OTHER_MODELS[self.model])
+        return decisive(self, "separation", "init_from")
 
     @property
     def identity(self) -> str:
@@ -292,11 +224,11 @@ class Resolved(Variant):
 
     @property
     def run_identity(self) -> str:
-        """Hash of ``content`` and ``separation``: of the model as it is put to use, which its scores depend on."""
+        """Hash of ``content`` and ``separation``: of the system that scores belong to."""
         return hashed({**self.content, "separation": decisive(self.separation)})
 
     def document(self) -> dict[str, Any]:
-        """The content of ``config.json``: all values, where each is from, the identity and the ceiling."""
+        """The content of ``config.json``: all values, where each is from, identities and ceiling."""
         return {
             **self.model_dump(mode="json"),
             "identity": self.identity,
@@ -319,6 +251,4 @@ class Resolved(Variant):
         """Check the content of a ``config.json``; ``source`` names it in errors."""
         if not isinstance(document, dict):
             raise InputError(f"{source}: is no JSON object; expected a resolved variant")
-        derived = ("identity", "run_identity", "ceiling", "provenance")
-        content = {key: value for key, value in document.items() if key not in derived}
-        return checked(cls, content, source)
+        return checked(cls, {key: value for key, value in document.items() if key not in DERIVED}, source)

@@ -12,7 +12,7 @@ from typing import Protocol
 from torch import Tensor
 
 from audioslots.config import variant as config
-from audioslots.models.estimates import Estimates
+from audioslots.models.base import Estimates
 
 TINY = 1e-12
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
+
+
+@model_validator(mode="after")
+def check_kernel(config: Any) -> Any:
+    """Validator of sections with a ``kernel``: it is odd, or 0."""
+    if config.kernel and config.kernel % 2 == 0:
+        raise ValueError(f"kernel {config.kernel} is even; expected an odd number, or 0")
+    return config
 
 
 class Attention(nn.Module):

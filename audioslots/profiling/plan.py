@@ -14,16 +14,15 @@ import torch
 from audioslots.config.benchmark import Benchmark, members, read_for_counting, resolve, twins, untrained, variants
 from audioslots.config.study import read_study
 from audioslots.config.variant import Resolved
-from audioslots.models.estimates import covered
-from audioslots.models.weights import build
+from audioslots.models.base import center_crop
 from audioslots.profiling.cards import CARDS, EFFICIENCY
 from audioslots.profiling.sizes import count, separation_memory
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import titled, valued
 from audioslots.reporting.words import counted, duration, number, whole
+from audioslots.separation.weights import build
 from audioslots.training.objective import Matched
 from audioslots.training.system import arithmetic
-from audioslots.training.validation import sequences
 
 TIMED_STEPS = 5
 BACKWARD = 2  # times the forward pass: gradients of what goes in, and of the weights
@@ -141,7 +140,7 @@ def _row(config: Resolved, is_trained: bool, benchmark: Benchmark, sums: pd.Seri
     settings, runs = config.training, len(benchmark.seeds_of(config.name))
     heard_s = settings.steps * settings.batch * config.chunk_s if is_trained else 0
     test_s = _test_mixtures(benchmark) * MIXTURE_S / (1 - config.separation.overlap)
-    copies = 2 * (4 + bool(settings.ema)) + 2  # two checkpoints of weights, moments and best weights; the models
+    copies = 2 * 3 + 1  # two checkpoints of weights and moments; the model
     return {
         "title": config.title,
         "steps": settings.steps if is_trained else 0,
@@ -204,9 +203,9 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
     known = variants(read)
     config = resolve(read, next(iter(known)), read.seeds[0], known=known)
     operations = count(config).sum()["macs_per_second"] * (1 + BACKWARD) * chunks * config.chunk_s
-    model, loss = build(config).to(device), Matched(config, noisy=bool(config.noise)).to(device)
+    model, loss = build(config).to(device), Matched(config, has_noise=bool(config.noise)).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
-    sources = torch.randn(chunks, config.parts, config.crop, device=device)
+    sources = torch.randn(chunks, config.signals, config.crop, device=device)
     arithmetic(config.training.precision)
     half = config.training.precision == "bf16-mixed"
     seconds = []
@@ -214,8 +213,8 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
         started = time.perf_counter()
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
             value = loss(
-                model(sources.sum(dim=1), *sequences(config, config.training.chunks_per_assignment)),
-                covered(sources, config.chunk),
+                model(sources.sum(dim=1), config.training.chunks_per_assignment),
+                center_crop(sources, config.chunk),
             )
         optimiser.zero_grad()
         value.backward()

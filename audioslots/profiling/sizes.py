@@ -31,14 +31,14 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from audioslots.config.benchmark import read_for_counting, resolve
 from audioslots.config.variant import Resolved
-from audioslots.models.estimates import bottleneck, covered
-from audioslots.models.weights import build
+from audioslots.models.base import center_crop, slot_sizes
 from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
 from audioslots.separation.separate import chunks_at_once
+from audioslots.separation.weights import build
 from audioslots.training.objective import Matched
 from audioslots.training.system import multiply_accumulates
-from audioslots.training.validation import sequences
+from audioslots.training.trainer import LARGEST_NORM
 
 REST = "Spectrogram, output, loss"
 SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -92,18 +92,16 @@ def count(config: Resolved) -> pd.DataFrame:
         One row a part, by its title, the last for what lies in none (all of Conv-TasNet); the columns of ``SHOWN``.
     """
     fixed = config.training.model_copy(update={"assignment": "fixed"})  # matching needs values, and next to no memory
-    inside = {
-        "encoder": f"Encoder: {config.encoder.kind}",
-        "encoder.transformer": "Encoder: Transformer",
-        "slots": f"Slots: {config.slots.kind}",
-        "decoder": f"Decoder: {config.decoder.kind}",
-    }
     with _Shapes():
         model, loss = (
             build(config),
-            Matched(config.model_copy(update={"training": fixed}), noisy=bool(config.noise)),
+            Matched(config.model_copy(update={"training": fixed}), has_noise=bool(config.noise)),
         )
-        titles = {path: title for path, title in inside.items() if path in dict(model.named_modules())}
+        titles = {
+            path: f"{path.capitalize()}: {getattr(getattr(config.model, path, None), 'kind', config.model.kind)}"
+            for path, child in model.named_children()
+            if any(True for _ in child.parameters())
+        }
         parameters: Counter[str] = Counter()
         for path, parameter in model.named_parameters():
             parameters[_holder(path, titles)] += parameter.numel()
@@ -114,7 +112,7 @@ def count(config: Resolved) -> pd.DataFrame:
 def held(config: Resolved) -> dict[str, float]:
     """What a slot holds: ``numbers_a_slot`` and ``numbers_a_source``, NaN of a model without slots."""
     with _Shapes():
-        found = bottleneck(build(config), config.crop)
+        found = slot_sizes(build(config), config.crop)
     return {key: found.get(key, float("nan")) for key in ("numbers_a_slot", "numbers_a_source")}
 
 
@@ -123,7 +121,7 @@ def separation_memory(config: Resolved, device: str = "cuda") -> float:
 
     Weights, and what the model makes of the chunks that go through it together; ``count`` says what is left out.
     """
-    whole = config.model == "conv_tasnet"  # it takes any length
+    whole = config.model.any_length
     chunk = round(config.separation.longest_s * config.rate) if whole else config.chunk
     with _Shapes(), torch.no_grad():
         model, live = build(config), _Live()
@@ -131,7 +129,7 @@ def separation_memory(config: Resolved, device: str = "cuda") -> float:
             live.add(tensor, REST)
         with live:
             chunks = torch.zeros(chunks_at_once(config, chunk, device), chunk + config.crop - config.chunk)
-            model(chunks, *(() if whole else (len(chunks),)))
+            model(chunks, len(chunks))
     return live.peak.total()
 
 
@@ -164,14 +162,14 @@ def _peak(model: nn.Module, loss: nn.Module, config: Resolved, titles: dict[str,
     for path, title in titles.items():
         live.follow(model.get_submodule(path), title)
     with live:
-        sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.parts, config.crop)
+        sources = torch.zeros(-(-config.training.batch // config.training.accumulate), config.signals, config.crop)
         value = loss(
-            model(sources.sum(dim=1), *sequences(config, config.training.chunks_per_assignment)),
-            covered(sources, config.chunk),
+            model(sources.sum(dim=1), config.training.chunks_per_assignment),
+            center_crop(sources, config.chunk),
         )
         optimiser.zero_grad()
         value.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.training.clip)
+        nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
         optimiser.step()
     return live.peak
 

@@ -10,12 +10,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from audioslots.config.untrained import MIXTURE
-from audioslots.models.weights import SHIPPED, load_model
 from audioslots.reporting.archive import Archive
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import REPORTED, interval_in_words, ranged, stitched, titled
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, sha256, write_text, written_aside
+from audioslots.separation.weights import SHIPPED, load_model
 from audioslots.stats import summaries as statistics
 
 LARGEST = 10_000_000

@@ -13,19 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from audioslots.config.variant import Resolved
-from audioslots.models.audioslots.model import AudioSlots
-from audioslots.models.audioslots.parts import modules
-from audioslots.models.estimates import Estimates, covered
+from audioslots.models import modules_of
+from audioslots.models.base import Estimates, SeparationModel, center_crop
 from audioslots.models.reconstruction import reconstruct
-from audioslots.models.weights import load_model
 from audioslots.runtime.errors import InputError
 from audioslots.separation.chunking import batches, hop_of, surrounded
 from audioslots.separation.presence import Presence, Sources
 from audioslots.separation.resampling import resample
 from audioslots.separation.stitching import Stitcher, stitch
+from audioslots.separation.weights import load_model
 
 BATCH_S = {"cpu": 8.0, "other": 64.0}  # seconds of estimates, all slots together, made at a time: bounds memory
 
@@ -41,7 +40,7 @@ class Separator:
         config: the resolved variant it was trained as.
     """
 
-    model: nn.Module
+    model: SeparationModel
     config: Resolved
 
     @classmethod
@@ -88,7 +87,7 @@ class Separator:
     @property
     def modules(self) -> tuple[str, ...]:
         """Modules of this package whose code decides the estimates."""
-        return (__name__, *modules(self.config))
+        return (__name__, *modules_of(self.config.model))
 
     def finds(self, sources: Sources = None) -> bool:
         """Whether the number of a recording's sources is to be found.
@@ -100,7 +99,7 @@ class Separator:
         Raises:
             InputError: more than the model has slots, or none; ``auto`` of a model trained with one number.
         """
-        slots = self.config.slots.speech
+        slots = self.config.model.num_speech_slots
         if sources == "auto" and not self.config.counts:
             expected = "expected a number, or a model of several, as of config/mini-counting.yaml"
             raise InputError(f"sources: auto of a model that was trained with {self.config.sources} alone; {expected}")
@@ -249,7 +248,7 @@ class Separator:
     def _separated(self, blocks: Iterable[Tensor], at_once: int | None = None) -> Iterator[tuple[int, Tensor, Told]]:
         """Hop, chunks' estimates (B, K, chunk) and what is told of their slots, batch by batch of a recording."""
         settings, chunk = self.config.separation, self.config.chunk
-        if self.config.model == "conv_tasnet":  # it takes any length: all of a recording, or the longest that is set
+        if self.model.any_length:  # all of a recording, or the longest that is set
             blocks, chunk = _measured(iter(blocks), round(settings.longest_s * self.rate))
         hop = hop_of(chunk, settings.overlap)
         device = next(self.model.parameters()).device
@@ -258,19 +257,20 @@ class Separator:
         for batch in batches(surrounded(blocks, context), chunk + 2 * context, hop, count):
             with torch.inference_mode():
                 found, waveforms = self._reconstructed(batch.to(device), chunk, state)
-            state, embeddings = found.state, found.slots if found.voices is None else found.voices
-            speech = self.config.slots.speech  # the slots but for the noise's, which is no estimate of a source
-            told = (None if one is None else one[:, :speech].cpu() for one in (embeddings, found.existence))
+            state, embeddings = found.state, found.slots
+            speech = (
+                self.config.model.num_speech_slots
+            )  # the slots but for the noise's, which is no estimate of a source
+            told = (None if one is None else one[:, :speech].cpu() for one in (embeddings, found.presence))
             yield hop, waveforms[:, :speech].cpu(), Told(*told)
 
     def _reconstructed(self, crops: Tensor, chunk: int, state: Tensor | None) -> tuple[Estimates, Tensor]:
         """What the model says of crops in a row, and its waveforms (B, K, chunk) by the config's reconstruction."""
-        if isinstance(self.model, AudioSlots):
-            model, how = self.model, self.config.separation
-            found = model(crops, len(crops), state)
-            return found, reconstruct(found, covered(crops, chunk), model.stft, model.exponent, how)
-        found = self.model(crops)
-        return found, found.waveforms
+        found = self.model(crops, len(crops), state)
+        if self.model.stft is None:
+            return found, found.waveforms
+        how = self.config.separation
+        return found, reconstruct(found, center_crop(crops, chunk), self.model.stft, self.model.exponent, how)
 
 
 class Told(NamedTuple):
@@ -287,7 +287,7 @@ class Told(NamedTuple):
 
 def chunks_at_once(config: Resolved, chunk: int, device: str) -> int:
     """Chunks of so many samples that go through the model together on a kind of device, the fewer the more slots."""
-    return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * config.slots.count)))
+    return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * config.model.num_slots)))
 
 
 def summed(every: Tensor, kept: list[list[int]]) -> Tensor:

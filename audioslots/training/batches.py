@@ -32,6 +32,6 @@ def batches(mixer: Mixer, steps: range, items: range, workers: int = 1, pinned: 
     return ahead(workers, made, steps)
 
 
-def sequenced(sources: Tensor, samples: int, hop: int) -> Tensor:
-    """Crops of sources (B, S, L) cut to overlapping chunks, those of a crop one after the other: (B C, S, samples)."""
+def split_crops(sources: Tensor, samples: int, hop: int) -> Tensor:
+    """Crops of sources (B, S, L) -> overlapping chunks, those of a crop as neighbours: (B C, S, samples)."""
     return sources.unfold(-1, samples, hop).transpose(1, 2).flatten(0, 1)

@@ -1,7 +1,7 @@
-"""Mixture invariant training (MixIT, Wisdom et al. 2020): separation learned from mixtures whose sources nobody knows.
+"""Mixture invariant training (MixIT, Wisdom et al. 2020): separation learned from mixtures without their sources.
 
-The model hears the sum of two mixtures. Each slot is given to one of them, and the two sums of slots are compared with
-the mixtures. A slot that holds parts of both makes both sums worse, so slots come to hold what belongs together.
+The model's input is the sum of two mixtures. Each slot is assigned to one of them, and the two sums of slots are
+compared with the mixtures. A slot that holds parts of both makes both sums worse, so slots learn to hold one source.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ import torch
 from torch import Tensor, nn
 
 from audioslots.losses import SNR_LIMIT, TINY, snr
-from audioslots.models.estimates import Estimates
+from audioslots.models.base import Estimates
 
 
 class MixIT(nn.Module):
     """Negative thresholded SNR (dB) of the two sums of slots, with the assignment of slots for which it is least.
 
     Args:
-        together: chunks that lie side by side in a batch and share an assignment.
+        group: chunks that are neighbours in a batch and share an assignment.
     """
 
-    def __init__(self, together: int = 1) -> None:
+    def __init__(self, group: int = 1) -> None:
         super().__init__()
-        self.together = together
+        self.group = group
 
     def forward(self, estimates: Estimates, mixtures: Tensor, discount: float = 0.0) -> Tensor:
         """Estimates of K slots for the sum of two mixtures (B, 2, T) -> scalar.
 
-        Passes before the last are assigned as the last one is, and cost ``discount`` times as much as the next.
+        Earlier refinement iterations are assigned as the last one is, and cost ``discount`` times as much as the next.
         """
         mixtures = mixtures / estimates.level[:, None]
-        passes = [one.waveforms / one.level[:, None] for one in (estimates, *reversed(estimates.earlier))]
-        choice = assigned(passes[0], mixtures, self.together)
-        costs = [-snr(choice @ waveforms, mixtures).mean() for waveforms in passes]
+        iterations = [one.waveforms / one.level[:, None] for one in (estimates, *reversed(estimates.earlier))]
+        choice = assign(iterations[0], mixtures, self.group)
+        costs = [-snr(choice @ waveforms, mixtures).mean() for waveforms in iterations]
         return sum((discount**age * cost for age, cost in enumerate(costs[1:], start=1)), start=costs[0])
 
 
-def assigned(waveforms: Tensor, mixtures: Tensor, together: int = 1) -> Tensor:
+def assign(waveforms: Tensor, mixtures: Tensor, group: int = 1) -> Tensor:
     """Which of two mixtures each slot is part of, such that the sums of slots have the highest mean SNR.
 
     All 2^K assignments are compared by products of the waveforms with one another, and none is summed up: the error of
@@ -48,7 +48,7 @@ def assigned(waveforms: Tensor, mixtures: Tensor, together: int = 1) -> Tensor:
     Args:
         waveforms: (B, K, T).
         mixtures: (B, 2, T).
-        together: items side by side that share an assignment.
+        group: neighbours that share an assignment.
 
     Returns:
         (B, 2, K) of zeros and ones, each slot once.
@@ -62,8 +62,8 @@ def assigned(waveforms: Tensor, mixtures: Tensor, together: int = 1) -> Tensor:
         summed = torch.einsum("pmk,bkl,pml->bpm", choices, among, choices)
         noise = (energy - 2 * crossed + summed).clamp_min(0)
         costs = (noise + SNR_LIMIT * (energy + TINY)).log10().sum(dim=-1)  # (B, P); SNR but for what all share
-        costs = costs.unflatten(0, (-1, together)).mean(dim=1)
-        return choices[costs.argmin(dim=-1)].repeat_interleave(together, dim=0)
+        costs = costs.unflatten(0, (-1, group)).mean(dim=1)
+        return choices[costs.argmin(dim=-1)].repeat_interleave(group, dim=0)
 
 
 @cache

@@ -46,8 +46,8 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
         if packed.rate != config.rate:
             raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")
-    speech = speech.at_least(math.ceil(config.heard * (1 + config.training.speed)))
-    held_out = held_out.at_least(config.heard)
+    speech = speech.at_least(math.ceil(config.crop_samples * (1 + config.training.speed)))
+    held_out = held_out.at_least(config.crop_samples)
     if shared := set(held_out.speakers) & set(speech.speakers):
         raise InputError(
             f"{config.train}: speaker {min(shared)} is in the validation set too; expected speakers of its own"
@@ -73,16 +73,16 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
     """What draws the training mixtures."""
     settings = config.training
     if settings.mixing == "static":
-        size = settings.batch // settings.sequence
-        return StaticMixer(speech, config.mixed, config.heard, config.seed, size=size)
+        size = settings.batch // settings.adjacent_chunks
+        return StaticMixer(speech, config.speakers, config.crop_samples, config.seed, size=size)
     return Mixer(
         speech,
-        config.mixed,
-        config.heard,
+        config.speakers,
+        config.crop_samples,
         config.seed,
         settings.speed,
         settings.even_speakers,
-        settings.together,
+        settings.separate_crops,
         tuple(config.counts),
         open_noise(config, "tr"),
         settings.single_speaker_fraction,

@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from audioslots import __version__
 from audioslots.config.variant import Resolved
 from audioslots.data.training.packing import Speech
-from audioslots.models.estimates import bottleneck
+from audioslots.models.base import SeparationModel, slot_sizes
 
 PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
 
 
-def describe(config: Resolved, model: nn.Module, speech: Speech, device: torch.device) -> dict[str, Any]:
+def describe(config: Resolved, model: SeparationModel, speech: Speech, device: torch.device) -> dict[str, Any]:
     """Versions and machine of a finished run, and what its costs are by construction."""
     settings = config.training
     return {
@@ -34,8 +34,8 @@ def describe(config: Resolved, model: nn.Module, speech: Speech, device: torch.d
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "macs_per_second": multiply_accumulates(model, config.crop)[""] / config.chunk_s,
-        "slots": config.slots.count,
-        **bottleneck(model, config.crop),
+        "slots": config.model.num_slots,
+        **slot_sizes(model, config.crop),
         "steps": settings.steps,
         "train_subset": speech.subset,
         "train_hours": round(speech.hours, 4),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from audioslots.config.variant import Resolved
 from audioslots.losses import si_sdr
-from audioslots.models.audioslots.model import AudioSlots
-from audioslots.models.estimates import covered
+from audioslots.models.base import SeparationModel, center_crop
 from audioslots.models.reconstruction import reconstruct
 from audioslots.training.matching import match
 from audioslots.training.objective import Matched, occupancy
@@ -17,34 +16,28 @@ VALIDATED = ("validation_loss", "validation_si_sdri_db", "validation_ratio_si_sd
 where it has a spectrogram; the occupied slots."""
 
 
-def validated(model: nn.Module, loss: Matched, sources: Tensor, variant: Resolved) -> dict[str, Tensor]:
+def validate(model: SeparationModel, loss: Matched, sources: Tensor, variant: Resolved) -> dict[str, Tensor]:
     """The columns of ``VALIDATED`` on sources (B, S, T), then the noise of a task with it: means over the batch, ()."""
-    estimates = model(sources.sum(dim=1), *sequences(variant, variant.training.sequence))
-    sources = covered(sources, estimates.waveforms.shape[-1])
+    estimates = model(sources.sum(dim=1), variant.training.adjacent_chunks)
+    sources = center_crop(sources, estimates.waveforms.shape[-1])
     mixture = sources.sum(dim=1)
-    speech, slots, ratio = sources[:, : variant.sources], variant.slots.speech, None
-    if isinstance(model, AudioSlots):
-        how = variant.separation.model_copy(update={"reconstruction": "ratio"})
-        waveforms = reconstruct(estimates, mixture, model.stft, model.exponent, how)
-        ratio = improvement(waveforms[:, :slots], speech, mixture).mean()
-    values = (
-        loss(estimates, sources),
-        improvement(estimates.waveforms[:, :slots], speech, mixture).mean(),
-        ratio,
-        occupancy(estimates.waveforms, mixture).mean(),
-    )
-    return {key: value for key, value in zip(VALIDATED, values, strict=True) if value is not None}
-
-
-def sequences(variant: Resolved, chunks: int) -> tuple[int, ...]:
-    """What a model with slots is told beside a batch: the chunks, side by side, that it carries them through."""
-    return () if variant.model == "conv_tasnet" else (chunks,)
+    speech, slots = sources[:, : variant.sources], variant.model.num_speech_slots
+    means = {
+        "validation_loss": loss(estimates, sources),
+        "validation_si_sdri_db": improvement(estimates.waveforms[:, :slots], speech, mixture).mean(),
+        "occupied_slots": occupancy(estimates.waveforms, mixture).mean(),
+    }
+    if model.stft is not None:
+        settings = variant.separation.model_copy(update={"reconstruction": "ratio"})
+        waveforms = reconstruct(estimates, mixture, model.stft, model.exponent, settings)
+        means["validation_ratio_si_sdri_db"] = improvement(waveforms[:, :slots], speech, mixture).mean()
+    return means
 
 
 def improvement(waveforms: Tensor, sources: Tensor, mixture: Tensor | None = None) -> Tensor:
     """SI-SDR improvement, dB, of slots (B, K, T) over the mixture (B, T) of the sources (B, S, T), S <= K: (B, S).
 
-    Each source is given the slot that suits it best. A mixture that is not given is the sum of the sources.
+    Slots are matched to sources for the highest SI-SDR. A mixture that is not given is the sum of the sources.
     """
     mixture = sources.sum(dim=1) if mixture is None else mixture
     ratios = si_sdr(waveforms[:, None], sources[:, :, None])  # (B, S, K)

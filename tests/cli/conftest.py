@@ -15,7 +15,7 @@ from audioslots.data.librimix.metadata import draw, write_metadata
 from audioslots.data.librimix.rendering import render
 from audioslots.data.training.packing import pack
 from audioslots.models.audioslots.model import AudioSlots
-from audioslots.models.weights import save_model
+from audioslots.separation.weights import save_model
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from audioslots.data.training.packing import pack
 from audioslots.layout import MODEL
 from audioslots.losses import LOSSES
 from audioslots.models.audioslots.outputs import OUTPUTS
-from audioslots.models.weights import MODELS, load_model
+from audioslots.separation.weights import MODELS, load_model
 from audioslots.runtime.files import read_json, write_json
 from audioslots.separation.separate import Separator
 from audioslots.training.trainer import Trainer

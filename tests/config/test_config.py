@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from audioslots.config.provenance import provenance
+from audioslots.schema import provenance
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved, Section, Variant, checked
 from audioslots.runtime.errors import InputError

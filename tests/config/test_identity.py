@@ -11,9 +11,9 @@ from made_benchmark import ROOT, made
 from pydantic.fields import FieldInfo
 
 from audioslots.config.benchmark import read_benchmark, resolve, variants
-from audioslots.config.checking import Section
+from audioslots.schema import Section
 from audioslots.config.data import MixtureSet, Noise
-from audioslots.config.provenance import hyper
+from audioslots.schema import hyper
 from audioslots.config.training import Training
 from audioslots.config.variant import InitFrom, Resolved, Separation, Variant
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved, checked
-from audioslots.models.weights import build
+from audioslots.separation.weights import build
 
 CHUNK = 512  # samples
 TINY: dict[str, Any] = {

@@ -13,7 +13,7 @@ from audioslots.config.architecture import kinds
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved, checked
 from audioslots.models.audioslots.carry import CARRIES, HEARD, REMEMBERED
-from audioslots.models.weights import build
+from audioslots.separation.weights import build
 
 EVERY = [*product(CARRIES, kinds("slots"))]
 

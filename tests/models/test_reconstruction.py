@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audioslots.config.variant import Separation
 from audioslots.losses import si_sdr
-from audioslots.models.estimates import Estimates, level_of
+from audioslots.models.base import Estimates, level_of
 from audioslots.models.reconstruction import misi, ratio_masks, reconstruct
 from audioslots.models.spectrogram import STFT
 

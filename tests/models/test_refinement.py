@@ -16,7 +16,7 @@ from audioslots.losses import LOSSES
 from audioslots.models.audioslots.model import AudioSlots
 from audioslots.models.audioslots.outputs import OUTPUTS
 from audioslots.models.audioslots.refinement import Reread
-from audioslots.models.estimates import Estimates, covered, level_of
+from audioslots.models.base import Estimates, covered, level_of
 from audioslots.runtime.errors import InputError
 from audioslots.training.mixit import MixIT
 from audioslots.training.objective import Matched

@@ -16,8 +16,8 @@ from audioslots.losses import LOSSES
 from audioslots.models.audioslots.model import AudioSlots
 from audioslots.models.audioslots.outputs import OUTPUTS
 from audioslots.models.audioslots.turns import InTurn
-from audioslots.models.estimates import Estimates, level_of
-from audioslots.models.weights import build, load_model, save_model
+from audioslots.models.base import Estimates, level_of
+from audioslots.separation.weights import build, load_model, save_model
 from audioslots.runtime.errors import InputError
 from audioslots.separation.separate import Separator
 from audioslots.training.objective import Matched

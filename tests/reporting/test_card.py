@@ -18,7 +18,7 @@ from made_results import scores
 
 import audioslots
 from audioslots.config.variant import Resolved, checked
-from audioslots.models.weights import SHIPPED, build, load_model, save_model
+from audioslots.separation.weights import SHIPPED, build, load_model, save_model
 from audioslots.reporting import card as card_module
 from audioslots.reporting.archive import Archive, keep
 from audioslots.reporting.card import ship

@@ -8,7 +8,7 @@ from made_separator import recording, tiny
 
 from audioslots.config.variant import Resolved
 from audioslots.models.audioslots.carry import CARRIES
-from audioslots.models.weights import build
+from audioslots.separation.weights import build
 from audioslots.separation import separate
 from audioslots.separation.separate import Separator
 

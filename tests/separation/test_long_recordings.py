@@ -14,7 +14,7 @@ import torch
 from made_separator import tiny
 
 from audioslots.config.variant import Resolved
-from audioslots.models.weights import build, save_model
+from audioslots.separation.weights import build, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30

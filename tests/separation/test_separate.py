@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import audioslots
 from audioslots.config.variant import Resolved, Separation
-from audioslots.models.estimates import Estimates, level_of
-from audioslots.models.weights import build, save_model
+from audioslots.models.base import Estimates, level_of
+from audioslots.separation.weights import build, save_model
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
 from audioslots.separation.chunking import cut, hop_of

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_run import resolved
 
-from audioslots.models.weights import load_model
+from audioslots.separation.weights import load_model
 from audioslots.runtime.files import write_json
 from audioslots.training.trainer import Trainer
 

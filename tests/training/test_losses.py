@@ -16,7 +16,7 @@ from audioslots.config.study import merge
 from audioslots.config.variant import Variant
 from audioslots.losses import LOSSES, energy_db, si_sdr, snr
 from audioslots.models.audioslots.outputs import compress
-from audioslots.models.estimates import Estimates, level_of
+from audioslots.models.base import Estimates, level_of
 from audioslots.models.reconstruction import ratio_masks
 from audioslots.models.spectrogram import STFT
 from audioslots.training.objective import Matched

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from audioslots.config.variant import Resolved
 from audioslots.losses import snr
-from audioslots.models.estimates import Estimates, level_of
-from audioslots.models.weights import build
+from audioslots.models.base import Estimates, level_of
+from audioslots.separation.weights import build
 from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.mixit import MixIT, assigned

@@ -19,7 +19,7 @@ from torch import Tensor
 from audioslots.config.variant import Resolved
 from audioslots.data.training.packing import pack
 from audioslots.losses import energy_db, si_sdr, snr
-from audioslots.models.estimates import Estimates, level_of
+from audioslots.models.base import Estimates, level_of
 from audioslots.runtime.errors import InputError
 from audioslots.separation.separate import Separator
 from audioslots.training import trainer

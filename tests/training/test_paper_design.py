@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from audioslots.config.benchmark import read_benchmark, variants
-from audioslots.config.checking import checked
+from audioslots.schema import checked
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved
 from audioslots.data.corpora.synthesis import synthesize
 from audioslots.data.training.packing import pack
-from audioslots.models.weights import load_model
+from audioslots.separation.weights import load_model
 from audioslots.training.trainer import Trainer
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "mini.yaml"

@@ -12,7 +12,7 @@ from tiny_run import resolved, same, stopped
 from audioslots.config.variant import Resolved
 from audioslots.data.training.packing import Speech
 from audioslots.models.audioslots.carry import CARRIES
-from audioslots.models.weights import load_model
+from audioslots.separation.weights import load_model
 from audioslots.runtime.errors import InputError
 from audioslots.training import trainer
 from audioslots.training.batches import sequenced

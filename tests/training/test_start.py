@@ -12,7 +12,7 @@ from tiny_run import history, resolved, same, stopped
 
 from audioslots.config.variant import Resolved
 from audioslots.models.audioslots.carry import CARRIES
-from audioslots.models.weights import init_model, load_model
+from audioslots.separation.weights import init_model, load_model
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
 from audioslots.training import trainer

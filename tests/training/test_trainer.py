@@ -19,7 +19,7 @@ from torch import Tensor
 from audioslots.config.variant import Resolved
 from audioslots.data.training.packing import Speech
 from audioslots.losses import si_sdr
-from audioslots.models.weights import load_model
+from audioslots.separation.weights import load_model
 from audioslots.runtime.errors import InputError, Interrupted
 from audioslots.runtime.files import read_json
 from audioslots.training import trainer

@@ -14,7 +14,7 @@ import torch
 from tiny_run import history, resolved, same
 from torch import Tensor
 
-from audioslots.models.weights import load_model
+from audioslots.separation.weights import load_model
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.stage import Stage
 from audioslots.training import checkpoint, trainer

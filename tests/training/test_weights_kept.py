@@ -11,7 +11,7 @@ import torch
 from tiny_run import resolved
 from torch import Tensor
 
-from audioslots.models.weights import load_model
+from audioslots.separation.weights import load_model
 from audioslots.training.trainer import Trainer
 
 

@@ -25,7 +25,7 @@ from audioslots.config.variant import Resolved
 from audioslots.losses import LOSSES
 from audioslots.models.audioslots.carry import CARRIES
 from audioslots.models.audioslots.outputs import OUTPUTS
-from audioslots.models.weights import init_model
+from audioslots.separation.weights import init_model
 from audioslots.training import trainer
 from audioslots.training.matching import match
 from audioslots.training.trainer import Trainer

@@ -12,11 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from audioslots.config.checking import nearest
 from audioslots.data.corpora.download import fetch
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, sha256, write_json
 from audioslots.runtime.stage import Stage
+from audioslots.schema import nearest
 
 OPENSLR = "https://www.openslr.org/resources/12/"
 # SHA-256 of <subset>.tar.gz, as in torchaudio 2.11's datasets/librispeech.py.

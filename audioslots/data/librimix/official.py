@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from audioslots.config.checking import nearest
 from audioslots.data.corpora.download import fetch
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256, write_json
 from audioslots.runtime.stage import Stage
+from audioslots.schema import nearest
 
 COMMIT = "b898ca375c03e4039cdb3dbe3dd485aad58ec7d1"
 GITHUB = f"https://raw.githubusercontent.com/JorisCos/LibriMix/{COMMIT}/metadata/"

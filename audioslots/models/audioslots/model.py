@@ -1,136 +1,113 @@
-"""The whole model: a mixture's waveform in, an unordered set of source estimates out."""
+"""AudioSlots: a mixture's waveform in, an unordered set of source estimates out."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import sys
+from typing import Any, NamedTuple
 
-from audioslots.config import variant as config
-from audioslots.models.audioslots.carry import CARRIES
-from audioslots.models.audioslots.outputs import OUTPUTS, compress
-from audioslots.models.audioslots.parts import Shape, part
-from audioslots.models.audioslots.refinement import Reread
-from audioslots.models.estimates import Estimates, covered, level_of
+from torch import Tensor
+
+from audioslots.models.audioslots.config import Config
+from audioslots.models.audioslots.outputs import OUTPUTS
+from audioslots.models.audioslots.parts import Sizes
+from audioslots.models.base import TINY, Core, Estimates, SeparationModel, center_crop, compress, level_of
 from audioslots.models.spectrogram import STFT
 
-TINY = 1e-8
-VOICE = 64  # numbers that say whose a slot is, where they are trained to
+
+class Encoded(NamedTuple):
+    """A mixture as slots and decoder read it.
+
+    Attributes:
+        level: (B, 1) root mean square of the mixture with its context.
+        unit: (B, T) chunk, without context, divided by ``level``.
+        spectrum: (B, F, N) complex spectrum of ``unit``.
+        tokens: (B, C, W) features of the chunk with its context.
+    """
+
+    level: Tensor
+    unit: Tensor
+    spectrum: Tensor
+    tokens: Tensor
 
 
-class AudioSlots(nn.Module):
+class AudioSlots(SeparationModel):
     """AudioSlots (Reddy et al., arXiv 2305.05591), its parts chosen by the config.
 
-    The mixture is scaled to unit root mean square on its way in and the estimates back on their way out, so the model
-    is equivariant to level. It reads |mixture|^exponent and nothing else.
+    The mixture is scaled to unit root mean square and the estimates back, so the model is equivariant to level. It
+    reads |mixture|^exponent and nothing else.
 
     Args:
-        variant: encoder, slots, decoder and spectrogram.
-        samples: of a chunk, T; the model decodes chunks of this length only.
+        config: encoder, slots, decoder, output and spectrogram.
+        samples: chunk, T samples; the model separates chunks of this length only.
         context: samples that it reads before the chunk and after it, C; a multiple of the hop.
     """
 
-    def __init__(self, variant: config.Variant, samples: int, context: int = 0) -> None:
-        super().__init__()
-        self.samples, self.context = samples, context
-        self.exponent = variant.spectrogram.exponent
-        self.output, self.consistent = OUTPUTS[variant.decoder.output], variant.decoder.consistent
-        self.stft = STFT(variant.spectrogram.window, variant.spectrogram.hop)
+    stft: STFT
+
+    def __init__(self, config: Config, samples: int, context: int = 0) -> None:
+        super().__init__(config, samples)
+        self.context = context
+        self.output = OUTPUTS[config.output]
         bins, frames = self.stft.bins, self.stft.frames(samples)
-        read = self.stft.frames(samples + 2 * context)
-        self.encoder = part("encoders", variant.encoder.kind)(variant.encoder, bins, read)
-        self.slots = part("slots", variant.slots.kind)(variant.slots, variant.encoder)
-        self.carry = CARRIES[variant.slots.recurrence](variant.encoder) if variant.slots.recurrence != "none" else None
-        self.voice = nn.Linear(variant.slot_width, VOICE) if variant.training.contrast else None
-        self.existence = nn.Linear(variant.slot_width, 1) if variant.training.presence else None
+        frames_read = self.stft.frames(samples + 2 * context)
+        sizes = Sizes(config.width, config.heads, config.mlp, config.slot_size, bins, frames_read, self.output.channels)
+        self.encoder = part(config.encoder, "Encoder", sizes)
+        self.slots = part(config.slots, "Slots", sizes)
         height, length = self.encoder.grid
-        self.shown = round(length * frames / read)  # of the tokens' columns: those of the chunk, for the decoder
-        self.before = (length - self.shown) // 2
-        shape = Shape(bins, frames, self.output.channels, (height, self.shown))
-        self.decoder = part("decoders", variant.decoder.kind)(variant, shape)
-        self.passes = variant.slots.refinement_iterations
-        if self.passes > 1:
-            self.reread = Reread(bins, shape.grid, variant.encoder.width, self.exponent)
+        self.columns = round(length * frames / frames_read)  # of the tokens' grid: those of the chunk
+        self.columns_before = (length - self.columns) // 2
+        sizes = sizes._replace(frames=frames, grid=(height, self.columns))
+        self.decoder = part(config.decoder, "Decoder", sizes)
 
-    def forward(self, mixture: Tensor, sequence: int = 1, state: Tensor | None = None) -> Estimates:
-        """Mixtures (B, C + T + C) -> estimates of K sources each, of the T samples in the middle.
-
-        Args:
-            mixture: chunks with their context.
-            sequence: of so many, side by side, the slots are carried from one to the next.
-            state: of an earlier call, to carry on from.
+    def forward(self, mixture: Tensor, chunks: int = 1, state: Tensor | None = None) -> Estimates:
+        """Chunks with their context (B, C + T + C) -> estimates of K sources of the T samples in the middle.
 
         Raises:
-            ValueError: the mixtures are no chunk with its context.
+            ValueError: another length than that of a chunk with its context.
         """
+        encoded = self.encode(mixture)
+        slots = self.slots(encoded.tokens)  # (B, K, S)
+        maps = self.decoder(slots, self.crop_tokens(encoded.tokens))  # (B, K, C, F, N)
+        return self.estimate(maps, slots, encoded)
+
+    def core(self) -> Core | None:
+        """As of ``SeparationModel``."""
+        from audioslots.models.audioslots.core import AudioSlotsCore
+
+        return AudioSlotsCore(self) if type(self) is AudioSlots else None
+
+    def encode(self, mixture: Tensor) -> Encoded:
+        """Chunks with their context (B, C + T + C) -> features; raises as ``forward``."""
         expected = self.samples + 2 * self.context
         if mixture.shape[-1] != expected:
             raise ValueError(f"mixture has {mixture.shape[-1]} samples; expected a chunk, with its context {expected}")
-        level = level_of(mixture)
+        level = level_of(mixture)  # (B, 1)
         unit = mixture / level
-        spectrum = self.stft(unit)  # (B, F, N)
-        tokens = self.encoder(standardise(compress(spectrum.abs(), self.exponent)))
-        slots, tokens, state = self._read(tokens, sequence, state)
+        spectrum = self.stft(unit)  # (B, F, N), complex
+        tokens = self.encoder(standardise(compress(spectrum.abs(), self.exponent)))  # (B, F' N', W)
         if self.context:
-            unit = covered(unit, self.samples)
+            unit = center_crop(unit, self.samples)  # (B, T)
             spectrum = self.stft(unit)
-        found, spectra = self._decoded(slots, self.decoder(slots, self._shown(tokens)), spectrum, unit, level)
-        earlier: list[Estimates] = []
-        for _ in range(1, self.passes):
-            earlier.append(found)
-            slots, maps = self._again(tokens, self.reread(spectra.detach(), spectrum))
-            found, spectra = self._decoded(slots, maps, spectrum, unit, level)
-        return found._replace(state=state, earlier=tuple(earlier))
+        return Encoded(level, unit, spectrum, tokens)
 
-    def _decoded(
-        self, slots: Tensor, maps: Tensor, spectrum: Tensor, unit: Tensor, level: Tensor
-    ) -> tuple[Estimates, Tensor]:
-        """What maps (B, K, C, F, N) of slots say of a chunk (B, T) of unit level; and the spectra (B, K, F, N)."""
-        maps = maps.to(unit.dtype)  # in mixed precision too: complex numbers have no 16 bits
-        compressed, spectra = self.output.read(maps, spectrum, self.exponent)
-        waveforms = self.stft.inverse(spectra, self.samples)
-        if self.consistent:
-            waveforms = consistent(waveforms, unit)
-        voices = None if self.voice is None else self.voice(slots)
-        existence = None if self.existence is None else self.existence(slots).squeeze(-1)
-        return Estimates(waveforms * level[:, None], level, compressed, slots, voices, existence), spectra
+    def estimate(self, maps: Tensor, slots: Tensor, encoded: Encoded) -> Estimates:
+        """Decoded maps (B, K, C, F, N) of slots (B, K, S) -> estimates."""
+        maps = maps.to(encoded.unit.dtype)  # in mixed precision too: complex numbers have no 16 bits
+        compressed, spectra = self.output.read(maps, encoded.spectrum, self.exponent)  # (B, K, F, N) both
+        waveforms = self.stft.inverse(spectra, self.samples)  # (B, K, T)
+        return Estimates(waveforms * encoded.level[:, None], encoded.level, compressed, spectra, slots)
 
-    def _again(self, tokens: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots and maps of another pass: each slot reads tokens (B, C, W) with what was ``added`` for it."""
-        batch, count = added.shape[:2]
-        columns = tokens.unflatten(1, self.encoder.grid)
-        added = added.unflatten(2, (-1, self.shown)).to(tokens.dtype)
-        around = (0, 0, self.before, columns.shape[2] - self.shown - self.before)  # the context was not decoded
-        own = (columns[:, None] + F.pad(added, around)).flatten(2, 3).flatten(0, 1)  # (B K, C, W)
-        read = self.slots.readers.joined(self.slots(own)).unflatten(0, (batch, count))  # (B, K, K, M W)
-        slots = read.diagonal(dim1=1, dim2=2).movedim(-1, 1)  # slot k of what was read for it
-        maps = self.decoder(slots.flatten(0, 1)[:, None], self._shown(own)).squeeze(1)
-        return slots, maps.unflatten(0, (batch, count))
-
-    def _read(self, tokens: Tensor, sequence: int, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Slots (B, K, M W) of tokens (B, C, W), the tokens that they read, and the state after each sequence."""
-        if self.carry is None:
-            return self.slots.readers.joined(self.slots(tokens)), tokens, None
-        heard, read = [], []
-        for chunk in tokens.unflatten(0, (-1, sequence)).unbind(dim=1):
-            chunk, queries = self.carry(chunk, self.slots.start(chunk.shape[0]), state)
-            heard.append(chunk)
-            read.append(self.slots(chunk, queries))
-            state = self.carry.next(self._shown(chunk), read[-1], state)
-        tokens, joined = (torch.stack(chunks, dim=1).flatten(0, 1) for chunks in (heard, read))
-        return self.slots.readers.joined(joined), tokens, state
-
-    def _shown(self, tokens: Tensor) -> Tensor:
-        """Of all tokens, those of the chunk, which some decoders look at."""
+    def crop_tokens(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, F' N', W) of a chunk with its context -> those of the chunk, which some decoders use."""
         if not self.context:
             return tokens
-        columns = tokens.unflatten(1, self.encoder.grid)  # (B, F', N', W)
-        return columns.narrow(2, self.before, self.shown).flatten(1, 2)
+        grid = tokens.unflatten(1, self.encoder.grid)  # (B, F', N', W)
+        return grid.narrow(2, self.columns_before, self.columns).flatten(1, 2)
 
 
-def consistent(waveforms: Tensor, mixture: Tensor) -> Tensor:
-    """Waveforms (B, K, T) that add up to the mixture (B, T): the nearest such (Wisdom et al. 2019, equation 7)."""
-    return waveforms + (mixture - waveforms.sum(dim=1))[:, None] / waveforms.shape[1]
+def part(config: Any, name: str, sizes: Sizes) -> Any:
+    """The class ``name`` of the file that the config's kind is, built."""
+    return getattr(sys.modules[type(config).__module__], name)(config, sizes)
 
 
 def standardise(spectrogram: Tensor) -> Tensor:

@@ -1,39 +1,29 @@
-"""The parts a model is built of: a file of ``encoders``, ``slots`` or ``decoders`` is a kind that a config can name."""
+"""What the constructor of every part is given beside its own config."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any, NamedTuple
-
-from audioslots.config.variant import Variant
-
-CLASSES = {"encoders": "Encoder", "slots": "Slots", "decoders": "Decoder"}
+from typing import NamedTuple
 
 
-class Shape(NamedTuple):
-    """What a decoder needs to know of the spectrogram and of the tokens.
+class Sizes(NamedTuple):
+    """Sizes that encoder, slots and decoder have in common.
 
     Attributes:
+        width: features of a token, W.
+        heads: of attention.
+        mlp: hidden units of a Transformer layer's MLP.
+        slot_size: numbers in a slot, W times its query tokens.
         bins: frequency bins, F.
-        frames: N.
-        channels: maps a slot, C.
-        grid: the tokens' shape over frequency and time, (F', N').
+        frames: N; with the context in the encoder, without it in the decoder.
+        channels: maps per slot, C.
+        grid: shape (F', N') of the tokens over frequency and time, as the decoder sees them.
     """
 
+    width: int
+    heads: int
+    mlp: int
+    slot_size: int
     bins: int
     frames: int
     channels: int
-    grid: tuple[int, int]
-
-
-def modules(config: Variant) -> tuple[str, ...]:
-    """Dotted names of the parts that a variant's model is built of: what ``part`` imports for it."""
-    if config.model != "audioslots":
-        return ()
-    kinds = {"encoders": config.encoder.kind, "slots": config.slots.kind, "decoders": config.decoder.kind}
-    return tuple(f"audioslots.models.audioslots.{folder}.{kind}" for folder, kind in kinds.items())
-
-
-def part(folder: str, kind: str) -> Any:
-    """The class of a kind: ``part("decoders", "broadcast")`` is ``decoders/broadcast.py``'s ``Decoder``."""
-    return getattr(import_module(f"audioslots.models.audioslots.{folder}.{kind}"), CLASSES[folder])
+    grid: tuple[int, int] = (0, 0)

@@ -1,5 +1,5 @@
-"""Decoders: one file a kind, found by its name.
+"""Decoders: a file is a kind, with a ``Config`` and a class ``Decoder(config, sizes)``.
 
-Each holds a class ``Decoder(variant, shape)`` that maps slots (B, K, W) and the encoder's tokens (B, F' N', W) to maps
-(B, K, C, F, N), which the output (``model/outputs.py``) reads. Every slot is decoded alone, by the same weights.
+A decoder maps slots (B, K, S) and the encoder's tokens (B, F' N', W) to maps (B, K, C, F, N), which the output
+(``outputs.py``) reads. Every slot is decoded independently, by the same weights.
 """

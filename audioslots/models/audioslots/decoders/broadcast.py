@@ -1,19 +1,33 @@
-"""The spatial broadcast decoder: an MLP at every point."""
+"""The spatial broadcast decoder: an MLP at every time-frequency bin."""
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from audioslots.config import variant as config
-from audioslots.models.audioslots.parts import Shape
+from audioslots.models.audioslots.parts import Sizes
 from audioslots.models.transformer import sinusoids
+from audioslots.schema import Section, hyper
 
 POSITION = 64  # features of a frequency's and of a time's position
 
 
+class Config(Section):
+    """An MLP at every time-frequency bin."""
+
+    kind: Literal["broadcast"] = hyper("broadcast", "bottleneck: an MLP at every bin", paper="broadcast")
+    width: int = hyper(512, "hidden units", ge=8)
+    layers: int = hyper(5, "hidden layers", secondary=5, ge=1)
+    stride: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = hyper(
+        (1, 1), "every so many-th bin and frame is decoded, and those between are interpolated"
+    )
+
+
 class Decoder(nn.Module):
-    """Spatial broadcast decoder (Watters et al. 2019): an MLP on (slot, frequency, time) at every point.
+    """Spatial broadcast decoder (Watters et al. 2019): an MLP on (slot, frequency, time) at every bin.
 
     The slot is the only way from the mixture to the output: the paper's bottleneck. The first layer, linear on the
     concatenation of slot and positions, is computed as the sum of its three parts: the same numbers, far cheaper.
@@ -21,25 +35,25 @@ class Decoder(nn.Module):
     With a ``stride`` above 1 only every so many-th bin and frame is decoded, and the maps between are interpolated.
     """
 
-    def __init__(self, variant: config.Variant, shape: Shape) -> None:
+    def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__()
-        width = variant.decoder.width
-        self.sparse = variant.decoder.stride != (1, 1)
-        axes = {"frequencies": shape.bins, "times": shape.frames}
-        for (name, points), stride in zip(axes.items(), variant.decoder.stride, strict=True):
+        width = config.width
+        self.sparse = config.stride != (1, 1)
+        axes = {"frequencies": sizes.bins, "times": sizes.frames}
+        for (name, points), stride in zip(axes.items(), config.stride, strict=True):
             weights = interpolation(points, stride)
             positions = sinusoids(stride * (weights.shape[1] - 1) + 1, POSITION)[::stride]
             self.register_buffer(name, positions, persistent=False)
             if self.sparse:
                 self.register_buffer(f"between_{name}", weights, persistent=False)
-        self.slot = nn.Linear(variant.slot_width, width)
+        self.slot = nn.Linear(sizes.slot_size, width)
         self.frequency = nn.Linear(POSITION, width, bias=False)
         self.time = nn.Linear(POSITION, width, bias=False)
-        hidden = [nn.Sequential(nn.GELU(), nn.Linear(width, width)) for _ in range(variant.decoder.layers - 1)]
-        self.hidden = nn.Sequential(*hidden, nn.GELU(), nn.Linear(width, shape.channels))
+        hidden = [nn.Sequential(nn.GELU(), nn.Linear(width, width)) for _ in range(config.layers - 1)]
+        self.hidden = nn.Sequential(*hidden, nn.GELU(), nn.Linear(width, sizes.channels))
 
     def forward(self, slots: Tensor, tokens: Tensor) -> Tensor:
-        """Slots (B, K, W) -> (B, K, C, F, N); the tokens are not looked at."""
+        """Slots (B, K, S) -> (B, K, C, F, N); the tokens are not used."""
         slot = self.slot(slots)[:, :, None, None]  # (B, K, 1, 1, H)
         frequency = self.frequency(self.frequencies)[:, None]  # (F, 1, H)
         time = self.time(self.times)[None]  # (1, N, H)

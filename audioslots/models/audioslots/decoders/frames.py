@@ -1,52 +1,35 @@
-"""Tokens of frames, decoded from the slot alone."""
+"""Frames, decoded from the slot only: the slot is broadcast to every frame."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from audioslots.config import variant as config
-from audioslots.models.audioslots.parts import Shape
-from audioslots.models.transformer import Layer, sinusoids
+from audioslots.models.audioslots.frame_layers import FrameConfig, FrameLayers
+from audioslots.models.audioslots.parts import Sizes
+from audioslots.models.transformer import sinusoids
+from audioslots.schema import hyper
 
 
-class FrameLayers(nn.Module):
-    """Transformer layers on tokens of frames, each of which then gives the maps of its bins."""
+class Config(FrameConfig):
+    """The slot, broadcast to every frame."""
 
-    def __init__(self, variant: config.Variant, shape: Shape) -> None:
-        super().__init__()
-        encoder = variant.encoder
-        self.shape = shape
-        self.layers = nn.ModuleList(
-            [
-                Layer(encoder.width, encoder.heads, encoder.mlp, kernel=encoder.kernel)
-                for _ in range(variant.decoder.layers)
-            ]
-        )
-        self.norm = nn.LayerNorm(encoder.width)
-        self.bins = nn.Linear(encoder.width, shape.channels * shape.bins)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Frames of each slot (B, K, N, W) -> (B, K, C, F, N)."""
-        hidden = frames.flatten(0, 1)
-        for layer in self.layers:
-            hidden = layer(hidden)
-        maps = self.bins(self.norm(hidden)).unflatten(-1, (self.shape.channels, self.shape.bins))  # (B K, N, C, F)
-        return maps.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2])
+    kind: Literal["frames"] = hyper("frames", "bottleneck: the slot is broadcast to frames; Transformer layers follow")
 
 
 class Decoder(nn.Module):
     """The slot is broadcast to every frame's position; Transformer layers follow; each frame gives its bins.
 
-    The slot is the only way from the mixture to the output: the paper's bottleneck, far cheaper than a point at a time.
+    The slot is the only path from the mixture to the output: the paper's bottleneck, far cheaper than an MLP per bin.
     """
 
-    def __init__(self, variant: config.Variant, shape: Shape) -> None:
+    def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__()
-        width = variant.encoder.width
-        self.register_buffer("times", sinusoids(shape.frames, width), persistent=False)
-        self.slot = nn.Linear(variant.slot_width, width)
-        self.frames = FrameLayers(variant, shape)
+        self.register_buffer("times", sinusoids(sizes.frames, sizes.width), persistent=False)
+        self.slot = nn.Linear(sizes.slot_size, sizes.width)
+        self.frames = FrameLayers(config, sizes)
 
     def forward(self, slots: Tensor, tokens: Tensor) -> Tensor:
-        """Slots (B, K, W) -> (B, K, C, F, N); the tokens are not looked at."""
+        """Slots (B, K, S) -> (B, K, C, F, N); the tokens are not used."""
         return self.frames(self.slot(slots)[:, :, None] + self.times)

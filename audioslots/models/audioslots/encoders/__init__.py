@@ -1,5 +1,5 @@
-"""Encoders: one file a kind, found by its name.
+"""Encoders: a file is a kind, with a ``Config`` and a class ``Encoder(config, sizes)``.
 
-Each holds a class ``Encoder(settings, bins, frames)`` with ``grid``, the shape (F', N') of its tokens over frequency
-and time, that maps standardised compressed magnitudes (B, F, N) to tokens (B, F' N', W), frequency first.
+An encoder maps standardised compressed magnitudes (B, F, N) to tokens (B, F' N', W), frequency first; ``grid`` is
+(F', N').
 """

@@ -1,6 +1,5 @@
-"""Slot modules: one file a kind, found by its name.
+"""Slot modules: a file is a kind, with a ``Config`` and a class ``Slots(config, sizes)``.
 
-Each holds a class ``Slots(settings, encoder)`` with learned ``queries`` (K, W), that maps tokens (B, C, W) to what the
-tokens of the slots have read, (B, K M, W): M of them read for each slot, and ``readers.joined`` puts them side by side.
-They start from the queries, or from what is carried from the chunk before. Permuting either permutes the slots.
+A slot module has learned ``queries`` (K, W), and maps tokens (B, C, W) to slots (B, K, M W): M query tokens attend to
+the mixture for each slot, and their results side by side are its embedding. Permuting the queries permutes the slots.
 """

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from audioslots.config.architecture import kinds
 from audioslots.models.audioslots.outputs import OUTPUTS
-from audioslots.models.weights import load_model, save_model
+from audioslots.separation.weights import load_model, save_model
 from audioslots.runtime.errors import InputError
 
 # Every kind of every part is in one of these.
@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
-from audioslots.models.weights import load_model
+from audioslots.separation.weights import load_model
 folder, threads = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(threads)
 torch.manual_seed(12345)

@@ -7,28 +7,23 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from audioslots.config.variant import Resolved
-from audioslots.models.audioslots.model import AudioSlots
-from audioslots.models.audioslots.turns import InTurn
-from audioslots.models.conv_tasnet import ConvTasNet
+from audioslots.models import build as build_model
+from audioslots.models.base import SeparationModel
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256, written_aside
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "librispeech-8k.safetensors"
 """The weights that come with the package, of a run of the reference on real speech (``audioslots ship``)."""
-MODELS: dict[str, type[nn.Module]] = {"audioslots": AudioSlots, "conv_tasnet": ConvTasNet}
 
 
-def build(config: Resolved) -> nn.Module:
-    """The model of a resolved variant, with random weights: mixtures (B, T) -> ``Estimates``."""
-    if config.model == "audioslots":
-        return (InTurn if config.slots.recursive else AudioSlots)(config, config.chunk, config.context)
-    return ConvTasNet(config, config.chunk)
+def build(config: Resolved) -> SeparationModel:
+    """The model of a resolved variant, with random weights; raises as ``models.build``."""
+    return build_model(config.model, config.chunk, config.rate)
 
 
-def init_model(config: Resolved) -> nn.Module:
+def init_model(config: Resolved) -> SeparationModel:
     """The model of a resolved variant as training starts: of random weights, or with another run's (``init_from``).
 
     The other run may have shorter or longer chunks, where its weights fit. It may lack recurrent slots: their weights
@@ -38,20 +33,25 @@ def init_model(config: Resolved) -> nn.Module:
         InputError: as ``load_model`` of the other, or it has other parts or sizes, another rate or spectrogram.
     """
     model = build(config)
-    if config.init_model is not None:
-        other, trained = load_model(Path(config.init_model))
-        for key in ("rate", "model", "spectrogram"):
-            theirs, ours = getattr(trained, key), getattr(config, key)
-            if theirs != ours:
-                raise InputError(f"init_from: {config.init_model} has {key} {theirs}; expected the variant's, {ours}")
-        try:
-            carried = {name: weight for name, weight in model.state_dict().items() if name.startswith("carry.")}
-            model.load_state_dict(carried | other.state_dict())
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
-            raise InputError(
-                f"init_from: {config.init_model} has other weights ({reason}); expected the variant's"
-            ) from None
+    if config.init_model is None:
+        return model
+    other, trained = load_model(Path(config.init_model))
+    pairs = {
+        "rate": (trained.rate, config.rate),
+        "model": (trained.model.kind, config.model.kind),
+        "spectrogram": (trained.model.transform, config.model.transform),
+    }
+    for key, (theirs, ours) in pairs.items():
+        if theirs != ours:
+            raise InputError(f"init_from: {config.init_model} has {key} {theirs}; expected the variant's, {ours}")
+    try:
+        random = {name: weight for name, weight in model.state_dict().items() if name.startswith("recurrence.")}
+        model.load_state_dict(random | other.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise InputError(
+            f"init_from: {config.init_model} has other weights ({reason}); expected the variant's"
+        ) from None
     return model
 
 
@@ -68,14 +68,14 @@ def init_checksum(config: Resolved) -> dict[str, str]:
     return {"init_sha256": sha256(Path(config.init_model))}
 
 
-def save_model(path: Path, model: nn.Module, config: Resolved) -> None:
+def save_model(path: Path, model: SeparationModel, config: Resolved) -> None:
     """Write the weights as safetensors, with the config in the header."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_aside(path) as aside:
         save_file(weights, aside, metadata={"config": json.dumps(config.document(), sort_keys=True)})
 
 
-def load_model(path: Path) -> tuple[nn.Module, Resolved]:
+def load_model(path: Path) -> tuple[SeparationModel, Resolved]:
     """Load a model from a run folder or from one safetensors file, ready to separate.
 
     Raises:
