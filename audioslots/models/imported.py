@@ -37,7 +37,7 @@ class Config(ModelConfig):
     arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
     outputs: int = hyper(2, "estimates per mixture (S), at least as many as sources", ge=1)
     domain: Literal["waveform", "stft"] = hyper("waveform", "what the network reads and returns")
-    spectrogram: Spectrogram | None = Field(None, description="domain stft: the transform")
+    stft: Spectrogram | None = Field(None, description="domain stft: window, hop and compression")
     separates_any_length: bool = hyper(True, "whether recordings are separated as a whole; false: in chunks of chunk_s")
     source_digest: str = Field("", description="of a file beside the YAML: SHA-256, filled in on reading")
 
@@ -47,8 +47,8 @@ class Config(ModelConfig):
         """The transform of domain stft, and the digest of a file."""
         if not isinstance(content, dict):
             return content
-        if content.get("domain") == "stft" and content.get("spectrogram") is None:
-            content = content | {"spectrogram": {}}
+        if content.get("domain") == "stft" and content.get("stft") is None:
+            content = content | {"stft": {}}
         path = str(content.get("path", "")).partition(":")[0]
         if path.endswith(".py") and not content.get("source_digest"):
             if not Path(path).is_file():
@@ -58,8 +58,8 @@ class Config(ModelConfig):
 
     @model_validator(mode="after")
     def _check_domain(self) -> Config:
-        if self.domain == "waveform" and self.spectrogram is not None:
-            raise ValueError("spectrogram with domain waveform; expected domain stft, or no spectrogram")
+        if self.domain == "waveform" and self.stft is not None:
+            raise ValueError("stft with domain waveform; expected domain stft, or no section stft")
         return self
 
     @property
@@ -72,7 +72,7 @@ class Config(ModelConfig):
 
     @property
     def transform(self) -> Spectrogram | None:  # noqa: D102
-        return self.spectrogram
+        return self.stft
 
 
 def build(config: Config, samples: int, rate: int) -> NetworkModel:

@@ -8,42 +8,51 @@ import torch
 from torch import Tensor
 
 from audioslots.config.study import merge
-from audioslots.config.variant import Resolved, checked
+from audioslots.config.variant import Resolved
+from audioslots.schema import KINDS, checked
 from audioslots.separation.weights import build
 
 CHUNK = 512  # samples
 TINY: dict[str, Any] = {
     "chunk_s": CHUNK / 8000,
-    "spectrogram": {"window": 64, "hop": 32},
-    "encoder": {"kind": "frames", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16, "kernel": 3},
-    "slots": {"count": 3, "layers": 1, "iterations": 2},
-    "decoder": {"kind": "film", "width": 16, "layers": 2, "output": "sigmoid"},
-    "conv_tasnet": {"kernel": 16, "filters": 16, "features": 8, "hidden": 16, "layers": 3, "stacks": 2},
+    "model": {
+        **{"width": 16, "heads": 2, "mlp": 16, "output": "sigmoid"},
+        "spectrogram": {"window": 64, "hop": 32},
+        "encoder": {"kind": "frames", "layers": 1, "kernel": 3},
+        "slots": {"count": 3, "layers": 1},
+        "decoder": {"kind": "film", "layers": 2, "kernel": 3},
+    },
     "training": {"loss": "snr"},
-    "name": "tiny",
-    "benchmark": "made",
-    "seed": 0,
-    "rate": 8000,
-    "sources": 2,
-    "train": "packed",
-    "validation": None,
-    "held_out_speakers": 2,
-    "data_identity": "made",
+    **{"name": "tiny", "benchmark": "made", "seed": 0, "rate": 8000, "sources": 2, "train": "packed"},
+    **{"validation": None, "held_out_speakers": 2, "data_identity": "made"},
+}
+SMALL = {  # what the default sizes of a kind are replaced by
+    "conv_tasnet": {"kernel": 16, "filters": 16, "features": 8, "hidden": 16, "layers": 3, "stacks": 2, "outputs": 3},
+    "resnet": {"blocks": [1, 1]},
+    "broadcast": {"width": 16},
+    "broadcast_cnn": {"width": 16, "layers": 3},
 }
 
 
-def resolved(model: str = "audioslots", count: int = 3, **kinds: Any) -> Resolved:
-    """A tiny variant; ``kinds`` are of ``encoder``, ``slots`` and ``decoder``, and ``output``."""
-    output = {"output": kinds.pop("output")} if "output" in kinds else {}
-    delta: dict[str, Any] = {section: {"kind": kind} for section, kind in kinds.items()}
-    delta = merge(delta, {"model": model, "slots": {"count": count}, "decoder": output})
-    return checked(Resolved, merge(TINY, delta), "tiny")
+def kinds(key: str) -> list[str]:
+    """The kinds of ``encoder``, ``slots`` or ``decoder``."""
+    return sorted(KINDS[key].configs)
 
 
-def built(model: str = "audioslots", count: int = 3, seed: int = 0, **kinds: Any) -> Any:
+def resolved(model: dict[str, Any] | None = None, **values: Any) -> Resolved:
+    """A tiny variant with a delta of its section ``model`` and of others; parts of another kind get small sizes."""
+    delta = dict(model or {})
+    for key in ("encoder", "slots", "decoder"):
+        if key in delta:
+            delta[key] = SMALL.get(delta[key].get("kind", ""), {}) | delta[key]
+    delta = SMALL.get(delta.get("kind", ""), {}) | delta
+    return checked(Resolved, merge(TINY, {"model": delta, **values}), "tiny")
+
+
+def built(model: dict[str, Any] | None = None, seed: int = 0, **values: Any) -> Any:
     """That variant's model, its weights drawn from ``seed``."""
     torch.manual_seed(seed)
-    return build(resolved(model, count, **kinds)).eval()
+    return build(resolved(model, **values)).eval()
 
 
 def mixtures(count: int = 2, seed: int = 0, samples: int = CHUNK) -> Tensor:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from audioslots.models.audioslots.outputs import OUTPUTS, compress
+from audioslots.models.audioslots.outputs import OUTPUTS
+from audioslots.models.base import compress
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**31)
