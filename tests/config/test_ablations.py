@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from audioslots.config.architecture import kinds
+
 from audioslots.config.benchmark import Benchmark, Place, members, resolve, variants
 from audioslots.config.study import read_study
 from audioslots.config.variant import Variant, checked
@@ -24,9 +24,9 @@ from audioslots.data.training.packing import pack
 from audioslots.layout import MODEL
 from audioslots.losses import LOSSES
 from audioslots.models.audioslots.outputs import OUTPUTS
-from audioslots.separation.weights import MODELS, load_model
 from audioslots.runtime.files import read_json, write_json
 from audioslots.separation.separate import Separator
+from audioslots.separation.weights import MODELS, load_model
 from audioslots.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from audioslots.schema import provenance
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved, Section, Variant, checked
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
+from audioslots.schema import provenance
 
 RESOLVED: dict[str, Any] = {
     "name": "mask",

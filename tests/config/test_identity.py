@@ -11,11 +11,10 @@ from made_benchmark import ROOT, made
 from pydantic.fields import FieldInfo
 
 from audioslots.config.benchmark import read_benchmark, resolve, variants
-from audioslots.schema import Section
 from audioslots.config.data import MixtureSet, Noise
-from audioslots.schema import hyper
 from audioslots.config.training import Training
 from audioslots.config.variant import InitFrom, Resolved, Separation, Variant
+from audioslots.schema import Section, hyper
 
 PINNED = Path(__file__).with_name("defaults.json")
 HASHED: dict[str, type[Section]] = {"variant": Resolved, "mixtures": MixtureSet, "noise": Noise}

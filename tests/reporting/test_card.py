@@ -18,12 +18,12 @@ from made_results import scores
 
 import audioslots
 from audioslots.config.variant import Resolved, checked
-from audioslots.separation.weights import SHIPPED, build, load_model, save_model
 from audioslots.reporting import card as card_module
 from audioslots.reporting.archive import Archive, keep
 from audioslots.reporting.card import ship
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256
+from audioslots.separation.weights import SHIPPED, build, load_model, save_model
 
 ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {

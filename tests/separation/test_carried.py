@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from audioslots.models.audioslots.carry import CARRIES
 from made_separator import recording, tiny
 
 from audioslots.config.variant import Resolved
-from audioslots.models.audioslots.carry import CARRIES
-from audioslots.separation.weights import build
 from audioslots.separation import separate
 from audioslots.separation.separate import Separator
+from audioslots.separation.weights import build
 
 
 def carrying(carry: str) -> Separator:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved, checked
-from audioslots.separation import export as exporting
 from audioslots.models.audioslots.model import AudioSlots
 from audioslots.models.base import covered, level_of
+from audioslots.runtime.errors import InputError
+from audioslots.separation import export as exporting
 from audioslots.separation.export import export
 from audioslots.separation.weights import build, save_model
-from audioslots.runtime.errors import InputError
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 import audioslots
 from audioslots.config.variant import Resolved, Separation
 from audioslots.models.base import Estimates, level_of
-from audioslots.separation.weights import build, save_model
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
 from audioslots.separation.chunking import cut, hop_of
 from audioslots.separation.presence import Presence
 from audioslots.separation.separate import BATCH_S, Separator, chunks_at_once, consistent
 from audioslots.separation.stitching import stitch
+from audioslots.separation.weights import build, save_model
 
 
 @pytest.mark.parametrize("samples", [1, 500, 800, 801, 12_345])

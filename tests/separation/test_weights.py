@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from audioslots.config.architecture import kinds
 from made_models import built, mixtures, resolved
 from safetensors.torch import load_file, save_file
 
-from audioslots.config.architecture import kinds
 from audioslots.models.audioslots.outputs import OUTPUTS
-from audioslots.separation.weights import load_model, save_model
 from audioslots.runtime.errors import InputError
+from audioslots.separation.weights import load_model, save_model
 
 # Every kind of every part is in one of these.
 SAVED: dict[str, dict[str, Any]] = {

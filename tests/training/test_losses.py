@@ -15,8 +15,7 @@ from torchmetrics.functional.audio import scale_invariant_signal_distortion_rati
 from audioslots.config.study import merge
 from audioslots.config.variant import Variant
 from audioslots.losses import LOSSES, energy_db, si_sdr, snr
-from audioslots.models.audioslots.outputs import compress
-from audioslots.models.base import Estimates, level_of
+from audioslots.models.base import Estimates, compress, level_of
 from audioslots.models.reconstruction import ratio_masks
 from audioslots.models.spectrogram import STFT
 from audioslots.training.objective import Matched
@@ -35,7 +34,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def matched(kind: str, **training: Any) -> Matched:
     """A loss that pulls unmatched slots to silence, where its kind can."""
     unmatched = "silence" if LOSSES[kind].silence else "free"
-    document = {"spectrogram": {"window": WINDOW, "hop": HOP}, "training": {"loss": kind, "unmatched": unmatched}}
+    model = {"spectrogram": {"window": WINDOW, "hop": HOP}}
+    document = {"model": model, "training": {"loss": kind, "unmatched": unmatched}}
     return Matched(Variant.model_validate(merge(document, {"training": training}))).double()
 
 
@@ -276,8 +276,8 @@ def test_chunks_together_share_the_permutation_of_their_mean_cost() -> None:
     waveforms = estimates.waveforms.clone()
     waveforms[1] = 1.5 * waveforms[1].flip(0)
     mixed = estimates_of(waveforms, estimates.level)
-    variant = Variant.model_validate({"spectrogram": {"window": WINDOW, "hop": HOP}})
-    alone, together = Matched(variant).double(), Matched(variant, together=2).double()
+    variant = Variant.model_validate({"model": {"spectrogram": {"window": WINDOW, "hop": HOP}}})
+    alone, together = Matched(variant).double(), Matched(variant, group=2).double()
     fixed = Matched(
         variant.model_copy(update={"training": variant.training.model_copy(update={"assignment": "fixed"})})
     )
@@ -306,9 +306,9 @@ def test_ratio_adds_what_the_slots_make_of_the_mixture_as_masks() -> None:
 def test_ratio_shares_out_a_mixture_with_its_noise() -> None:
     references, estimates = scene(seed=8)
     noisy = torch.cat([references, 0.05 * noise(2, 1, SAMPLES, seed=9)], dim=1)
-    document = {"spectrogram": {"window": WINDOW, "hop": HOP}, "training": {"ratio": 0.1}}
-    loss = Matched(Variant.model_validate(document), noisy=True).double()
-    quiet = Matched(Variant.model_validate(document), noisy=False).double()
+    document = {"model": {"spectrogram": {"window": WINDOW, "hop": HOP}}, "training": {"ratio": 0.1}}
+    loss = Matched(Variant.model_validate(document), has_noise=True).double()
+    quiet = Matched(Variant.model_validate(document), has_noise=False).double()
     assert loss(estimates, noisy) > quiet(estimates, references) + 0.01
     silent = torch.cat([references, torch.zeros(2, 1, SAMPLES, dtype=torch.float64)], dim=1)
     torch.testing.assert_close(loss(estimates, silent), quiet(estimates, references))

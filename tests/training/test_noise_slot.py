@@ -13,7 +13,7 @@ import soundfile as sf
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import history, resolved, same, stopped
+from tiny_run import CPU, history, resolved, same, stopped
 from torch import Tensor
 
 from audioslots.config.variant import Resolved
@@ -25,12 +25,12 @@ from audioslots.separation.separate import Separator
 from audioslots.training import trainer
 from audioslots.training.objective import Matched, Objective
 from audioslots.training.speech import open_noise
-from audioslots.training.validation import improvement, validated
+from audioslots.training.validation import improvement, validate
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
 NOISY: dict[str, Any] = {"task": "sep_noisy", "noise": "noise"}
-ALONE: dict[str, Any] = {"task": "enh_single", "sources": 1, "slots": {"count": 1}}
-OWN: dict[str, Any] = {"count": 3, "noise_slot": True, "layers": 1}
+ALONE: dict[str, Any] = {"task": "enh_single", "sources": 1, "model": {"slots": {"count": 1}}}
+OWN: dict[str, Any] = {"slots": {"count": 3}, "noise_slot": True}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def scene(seed: int, slots: int, batch: int = 3) -> tuple[Estimates, Tensor]:
 @given(seed=st.integers(0, 2**31), slots=st.sampled_from([3, 4, 5]))
 def test_the_last_slot_is_matched_to_the_noise_and_the_rest_as_best_suits(seed: int, slots: int) -> None:
     estimates, sources = scene(seed, slots)
-    variant = resolved(Path(), {"loss": "snr"}, slots={"count": slots, "layers": 1, "noise_slot": True}, **NOISY)
+    variant = resolved(Path(), {"loss": "snr"}, model=OWN | {"slots": {"count": slots}}, **NOISY)
     expected = []
     for outputs, heard, level in zip(estimates.waveforms, sources, estimates.level, strict=True):
         outputs, heard = outputs / level, heard / level
@@ -78,37 +78,38 @@ def test_the_last_slot_is_matched_to_the_noise_and_the_rest_as_best_suits(seed: 
             for way in permutations(range(slots - 1), 2)
         ]
         expected.append((torch.stack(tried).min() - snr(outputs[-1], heard[2])) / slots)
-    cost = Matched(variant, noisy=True)(estimates, sources)
+    cost = Matched(variant, has_noise=True)(estimates, sources)
     torch.testing.assert_close(cost, torch.stack(expected).mean())
 
 
 def test_without_a_slot_of_its_own_noise_costs_nothing() -> None:
     estimates, sources = scene(0, 2)
     variant = resolved(Path(), {"loss": "snr"}, **NOISY)
-    assert torch.equal(Matched(variant, noisy=True)(estimates, sources), Matched(variant)(estimates, sources[:, :2]))
+    loss, speech = Matched(variant, has_noise=True), Matched(variant)(estimates, sources[:, :2])
+    assert torch.equal(loss(estimates, sources), speech)
     louder = torch.cat([sources[:, :2], 100 * sources[:, 2:]], dim=1)
-    assert torch.equal(Matched(variant, noisy=True)(estimates, louder), Matched(variant)(estimates, sources[:, :2]))
+    assert torch.equal(loss(estimates, louder), speech)
 
 
 def test_chunks_together_keep_the_noise_in_its_slot_and_a_curriculum_lets_it_grow() -> None:
     estimates, sources = scene(1, 3, batch=4)
     swapped = estimates._replace(waveforms=estimates.waveforms[:, [0, 2, 1]])
-    variant = resolved(Path(), {"loss": "snr", "chunks_per_assignment": 2}, slots=OWN, **NOISY)
-    objective = Objective(variant, together=2, noisy=True)
+    variant = resolved(Path(), {"loss": "snr", "chunks_per_assignment": 2}, model=OWN, **NOISY)
+    objective = Objective(variant, group=2, has_noise=True)
     assert objective(estimates, sources, 0) < objective(swapped, sources, 0)
-    slow = resolved(Path(), {"loss": "snr", "curriculum": 0.5}, slots=OWN, **NOISY)
-    heard = Objective(slow, noisy=True).references(sources, 0)
+    slow = resolved(Path(), {"loss": "snr", "curriculum": 0.5}, model=OWN, **NOISY)
+    heard = Objective(slow, has_noise=True).references(sources, 0)
     torch.testing.assert_close(heard[:, 1:], sources[:, 1:] / 100)
     assert torch.equal(heard[:, 0], sources[:, 0])
 
 
 def test_validation_scores_the_speech_against_the_whole_mixture(noisy: Path) -> None:
-    variant = config(noisy, slots=OWN)
+    variant = config(noisy, model=OWN)
     torch.manual_seed(0)
     model = Separator(trainer.init_model(variant).eval(), variant).model
     sources = 0.05 * torch.randn(4, 3, variant.crop)
     with torch.no_grad():
-        found = validated(model, Matched(variant, noisy=True), sources, variant)
+        found = validate(model, Matched(variant, has_noise=True), sources, variant)
         waveforms = model(sources.sum(dim=1)).waveforms
     mixture, speech = sources.sum(dim=1), sources[:, :2]
     expected = improvement(waveforms[:, :2], speech, mixture).mean()
@@ -118,30 +119,30 @@ def test_validation_scores_the_speech_against_the_whole_mixture(noisy: Path) -> 
     torch.testing.assert_close(expected, best - before)
 
 
-@pytest.mark.parametrize("values", [{}, {"slots": OWN}, ALONE])
+@pytest.mark.parametrize("values", [{}, {"model": OWN}, ALONE])
 def test_a_run_in_noise_is_resumed_to_the_same_result(
     noisy: Path, tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variant = config(noisy, **values)
-    trainer.train(variant, tmp_path / "whole", "cpu")
+    trainer.train(variant, tmp_path / "whole", CPU)
     stopped(7, variant, tmp_path / "stopped", monkeypatch)
-    trainer.train(variant, tmp_path / "stopped", "cpu")
+    trainer.train(variant, tmp_path / "stopped", CPU)
     same(tmp_path / "whole", tmp_path / "stopped")
     separator, mixture = Separator.load(tmp_path / "whole"), 0.1 * np.random.default_rng(0).standard_normal(5000)
     assert separator.separate(mixture, 8000).shape == (variant.sources, 5000)
 
 
 def test_clean_speech_and_noise_are_trained_on_apart(noisy: Path, tmp_path: Path) -> None:
-    trainer.train(resolved(noisy), tmp_path / "clean", "cpu")
-    trainer.train(config(noisy), tmp_path / "noisy", "cpu")
+    trainer.train(resolved(noisy), tmp_path / "clean", CPU)
+    trainer.train(config(noisy), tmp_path / "noisy", CPU)
     assert not history(tmp_path / "clean").equals(history(tmp_path / "noisy"))
     assert config(noisy).identity != resolved(noisy).identity
     assert config(noisy).identity == config(noisy, noise="elsewhere").identity
-    assert "task" not in resolved(noisy).content and "noise" not in resolved(noisy).content["slots"]
+    assert "task" not in resolved(noisy).content
 
 
 def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
-    variant = config(noisy, slots=OWN)
+    variant = config(noisy, model=OWN)
     torch.manual_seed(0)
     separator = Separator(trainer.init_model(variant).eval(), variant)
     mixture = 0.1 * torch.randn(variant.chunk)
@@ -157,32 +158,21 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"task": "sep_noisy"}, "noise None with task sep_noisy; expected it of tasks with noise alone"),
-        ({"noise": "noise"}, "noise noise with task sep_clean; expected it of tasks with noise alone"),
-        ({"slots": OWN}, "slots.noise_slot with 3 slots, task sep_clean; expected a task with noise, and a slot more"),
+        ({"task": "sep_noisy"}, "noise None with task sep_noisy"),
+        ({"noise": "noise"}, "noise noise with task sep_clean"),
+        ({"model": OWN}, "model.noise_slot with 3 slots, task sep_clean; expected a task with noise, and a slot more"),
+        (NOISY | {"model": OWN | {"slots": {"count": 2}}}, "model.noise_slot with 2 slots, task sep_noisy"),
+        (NOISY | ALONE | {"separation": {"reconstruction": "ratio"}}, "shares the mixture among one slot"),
+        (NOISY | {**ALONE, "model": {"slots": {"count": 1}, "output": "softmax"}}, "shares the mixture among one slot"),
         (
-            NOISY | {"slots": {"count": 2, "noise_slot": True}},
-            "slots.noise_slot with 2 slots, task sep_noisy; expected",
+            NOISY | {"training": {"loss": "snr", "assignment": "mixit"}, "model": {"slots": {"count": 4}}},
+            "training.assignment mixit, mixing dynamic, model.recursive False with task sep_noisy; expected pit",
         ),
         (
-            NOISY | ALONE | {"separation": {"reconstruction": "ratio"}},
-            "ratio, .* of one slot, whose share of the mixture is all",
-        ),
-        (NOISY | ALONE | {"decoder": {"output": "softmax"}}, "decoder.output softmax, .* of one slot"),
-        (NOISY | ALONE | {"decoder": {"consistent": True}}, "consistent True of one slot"),
-        (
-            NOISY | {"training": {"loss": "snr", "assignment": "mixit"}, "slots": {"count": 4}},
-            "training.assignment mixit, mixing dynamic, slots.recursive False with task sep_noisy; expected pit",
-        ),
-        (
-            NOISY | {"training": {"loss": "snr", "assignment": "fixed"}, "slots": {"count": 4, "noise_slot": True}},
-            "training.assignment fixed with slots.noise_slot and 4 slots, .* is the noise's; expected 3 slots",
+            NOISY | {"training": {"loss": "snr", "assignment": "fixed"}, "model": OWN | {"slots": {"count": 4}}},
+            "training.assignment fixed with model.noise_slot and 4 slots, .* is the noise's; expected 3 slots",
         ),
         (NOISY | {"training": {"mixing": "static"}}, "training.assignment pit, mixing static"),
-        (
-            NOISY | {"slots": {"count": 3, "noise_slot": True, "kind": "attention", "start": "gaussian"}},
-            "noise_slot with start gaussian, where no slot is another than the rest; expected queries",
-        ),
     ],
 )
 def test_what_does_not_go_with_noise_is_refused(values: dict[str, Any], says: str) -> None:

@@ -15,7 +15,7 @@ from audioslots.config.variant import Variant
 from audioslots.data.training.mixing import Mixer
 from audioslots.data.training.packing import Speech, pack
 from audioslots.losses import si_sdr
-from audioslots.models.audioslots.model import AudioSlots
+from audioslots.models import build
 from audioslots.models.audioslots.outputs import OUTPUTS
 from audioslots.training.matching import match
 from audioslots.training.objective import Matched
@@ -47,15 +47,17 @@ def fitted(sources: Tensor) -> Callable[[str], float]:
     @cache
     def fit(output: str) -> float:
         document = {
-            "spectrogram": {"window": WINDOW, "hop": HOP},
-            "encoder": {"kind": "frames", "width": 64, "layers": 1, "heads": 4, "mlp": 128, "kernel": 5},
-            "slots": {"layers": 1},
-            "decoder": {"kind": "film", "layers": 1, "output": output},
+            "model": {
+                **{"width": 64, "mlp": 128, "output": output, "spectrogram": {"window": WINDOW, "hop": HOP}},
+                "encoder": {"kind": "frames", "layers": 1, "kernel": 5},
+                "slots": {"layers": 1},
+                "decoder": {"kind": "film", "layers": 1, "kernel": 5},
+            },
             "training": {"loss": "si_sdr"},
         }
         variant = Variant.model_validate(document)
         torch.manual_seed(0)
-        model, loss, mixture = AudioSlots(variant, CHUNK), Matched(variant), sources.sum(dim=1)
+        model, loss, mixture = build(variant.model, CHUNK, 8000), Matched(variant), sources.sum(dim=1)
         optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
         for _ in range(STEPS):
             optimiser.zero_grad()

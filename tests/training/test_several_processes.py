@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_run import history, resolved
+from tiny_run import CPU, history, resolved
 
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
@@ -52,7 +52,7 @@ def started(packed: Path, out: Path, **training: Any) -> subprocess.Popen[str]:
 
 def alone(packed: Path, out: Path, **training: Any) -> Path:
     """A run folder of one process with the whole batch."""
-    Trainer(resolved(packed, training), out, "cpu").train()
+    Trainer(resolved(packed, training), out, CPU).train()
     return out
 
 
@@ -84,7 +84,7 @@ def test_a_signal_to_one_of_two_processes_stops_both_and_one_process_can_go_on(p
     assert process.returncode == 75, output
     assert output.count("repeat the command to resume") == 1 and "Traceback" not in output
     stopped = torch.load(checkpoint, weights_only=True)["progress"]["step"]
-    run = Trainer(resolved(packed, training), tmp_path / "run", "cpu")
+    run = Trainer(resolved(packed, training), tmp_path / "run", CPU)
     assert 5 <= run.progress.step == stopped < 4000
     run._step(torch.from_numpy(run.mixer.batch(stopped, 4)))
 

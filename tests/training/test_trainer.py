@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 import tiny_run
 import torch
+from tiny_run import CPU
 from torch import Tensor
 
 from audioslots.config.variant import Resolved
 from audioslots.data.training.packing import Speech
 from audioslots.losses import si_sdr
-from audioslots.separation.weights import load_model
 from audioslots.runtime.errors import InputError, Interrupted
 from audioslots.runtime.files import read_json
+from audioslots.separation.weights import load_model
 from audioslots.training import trainer
 from audioslots.training.processes import STOP_SIGNALS
 from audioslots.training.schedule import rate_at
@@ -41,7 +42,7 @@ def resolved(packed: Path, training: dict[str, Any] | None = None, **values: Any
 
 
 def train(config: Resolved, out: Path) -> Trainer:
-    run = Trainer(config, out, accelerator="cpu")
+    run = Trainer(config, out, CPU)
     run.train("audioslots train")
     return run
 
@@ -135,7 +136,7 @@ def test_a_run_killed_between_checkpoints_and_resumed_equals_an_undisturbed_one(
         at_step(5, kill, disturbed)
         with pytest.raises(MemoryError):
             train(config, tmp_path / "killed")
-    resumed = Trainer(config, tmp_path / "killed", accelerator="cpu")
+    resumed = Trainer(config, tmp_path / "killed", CPU)
     assert resumed.progress.step == 4
     resumed.train()
     train(config, tmp_path / "undisturbed")
@@ -181,15 +182,15 @@ def test_a_checkpoint_of_another_config_is_refused(packed: Path, tmp_path: Path,
         with pytest.raises(Interrupted):
             train(resolved(packed), tmp_path)
     with pytest.raises(InputError, match=r"checkpoint\.pt: belongs to another config"):
-        Trainer(resolved(packed, {"learning_rate": 2e-3}), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, {"learning_rate": 2e-3}), tmp_path, CPU)
     (tmp_path / "checkpoint.previous.pt").unlink(missing_ok=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read"):
-        Trainer(resolved(packed), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed), tmp_path, CPU)
 
 
 def test_the_model_hears_the_sum_of_the_sources_and_nothing_else(packed: Path, tmp_path: Path) -> None:
-    run, heard = Trainer(resolved(packed), tmp_path, accelerator="cpu"), []
+    run, heard = Trainer(resolved(packed), tmp_path, CPU), []
     run.model.module.register_forward_pre_hook(lambda module, inputs: heard.append(inputs))
     sources = torch.from_numpy(run.mixer.batch(0, 2))
     run._step(sources)
@@ -201,7 +202,7 @@ def test_the_model_hears_the_sum_of_the_sources_and_nothing_else(packed: Path, t
 def test_validation_is_the_mean_improvement_of_the_better_order_on_the_same_mixtures_for_every_run(
     packed: Path, tmp_path: Path
 ) -> None:
-    runs = [Trainer(resolved(packed, seed=seed), tmp_path, accelerator="cpu") for seed in (1, 2)]
+    runs = [Trainer(resolved(packed, seed=seed), tmp_path, CPU) for seed in (1, 2)]
     assert torch.equal(runs[0].validation, runs[1].validation)
     sources = runs[0].validation
     mixture = sources.sum(dim=1)
@@ -216,14 +217,14 @@ def test_validation_is_the_mean_improvement_of_the_better_order_on_the_same_mixt
 @pytest.mark.parametrize(
     ("parts", "least_db"),
     [
-        ({"decoder": {"kind": "film", "layers": 1, "output": "sigmoid"}}, 5.0),
-        ({"decoder": {"kind": "broadcast", "layers": 2, "width": 32, "output": "magnitude"}}, 1.0),
+        ({}, 5.0),
+        ({"decoder": {"kind": "broadcast", "layers": 2, "width": 32}, "output": "magnitude"}, 1.0),
     ],
 )
 @pytest.mark.parametrize("loss", ["si_sdr", "squared"])
 def test_training_fits_one_batch(packed, tmp_path, monkeypatch, loss: str, parts: dict, least_db: float) -> None:
-    config = resolved(packed, {"loss": loss, "steps": 80, "learning_rate": 1e-2, "validate_every": 80}, **parts)
-    run = Trainer(config, tmp_path, accelerator="cpu")
+    config = resolved(packed, {"loss": loss, "steps": 80, "learning_rate": 1e-2, "validate_every": 80}, model=parts)
+    run = Trainer(config, tmp_path, CPU)
     sources = torch.from_numpy(run.mixer.batch(0, 2))
 
     def fixed(mixer: Any, steps: range, *_: Any) -> Iterator[Tensor]:
@@ -238,9 +239,10 @@ def test_training_fits_one_batch(packed, tmp_path, monkeypatch, loss: str, parts
 
 
 @pytest.mark.parametrize("slots", [2, 4])
-def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(packed, tmp_path, slots: int) -> None:
-    config = resolved(packed, {"skips": 0, "loss": "snr"}, slots={"count": slots, "layers": 1})
-    run = Trainer(config, tmp_path, accelerator="cpu")
+def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(packed, tmp_path, slots, monkeypatch) -> None:
+    monkeypatch.setattr(trainer, "MOST_SKIPPED", 0)
+    config = resolved(packed, {"loss": "snr"}, model={"slots": {"count": slots}})
+    run = Trainer(config, tmp_path, CPU)
     with torch.no_grad():
         next(run.model.parameters()).fill_(torch.nan)
     with pytest.raises(InputError, match=r"the loss of step 0, seed 1, is nan; expected a finite number"):
@@ -250,7 +252,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_line_that_says_so(packed,
 
 def test_speakers_shared_with_validation_are_refused(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="train-clean: speaker 101 is in the validation set too"):
-        Trainer(resolved(packed, validation=str(packed / "train-clean")), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, validation=str(packed / "train-clean")), tmp_path, CPU)
 
 
 def test_without_a_validation_set_speakers_are_held_out_of_training(packed: Path, tmp_path: Path) -> None:
@@ -259,14 +261,14 @@ def test_without_a_validation_set_speakers_are_held_out_of_training(packed: Path
     assert not set(speech.speakers) & set(held_out.speakers)
     assert len(speech.speakers) == 4
     with pytest.raises(InputError, match="held_out_speakers: 5 of 6 speakers"):
-        Trainer(resolved(packed, validation=None, held_out_speakers=5), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, validation=None, held_out_speakers=5), tmp_path, CPU)
 
 
 def test_speech_that_is_missing_or_of_another_rate_is_named(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="absent: no manifest.json"):
-        Trainer(resolved(packed, train=str(tmp_path / "absent")), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, train=str(tmp_path / "absent")), tmp_path, CPU)
     with pytest.raises(InputError, match="train-clean: packed at 8000 Hz; expected rate 16000"):
-        Trainer(resolved(packed, rate=16_000), tmp_path, accelerator="cpu")
+        Trainer(resolved(packed, rate=16_000), tmp_path, CPU)
 
 
 def test_the_learning_rate_warms_up_in_a_line_and_falls_in_a_cosine_to_zero() -> None:
@@ -285,22 +287,16 @@ def test_every_step_is_trained_at_its_learning_rate(packed: Path, undisturbed: P
 
 
 def test_batches_come_in_order_whatever_step_they_start_at(packed: Path, tmp_path: Path) -> None:
-    mixer = Trainer(resolved(packed), tmp_path, accelerator="cpu").mixer
+    mixer = Trainer(resolved(packed), tmp_path, CPU).mixer
     for step, batch in enumerate(trainer.batches(mixer, range(3, 6), range(2)), 3):
         assert np.array_equal(batch.numpy(), mixer.batch(step, 2))
-
-
-def test_mixing_on_the_device_trains_the_same_to_rounding(packed: Path, tmp_path: Path, undisturbed: Path) -> None:
-    Trainer(resolved(packed), tmp_path, accelerator="cpu", mix_on_device=True).train()
-    ours, theirs = (pd.read_csv(folder / "history.csv")["loss"] for folder in (tmp_path, undisturbed))
-    np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 def test_a_batch_in_pieces_trains_the_same_to_rounding(packed: Path, tmp_path: Path) -> None:
     losses = []
     for pieces, shares in {1: [5], 2: [3, 2], 9: [1, 1, 1, 1, 1]}.items():
         passes: list[int] = []
-        run = Trainer(resolved(packed, {"batch": 5, "accumulate": pieces}), tmp_path / str(pieces), accelerator="cpu")
+        run = Trainer(resolved(packed, {"batch": 5, "accumulate": pieces}), tmp_path / str(pieces), CPU)
 
         def trained_on(_: Any, given: tuple[Any, Tensor, int], __: Tensor, seen: list[int] = passes) -> None:
             if torch.is_grad_enabled():  # else it is validated
@@ -315,7 +311,7 @@ def test_a_batch_in_pieces_trains_the_same_to_rounding(packed: Path, tmp_path: P
 
 
 def test_training_in_bfloat16_gives_finite_float32_weights(packed: Path, tmp_path: Path) -> None:
-    config = resolved(packed, {"precision": "bf16-mixed", "loss": "snr"}, slots={"count": 4, "layers": 1})
+    config = resolved(packed, {"precision": "bf16-mixed", "loss": "snr"}, model={"slots": {"count": 4}})
     run = train(config, tmp_path)
     assert all(torch.isfinite(weight).all() for weight in run.model.parameters())
     assert {weight.dtype for weight in load_model(tmp_path)[0].parameters()} == {torch.float32}

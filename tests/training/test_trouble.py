@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from tiny_run import history, resolved, same
+from tiny_run import CPU, history, resolved, same
 from torch import Tensor
 
-from audioslots.separation.weights import load_model
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.stage import Stage
+from audioslots.separation.weights import load_model
 from audioslots.training import checkpoint, trainer
 from audioslots.training.trainer import Trainer, train
 
@@ -45,7 +45,7 @@ def gradients_spoilt(run: Trainer, monkeypatch: pytest.MonkeyPatch, step: int) -
 
 def test_a_step_whose_loss_is_not_finite_is_left_out_counted_and_written_down(packed, tmp_path, monkeypatch) -> None:
     spoilt(monkeypatch, {7: torch.nan, 8: torch.inf})
-    run = Trainer(resolved(packed), tmp_path, "cpu")
+    run = Trainer(resolved(packed), tmp_path, CPU)
     weights: dict[int, list[Tensor]] = {}
     step = run._step
 
@@ -66,7 +66,7 @@ def test_a_step_whose_loss_is_not_finite_is_left_out_counted_and_written_down(pa
 
 
 def test_a_step_whose_gradient_is_not_finite_is_left_out_too(packed: Path, tmp_path: Path, monkeypatch) -> None:
-    run = Trainer(resolved(packed), tmp_path, "cpu")
+    run = Trainer(resolved(packed), tmp_path, CPU)
     gradients_spoilt(run, monkeypatch, 3)
     run.train()
     table = pd.read_csv(tmp_path / "skipped.csv")
@@ -77,13 +77,15 @@ def test_a_step_whose_gradient_is_not_finite_is_left_out_too(packed: Path, tmp_p
 
 def test_a_run_ends_after_so_many_steps_left_out_and_goes_on_when_more_are_allowed(packed, tmp_path, monkeypatch):
     spoilt(monkeypatch, dict.fromkeys((4, 6, 9), torch.nan))
-    few, more = (resolved(packed, {"skips": skips, "checkpoint_every": 5}) for skips in (2, 3))
+    config = resolved(packed, {"checkpoint_every": 5})
+    monkeypatch.setattr(trainer, "MOST_SKIPPED", 2)
     with pytest.raises(InputError, match=r"loss of step 9, seed 1, is nan; .* \(3 steps were left out: skipped\.csv\)"):
-        Trainer(few, tmp_path / "run", "cpu").train()
+        Trainer(config, tmp_path / "run", CPU).train()
     assert pd.read_csv(tmp_path / "run/skipped.csv")["step"].tolist() == [4, 6, 9]
     assert not (tmp_path / "run/model.safetensors").exists()
+    monkeypatch.setattr(trainer, "MOST_SKIPPED", 3)
     for out in ("run", "undisturbed"):
-        Trainer(more, tmp_path / out, "cpu").train()
+        Trainer(config, tmp_path / out, CPU).train()
         assert pd.read_csv(tmp_path / out / "skipped.csv")["step"].tolist() == [4, 6, 9]
     same(tmp_path / "run", tmp_path / "undisturbed")
 
@@ -100,11 +102,11 @@ def test_a_disk_that_fills_up_ends_the_run_with_one_line_and_the_last_checkpoint
     with monkeypatch.context() as disturbed:
         disturbed.setattr(checkpoint.torch, "save", full)
         with pytest.raises(InputError, match="No space left on device; .* free some, then repeat the command"):
-            train(config, tmp_path / "run", "cpu")
+            train(config, tmp_path / "run", CPU)
     state = checkpoint.load_state(tmp_path / "run/checkpoint.pt", config.content)
     assert state is not None and state["progress"]["step"] == 8
     for out in ("run", "undisturbed"):
-        train(config, tmp_path / out, "cpu")
+        train(config, tmp_path / out, CPU)
     same(tmp_path / "run", tmp_path / "undisturbed")
 
 
@@ -114,13 +116,13 @@ def test_a_second_trainer_of_a_run_is_refused_before_it_does_anything(
     monkeypatch.setattr(trainer, "Trainer", lambda *_: pytest.fail("it began"))
     message = rf"another process works there \(process {os.getpid()} on .*, since .* UTC\)"
     with Stage(tmp_path, "train", {}, ()).locked(), pytest.raises(InputError, match=message):
-        train(resolved(packed), tmp_path, "cpu")
+        train(resolved(packed), tmp_path, CPU)
 
 
 def test_what_a_killed_run_was_writing_is_removed(packed: Path, tmp_path: Path) -> None:
     leftover = tmp_path / ".checkpoint.0a1b2c3d.tmp.pt"
     leftover.write_bytes(b"half")
-    train(resolved(packed, {"steps": 1}), tmp_path, "cpu")
+    train(resolved(packed, {"steps": 1}), tmp_path, CPU)
     assert not leftover.exists()
 
 
@@ -133,15 +135,15 @@ def test_a_run_folder_copied_elsewhere_goes_on_there(packed: Path, tmp_path: Pat
     training, step = {"checkpoint_every": 6}, Trainer._step
     with monkeypatch.context() as disturbed, pytest.raises(MemoryError):
         disturbed.setattr(Trainer, "_step", stop)
-        train(resolved(packed, training), tmp_path / "here/run", "cpu")
+        train(resolved(packed, training), tmp_path / "here/run", CPU)
     shutil.copytree(packed, tmp_path / "there/data")
     shutil.copytree(tmp_path / "here/run", tmp_path / "there/run")
     (tmp_path / "there/run/.train.lock").write_text('{"host": "here", "process": 1, "since": "then"}')
     moved = resolved(tmp_path / "there/data", training, name="moved")
-    run = Trainer(moved, tmp_path / "there/run", "cpu")
+    run = Trainer(moved, tmp_path / "there/run", CPU)
     assert run.progress.step == 12
-    train(moved, tmp_path / "there/run", "cpu")
-    train(resolved(packed, training, name="moved"), tmp_path / "undisturbed", "cpu")
+    train(moved, tmp_path / "there/run", CPU)
+    train(resolved(packed, training, name="moved"), tmp_path / "undisturbed", CPU)
     assert (history(tmp_path / "there/run") == history(tmp_path / "undisturbed")).all(axis=None)
     ours, theirs = (load_model(tmp_path / out)[0].state_dict() for out in ("there/run", "undisturbed"))
     torch.testing.assert_close(ours, theirs, atol=0, rtol=0)

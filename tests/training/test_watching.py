@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import resolved
+from tiny_run import CPU, resolved
 from torch import Tensor
 
 from audioslots.runtime.errors import InputError
@@ -34,7 +34,7 @@ def test_a_terminal_shows_loss_improvement_and_time_left_and_a_file_shows_nothin
     reader.start()
     with open(theirs, "w") as terminal, monkeypatch.context() as seen:
         seen.setattr(sys, "stderr", terminal)
-        Trainer(resolved(packed), tmp_path / "seen", "cpu").train()
+        Trainer(resolved(packed), tmp_path / "seen", CPU).train()
     reader.join()
     score = pd.read_csv(tmp_path / "seen/history.csv")["validation_si_sdri_db"].max()
     screen = b"".join(shown).decode()
@@ -42,7 +42,7 @@ def test_a_terminal_shows_loss_improvement_and_time_left_and_a_file_shows_nothin
     assert re.search(r"\[\d\d:\d\d<\d\d:\d\d, ", screen)
     with open(tmp_path / "log", "w") as log, monkeypatch.context() as piped:
         piped.setattr(sys, "stderr", log)
-        Trainer(resolved(packed), tmp_path / "piped", "cpu").train()
+        Trainer(resolved(packed), tmp_path / "piped", CPU).train()
     assert (tmp_path / "log").read_text() == ""
 
 
@@ -54,7 +54,8 @@ def read(terminal: int) -> bytes:
 
 
 def test_gradient_norms_by_part_are_those_before_clipping_and_their_squares_sum_up(packed, tmp_path, monkeypatch):
-    run = Trainer(resolved(packed, {"steps": 1, "clip": 1e-3}), tmp_path, "cpu")
+    run = Trainer(resolved(packed, {"steps": 1}), tmp_path, CPU)
+    monkeypatch.setattr(trainer, "LARGEST_NORM", 1e-3)
     norms: list[float] = []
     clip = run.fabric.clip_gradients
     monkeypatch.setattr(
@@ -76,7 +77,7 @@ def test_the_share_of_time_spent_waiting_for_data_is_measured(packed: Path, tmp_
             yield sources
 
     monkeypatch.setattr(trainer, "batches", slow)
-    Trainer(resolved(packed), tmp_path, "cpu").train()
+    Trainer(resolved(packed), tmp_path, CPU).train()
     table = pd.read_csv(tmp_path / "history.csv")
     waited = table["data_wait_share"] * table["seconds"].diff().fillna(table["seconds"])
     assert (waited >= 0.99 * pause * table["step"].diff().fillna(table["step"])).all()
@@ -91,12 +92,12 @@ def test_a_batch_waits_ready_while_the_last_is_trained_on(packed: Path, tmp_path
         return step(self, sources)
 
     monkeypatch.setattr(Trainer, "_step", slow)
-    Trainer(resolved(packed, {"batch": 2}), tmp_path, "cpu").train()
+    Trainer(resolved(packed, {"batch": 2}), tmp_path, CPU).train()
     assert pd.read_csv(tmp_path / "history.csv")["data_wait_share"].iloc[1:].mean() < 0.1
 
 
 def test_tensorboard_shows_the_history_or_is_named_as_missing(packed: Path, tmp_path: Path) -> None:
-    arguments = (resolved(packed), tmp_path, "cpu", 1, "auto", 2, True)
+    arguments = (resolved(packed), tmp_path, trainer.Machine("cpu", tensorboard=True))
     if importlib.util.find_spec("tensorboard") is None:
         with pytest.raises(InputError, match=r"--tensorboard: not installed; expected pip install 'audioslots\[tensor"):
             Trainer(*arguments)

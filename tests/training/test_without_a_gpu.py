@@ -20,15 +20,15 @@ from tiny_run import resolved
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from audioslots.config.architecture import kinds
 from audioslots.config.variant import Resolved
 from audioslots.losses import LOSSES
-from audioslots.models.audioslots.carry import CARRIES
 from audioslots.models.audioslots.outputs import OUTPUTS
+from audioslots.models.audioslots.recurrence import RECURRENCES
+from audioslots.schema import KINDS
 from audioslots.separation.weights import init_model
 from audioslots.training import trainer
 from audioslots.training.matching import match
-from audioslots.training.trainer import Trainer
+from audioslots.training.trainer import Machine, Trainer
 
 CUDA = torch.device("cuda")
 aten = torch.ops.aten
@@ -115,7 +115,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
 
 def run(config: Resolved, out: Path) -> Trainer:
     """A trainer whose backward pass gives every parameter a gradient of its shape."""
-    made = Trainer(config, out, "cuda")
+    made = Trainer(config, out, Machine("cuda"))
 
     def backward(loss: Tensor) -> None:
         assert loss.device.type == "cuda" and loss.dtype == torch.float32 and loss.requires_grad
@@ -129,57 +129,52 @@ def run(config: Resolved, out: Path) -> Trainer:
 def stepped(trained: Trainer, steps: int = 2) -> None:
     """Take some steps, on batches that come from the host."""
     for _ in range(steps):
-        sources = torch.zeros(
-            trained.settings.batch // trained.settings.sequence, trained.config.mixed, trained.config.heard
-        )
+        crops, config = trained.settings.batch // trained.settings.adjacent_chunks, trained.config
+        sources = torch.zeros(crops, config.speakers, config.crop_samples)
         trained._step(trained.fabric.to_device(sources))
 
 
 def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Name, training and other sections of every part, loss and way of training."""
-    parts = [*((decoder, "sigmoid") for decoder in kinds("decoders")), *(("film", output) for output in OUTPUTS)]
-    for decoder, output in parts:
-        yield f"{decoder}-{output}", {}, {"decoder": {"kind": decoder, "width": 16, "layers": 3, "output": output}}
-    for encoder, slots in product(kinds("encoders"), kinds("slots")):
-        encoded = {"kind": encoder, "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16}
-        yield f"{encoder}-{slots}", {}, {"encoder": encoded, "slots": {"kind": slots, "count": 2, "layers": 1}}
+    """Name, training and model of every part, loss and way of training."""
+    small = {"broadcast": {"width": 16}, "broadcast_cnn": {"width": 16, "layers": 3}, "resnet": {"blocks": [1, 1]}}
+    for decoder in KINDS["decoder"].configs:
+        yield decoder, {}, {"decoder": {"kind": decoder, **small.get(decoder, {})}}
+    for output in OUTPUTS:
+        yield output, {}, {"output": output}
+    for encoder, slots in product(KINDS["encoder"].configs, KINDS["slots"].configs):
+        yield (
+            f"{encoder}-{slots}",
+            {},
+            {"encoder": {"kind": encoder, **small.get(encoder, {})}, "slots": {"kind": slots}},
+        )
     for loss in LOSSES:
         yield loss, {"loss": loss}, {}
-    yield "more slots", {"loss": "snr"}, {"slots": {"count": 6, "layers": 1}}
-    yield "conv-tasnet", {"loss": "snr"}, {"model": "conv_tasnet"}
+    yield "more slots", {"loss": "snr"}, {"slots": {"count": 6}}
+    yield "conv-tasnet", {"loss": "snr"}, {"kind": "conv_tasnet"}
     yield "fixed order", {"assignment": "fixed"}, {}
-    yield (
-        "ratio, alone",
-        {"loss": "squared", "ratio": 0.1, "single_speaker_fraction": 0.5, "chunks_per_assignment": 2},
-        {},
-    )
-    yield "together", {"chunks_per_assignment": 2, "contrast": 0.1}, {"context_s": 0.096}
-    drawn = {"kind": "attention", "update": "sum", "gradient": "last", "start": "gaussian"}
-    yield "drawn slots", {}, {"slots": {"count": 2, **drawn}}
-    for carry in CARRIES:
-        yield (
-            f"carried, {carry}",
-            {"chunks_per_assignment": 4, "adjacent": True, "batch": 8},
-            {"slots": {"count": 2, "layers": 1, "recurrence": carry}},
-        )
+    turns = {"loss": "squared", "ratio": 0.1, "single_speaker_fraction": 0.5, "chunks_per_assignment": 2}
+    yield "ratio, single speakers", turns, {}
+    yield "context, shared assignment", {"chunks_per_assignment": 2}, {"context_s": 0.096}
+    for recurrence in RECURRENCES:
+        adjacent = {"chunks_per_assignment": 4, "adjacent": True, "batch": 8}
+        yield f"recurrence, {recurrence}", adjacent, {"recurrence": recurrence}
     for share in (0.0, 1.0):
         mixit = {"loss": "snr", "assignment": "mixit", "supervised": share, "chunks_per_assignment": 2}
-        yield f"mixit, {share:.0%} supervised", mixit, {"slots": {"count": 4, "layers": 1}}
-    yield "consistent", {}, {"decoder": {"kind": "film", "layers": 1, "output": "sigmoid", "consistent": True}}
-    yield "refined", {}, {"slots": {"count": 2, "layers": 1, "refinement_iterations": 3}, "context_s": 0.096}
+        yield f"mixit, {share:.0%} supervised", mixit, {"slots": {"count": 4}}
+    yield "refined", {}, {"refinement_iterations": 3, "context_s": 0.096}
     yield "accumulated", {"accumulate": 2}, {}
     yield "curriculum", {"curriculum": 0.9}, {}
     yield "32 bits", {"precision": "32-true"}, {}
 
 
-CASES = {name: (training, sections) for name, training, sections in cases()}
+CASES = {name: (training, model) for name, training, model in cases()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_no_step_waits_for_the_device(name: str, packed: Path, gpu: Gpu, tmp_path: Path) -> None:
-    training, sections = CASES[name]
-    trained = run(resolved(packed, {"ema": 0.9, "precision": "bf16-mixed", **training}, **sections), tmp_path)
+    training, model = CASES[name]
+    trained = run(resolved(packed, {"precision": "bf16-mixed", **training}, model), tmp_path)
     stepped(trained)
     assert gpu.waits == []
     trained._read()  # once in 20 steps, and before a checkpoint
@@ -198,8 +193,7 @@ def test_what_waits_and_what_is_on_the_wrong_device_is_found(gpu: Gpu) -> None:
 
 
 def test_convolutions_have_their_weights_laid_out_as_a_gpu_wants_them(packed: Path, gpu: Gpu, tmp_path: Path) -> None:
-    encoder = {"kind": "resnet", "blocks": [1, 1], "width": 16, "layers": 1, "heads": 2, "mlp": 16}
-    trained = run(resolved(packed, encoder=encoder), tmp_path)
+    trained = run(resolved(packed, model={"encoder": {"kind": "resnet", "blocks": [1, 1]}}), tmp_path)
     weights = [weight for weight in trained.model.parameters() if weight.dim() == 4 and weight.shape[1] > 1]
     assert weights and all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 

@@ -49,7 +49,7 @@ def started(config: Resolved, out: Path, workers: int, writing: bool) -> tuple[i
         if writing:
             sync = os.fsync
             checkpoint.os.fsync = lambda file: (time.sleep(SLOW_DISK_S), sync(file))  # type: ignore[assignment]
-        trainer.train(config, out, "cpu", 1, "auto", workers)
+        trainer.train(config, out, trainer.Machine("cpu", workers=workers))
     except Interrupted:
         os._exit(75)
     except BaseException:
