@@ -27,7 +27,6 @@ def train_variant(
     strategy: Annotated[Literal["auto", "ddp"], Option(help="Strategy of Lightning Fabric.")] = "auto",
     workers: Annotated[int, Option(min=1, help="Number of threads that make batches; changes no result.")] = 2,
     tensorboard: Annotated[bool, Option("--tensorboard", help="Write TensorBoard logs too.")] = False,
-    mix_on_device: Annotated[bool, Option("--mix-on-device", help="Mix on the device.")] = False,
     scratch: Annotated[
         str,
         Option(
@@ -40,13 +39,13 @@ def train_variant(
     """Train one variant with one seed. Repeat the command to resume."""
     from audioslots.config.variant import Resolved
     from audioslots.runtime import scratch as own_disk
-    from audioslots.training.trainer import train
+    from audioslots.training.trainer import Machine, train
 
     own_disk.folder = own_disk.expanded(scratch) if scratch else None
     resolved = Resolved.read(config)
     torch_device(device, num_devices)
     command = shlex.join(["audioslots", *sys.argv[1:]])
-    train(resolved, out, device, num_devices, strategy, workers, tensorboard, mix_on_device, command=command)
+    train(resolved, out, Machine(device, num_devices, strategy, workers, tensorboard), command)
 
 
 @train.command("select-lr")

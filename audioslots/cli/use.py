@@ -40,7 +40,7 @@ def separate_audio(
     device: Device = "auto",
 ) -> None:
     """Separate recordings of any length, in bounded memory."""
-    from audioslots.models.weights import SHIPPED
+    from audioslots.separation.weights import SHIPPED
     from audioslots.separation.presence import Sources
     from audioslots.separation.recording import separate_file
     from audioslots.separation.separate import Separator
@@ -142,7 +142,7 @@ def export_model(
     out: Annotated[Path, Argument(help="ONNX file to write.")],
 ) -> None:
     """Export a model to ONNX, checked against PyTorch."""
-    from audioslots.models.export import export
+    from audioslots.separation.export import export
 
     made = export(model, out)
     for part in ("inputs", "outputs"):

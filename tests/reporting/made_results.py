@@ -159,7 +159,7 @@ def _write_json(path: Path, value: dict) -> None:
 def _config(variant: str, seed: int) -> dict:
     """A name that ends in a number has so many slots; without it there are two."""
     slots = {"count": int(variant[-1]) if variant[-1].isdigit() else 2}
-    config = {"name": variant, "title": f"The {variant}", "seed": seed, "benchmark": "made", "slots": slots}
+    config = {"name": variant, "title": f"The {variant}", "seed": seed, "benchmark": "made", "model": {"slots": slots}}
     return config | {"ceiling": "oracle-magnitude"}
 
 

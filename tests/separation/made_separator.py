@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from audioslots.config.variant import Resolved
-from audioslots.models.audioslots.model import AudioSlots
 from audioslots.separation.separate import Separator
+from audioslots.separation.weights import build
 
 
 def tiny(rate: int = 8000, slots: int = 2) -> Separator:
@@ -25,14 +25,16 @@ def tiny(rate: int = 8000, slots: int = 2) -> Separator:
         "held_out_speakers": 2,
         "data_identity": "made",
         "chunk_s": 0.1,
-        "spectrogram": {"window": 128, "hop": 64},
-        "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
-        "slots": {"count": slots, "layers": 1},
-        "decoder": {"width": 16, "layers": 1, "output": "sigmoid"},
+        "model": {
+            **{"width": 16, "heads": 2, "mlp": 16, "output": "sigmoid", "spectrogram": {"window": 128, "hop": 64}},
+            "encoder": {"kind": "frames", "layers": 1},
+            "slots": {"count": slots, "layers": 1},
+            "decoder": {"width": 16, "layers": 1},
+        },
     }
     config = Resolved.model_validate(document)
     torch.manual_seed(0)
-    return Separator(AudioSlots(config, config.chunk).eval(), config)
+    return Separator(build(config).eval(), config)
 
 
 def recording(seconds: float, rate: int, channels: int = 1) -> np.ndarray:

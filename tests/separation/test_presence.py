@@ -11,26 +11,27 @@ import soundfile
 import torch
 from made_separator import recording, tiny
 
-from audioslots.models.audioslots.model import AudioSlots
 from audioslots.runtime.errors import InputError
 from audioslots.separation.presence import Presence
 from audioslots.separation.recording import separate_file
 from audioslots.separation.separate import Separator
 from audioslots.separation.stitching import Stitcher
+from audioslots.separation.weights import build
 
 
 def several(existence: float = 1.0) -> Separator:
     """An untrained model of four slots, of one to three speakers."""
     made = tiny(slots=4).config
-    training = made.training.model_copy(update={"presence": existence, "loss": "snr"})
-    config = made.model_copy(update={"counts": [1, 2, 3], "sources": 3, "training": training})
+    training = made.training.model_copy(update={"loss": "snr"})
+    model = made.model.model_copy(update={"presence": existence > 0})
+    config = made.model_copy(update={"counts": [1, 2, 3], "sources": 3, "training": training, "model": model})
     torch.manual_seed(0)
-    return Separator(AudioSlots(config, config.chunk).eval(), config)
+    return Separator(build(config).eval(), config)
 
 
 def certain(separator: Separator, *logits: float) -> Separator:
     """The same, but that its slots hold a source or not for certain."""
-    head = separator.model.existence
+    head = separator.model.head
     assert isinstance(head, torch.nn.Linear)
 
     def told(slots: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from made_separator import recording, tiny
 from torch import Tensor, nn
 
 import audioslots
+from audioslots.config.study import merge
 from audioslots.config.variant import Resolved, Separation
 from audioslots.models.base import Estimates, level_of
 from audioslots.runtime.errors import InputError
@@ -44,7 +45,7 @@ def test_there_are_as_many_estimates_as_sources_however_many_slots() -> None:
 @pytest.mark.parametrize("samples", [1, 500, 12_345, 100_000])
 def test_conv_tasnet_separates_a_recording_in_one_piece_and_a_longer_one_in_pieces(samples: int) -> None:
     sizes = {"filters": 8, "features": 8, "hidden": 8, "layers": 1, "stacks": 1}
-    content = tiny().config.model_dump() | {"model": "conv_tasnet", "conv_tasnet": sizes, "training": {"loss": "snr"}}
+    content = tiny().config.model_dump() | {"model": {"kind": "conv_tasnet", **sizes}, "training": {"loss": "snr"}}
     config = Resolved.model_validate(content)
     torch.manual_seed(0)
     model, mixture = build(config).eval(), 0.1 * torch.randn(samples)
@@ -67,7 +68,7 @@ def test_the_more_slots_the_fewer_chunks_go_through_at_a_time(device: str) -> No
     config = tiny().config
     at_once = {}
     for slots in (2, 4, 8):
-        more = config.model_copy(update={"slots": config.slots.model_copy(update={"count": slots})})
+        more = tiny(slots=slots).config
         at_once[slots] = chunks_at_once(more, config.chunk, device)
     assert at_once[2] == 2 * at_once[4] == 4 * at_once[8]
     assert chunks_at_once(config, 10**9, device) == 1
@@ -132,7 +133,7 @@ def test_the_loudest_estimates_are_kept_where_slots_are_spare() -> None:
 
 def tiny_conv_tasnet(longest_s: float) -> Separator:
     sizes = {"filters": 8, "features": 8, "hidden": 8, "layers": 1, "stacks": 1}
-    content = tiny().config.model_dump() | {"model": "conv_tasnet", "conv_tasnet": sizes, "training": {"loss": "snr"}}
+    content = tiny().config.model_dump() | {"model": {"kind": "conv_tasnet", **sizes}, "training": {"loss": "snr"}}
     config = Resolved.model_validate(content | {"separation": {"longest_s": longest_s}})
     torch.manual_seed(0)
     return Separator(build(config).eval(), config)
@@ -145,7 +146,7 @@ def test_a_stream_gives_what_the_whole_gives_however_it_is_cut(separator: Separa
     mixture = torch.randn(samples, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.001, 0.3, samples)
     mixture[samples // 2 : samples * 2 // 3] = 0
     whole = torch.cat(list(separator.stream([mixture])), dim=-1)
-    assert whole.shape == (separator.config.slots.count, samples)
+    assert whole.shape == (separator.config.model.num_slots, samples)
     for size in (1, 77, 800, 5000)[samples > 800 :]:
         pieces = list(separator.stream(iter(mixture.split(size))))
         torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, atol=1e-6, rtol=1e-5)
@@ -157,11 +158,13 @@ def test_a_stream_gives_what_the_whole_gives_however_it_is_cut(separator: Separa
 class Halves(nn.Module):
     """The lower and the upper half of the spectrum; which is slot 0 depends on the chunk, and overlaps are silent."""
 
+    any_length, stft = False, None
+
     def __init__(self, overlap: int) -> None:
         super().__init__()
         self.unused, self.overlap = nn.Parameter(torch.zeros(1)), overlap
 
-    def forward(self, mixture: Tensor) -> Estimates:
+    def forward(self, mixture: Tensor, *_: Any) -> Estimates:
         spectra = torch.fft.rfft(mixture)
         low = torch.fft.irfft(spectra * (torch.arange(spectra.shape[-1]) < spectra.shape[-1] // 2), mixture.shape[-1])
         halves = torch.stack([low, mixture - low], dim=1)
@@ -205,7 +208,7 @@ def test_a_stream_is_separated_as_it_comes_and_no_more_of_it_is_kept_than_a_batc
 
 @pytest.mark.parametrize("context_s", [0.0, 0.05])
 def test_a_sample_is_there_after_the_algorithmic_delay_and_does_not_depend_on_what_follows(context_s: float) -> None:
-    config = tiny().config.model_copy(update={"context_s": context_s})
+    config = Resolved.model_validate(merge(tiny().config.model_dump(), {"model": {"context_s": context_s}}))
     torch.manual_seed(0)
     separator = Separator(build(config).eval(), config)
     assert config.delay == config.chunk + config.context
@@ -231,7 +234,9 @@ def test_a_sample_is_there_after_the_algorithmic_delay_and_does_not_depend_on_wh
 
 
 def test_conv_tasnet_waits_for_all_that_it_normalises_over() -> None:
-    config = Resolved.model_validate(tiny().config.model_dump() | {"model": "conv_tasnet", "training": {"loss": "snr"}})
+    config = Resolved.model_validate(
+        tiny().config.model_dump() | {"model": {"kind": "conv_tasnet"}, "training": {"loss": "snr"}}
+    )
     assert config.delay == 30 * config.rate
 
 
@@ -274,7 +279,7 @@ def test_identity_is_of_weights_and_stitching() -> None:
 
 @pytest.mark.parametrize("samples", [1, 500, 12_345])
 def test_every_chunk_is_read_with_its_context_and_silence_lies_around_the_recording(samples: int) -> None:
-    config = Resolved.model_validate(tiny().config.model_dump() | {"context_s": 0.08})
+    config = Resolved.model_validate(merge(tiny().config.model_dump(), {"model": {"context_s": 0.08}}))
     torch.manual_seed(0)
     separator = Separator(build(config).eval(), config)
     mixture = 0.1 * torch.randn(samples)

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from audioslots.config.architecture import kinds
-from made_models import built, mixtures, resolved
+from made_models import built, kinds, mixtures, resolved
 from safetensors.torch import load_file, save_file
 
 from audioslots.models.audioslots.outputs import OUTPUTS
@@ -21,11 +20,11 @@ from audioslots.separation.weights import load_model, save_model
 # Every kind of every part is in one of these.
 SAVED: dict[str, dict[str, Any]] = {
     **{
-        f"{encoder}-{decoder}": {"encoder": encoder, "decoder": decoder}
-        for encoder, decoder in product(kinds("encoders"), kinds("decoders"))
+        f"{encoder}-{decoder}": {"encoder": {"kind": encoder}, "decoder": {"kind": decoder}}
+        for encoder, decoder in product(kinds("encoder"), kinds("decoder"))
     },
-    **{f"{slots}-{output}": {"slots": slots, "output": output} for slots, output in product(kinds("slots"), OUTPUTS)},
-    "conv_tasnet": {"model": "conv_tasnet"},
+    **{f"{s}-{output}": {"slots": {"kind": s}, "output": output} for s, output in product(kinds("slots"), OUTPUTS)},
+    "conv_tasnet": {"kind": "conv_tasnet"},
 }
 
 FRESH = """
@@ -48,8 +47,8 @@ def test_a_saved_model_gives_the_same_output_to_the_bit_in_a_fresh_process(tmp_p
     mixture, expected = mixtures(), {}
     save_file({"mixture": mixture}, tmp_path / "mixture")
     for seed, (name, chosen) in enumerate(SAVED.items()):
-        model = built(seed=seed, **chosen)
-        save_model(tmp_path / f"{name}.safetensors", model, resolved(**chosen))
+        model = built(chosen, seed)
+        save_model(tmp_path / f"{name}.safetensors", model, resolved(chosen))
         with torch.no_grad():
             expected[name] = model(mixture).waveforms
     root = Path(__file__).resolve().parents[2]
@@ -61,7 +60,7 @@ def test_a_saved_model_gives_the_same_output_to_the_bit_in_a_fresh_process(tmp_p
 
 @pytest.mark.parametrize("chosen", SAVED.values(), ids=SAVED)
 def test_whatever_is_not_saved_is_the_same_in_every_model(chosen: dict[str, Any]) -> None:
-    first, second = built(seed=1, **chosen), built(seed=2, **chosen)
+    first, second = built(chosen, 1), built(chosen, 2)
     saved = first.state_dict()
     unsaved = {name: buffer for name, buffer in first.named_buffers() if name not in saved}
     for name, buffer in second.named_buffers():
@@ -74,8 +73,8 @@ def test_whatever_is_not_saved_is_the_same_in_every_model(chosen: dict[str, Any]
 
 @pytest.mark.parametrize("model", ["audioslots", "conv_tasnet"])
 def test_a_model_is_loaded_from_its_folder_with_its_config(tmp_path: Path, model: str) -> None:
-    config = resolved(model)
-    save_model(tmp_path / "model.safetensors", built(model), config)
+    config = resolved({"kind": model})
+    save_model(tmp_path / "model.safetensors", built({"kind": model}), config)
     loaded, read = load_model(tmp_path)
     assert read == config
     assert not loaded.training
@@ -95,7 +94,7 @@ def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit_their_config_or_have_none_are_named(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    save_model(file, built(count=2), resolved(count=3))
+    save_model(file, built({"slots": {"count": 2}}), resolved({"slots": {"count": 3}}))
     with pytest.raises(InputError, match=r"model\.safetensors: config and weights do not fit"):
         load_model(file)
     save_file({"weight": torch.zeros(1)}, file)

@@ -67,8 +67,6 @@ def test_a_silent_source_costs_what_an_unmatched_slot_does(seed: int, counts: li
     expected, _ = least(estimates, sources)
     loss = Matched(config, may_be_silent=True)
     cost = loss(estimates._replace(presence=None), sources) * (slots / (3 if slots == 3 else slots))
-        slots / (3 if slots == 3 else slots)
-    )
     torch.testing.assert_close(cost, expected.mean(), atol=1e-9, rtol=0)
 
 

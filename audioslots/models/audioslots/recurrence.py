@@ -28,7 +28,7 @@ class RecurrentAudioSlots(AudioSlots):
         encoded = self.encode(mixture)
         all_tokens, all_slots = [], []
         for tokens in encoded.tokens.unflatten(0, (-1, chunks)).unbind(dim=1):  # (B, C, W) of one chunk each
-            queries = self.slots.query_tokens(self.slots.queries, len(tokens))  # (B, K M, W)
+            queries = self.slots.query_tokens(self.slots.queries, tokens.shape[0])  # (B, K M, W)
             tokens, queries = self.recurrence(tokens, queries, state)
             slots = self.slots(tokens, queries)  # (B, K, S)
             state = self.recurrence.next_state(self.crop_tokens(tokens), self.slots.query_tokens.split(slots), state)
@@ -69,7 +69,7 @@ class EarlierTokens(nn.Module):
 
     def forward(self, tokens: Tensor, queries: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """As of ``LastSlots``; the state is (B, P, C', W), of P chunks, the latest first."""
-        earlier = self.nothing.expand(len(tokens), -1, -1)
+        earlier = self.nothing.expand(tokens.shape[0], -1, -1)
         if state is not None:
             earlier = torch.cat([earlier, (state + self.ages[: state.shape[1]]).flatten(1, 2)], dim=1)
         return self.layer(tokens, earlier), queries

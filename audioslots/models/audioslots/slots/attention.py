@@ -47,7 +47,7 @@ class Slots(nn.Module):
 
     def forward(self, tokens: Tensor, queries: Tensor | None = None) -> Tensor:
         """Tokens (B, C, W), and query tokens (B, K M, W) instead of the learned ones -> slots (B, K, M W)."""
-        slots = self.query_tokens(self.queries, len(tokens)) if queries is None else queries
+        slots = self.query_tokens(self.queries, tokens.shape[0]) if queries is None else queries
         tokens = self.tokens_norm(tokens)
         keys, values = self.key(tokens), self.value(tokens)  # (B, C, W)
         for _ in range(self.iterations):

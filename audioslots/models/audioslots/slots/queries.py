@@ -36,7 +36,7 @@ class Slots(nn.Module):
 
     def forward(self, tokens: Tensor, queries: Tensor | None = None) -> Tensor:
         """Tokens (B, C, W), and query tokens (B, K M, W) instead of the learned ones -> slots (B, K, M W)."""
-        slots = self.query_tokens(self.queries, len(tokens)) if queries is None else queries
+        slots = self.query_tokens(self.queries, tokens.shape[0]) if queries is None else queries
         for layer in self.layers:
             slots = layer(slots, tokens)
         return self.query_tokens.join(self.norm(slots))
