@@ -20,8 +20,8 @@ import soundfile as sf
 import torch
 
 from audioslots.config.benchmark import read_benchmark, resolve
-from audioslots.separation.weights import build, save_model
 from audioslots.separation.separate import Separator
+from audioslots.separation.weights import build, save_model
 
 RATE = 8000
 CONFIG = Path(__file__).resolve().parents[1] / "config"

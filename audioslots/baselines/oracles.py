@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audioslots.config.untrained import BASELINES, MIXTURE, parse
-from audioslots.models.reconstruction import misi, ratio_masks
 from audioslots.runtime.errors import InputError
+from audioslots.separation.reconstruction import misi, ratio_masks
 
 Waveforms = NDArray[np.float32]
 

@@ -40,10 +40,10 @@ def separate_audio(
     device: Device = "auto",
 ) -> None:
     """Separate recordings of any length, in bounded memory."""
-    from audioslots.separation.weights import SHIPPED
     from audioslots.separation.presence import Sources
     from audioslots.separation.recording import separate_file
     from audioslots.separation.separate import Separator
+    from audioslots.separation.weights import SHIPPED
 
     if len({path.stem for path in audio}) < len(audio):
         names = ", ".join(map(str, audio))

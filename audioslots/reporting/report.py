@@ -66,7 +66,11 @@ class Material:
 
     def slot_counts(self, variants: list[str]) -> dict[str, int]:
         """Variant -> number of slots, of those whose config has one."""
-        counts = {run.variant: run.config.get("model", {}).get("slots", {}).get("count") for run in self.runs if run.variant in variants}
+        counts = {
+            run.variant: run.config.get("model", {}).get("slots", {}).get("count")
+            for run in self.runs
+            if run.variant in variants
+        }
         return {variant: count for variant, count in counts.items() if count}
 
     def best_first(self) -> list[str]:

@@ -18,10 +18,10 @@ from torch import Tensor
 from audioslots.config.variant import Resolved
 from audioslots.models import modules_of
 from audioslots.models.base import Estimates, SeparationModel, center_crop
-from audioslots.models.reconstruction import reconstruct
 from audioslots.runtime.errors import InputError
 from audioslots.separation.chunking import batches, hop_of, surrounded
 from audioslots.separation.presence import Presence, Sources
+from audioslots.separation.reconstruction import reconstruct
 from audioslots.separation.resampling import resample
 from audioslots.separation.stitching import Stitcher, stitch
 from audioslots.separation.weights import load_model

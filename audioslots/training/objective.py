@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from audioslots.config.variant import Variant
 from audioslots.losses import LOSSES, losses_where, snr
 from audioslots.models.base import Estimates, compress
-from audioslots.models.reconstruction import ratio_masks
+from audioslots.separation.reconstruction import ratio_masks
 from audioslots.training.matching import match, unmatched
 from audioslots.training.mixit import MixIT
 from audioslots.training.schedule import grown

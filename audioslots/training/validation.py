@@ -7,7 +7,7 @@ from torch import Tensor
 from audioslots.config.variant import Resolved
 from audioslots.losses import si_sdr
 from audioslots.models.base import SeparationModel, center_crop
-from audioslots.models.reconstruction import reconstruct
+from audioslots.separation.reconstruction import reconstruct
 from audioslots.training.matching import match
 from audioslots.training.objective import Matched, occupancy
 

@@ -13,9 +13,8 @@ from made_models import CHUNK, built, kinds, mixtures, resolved
 from torch import Tensor, nn
 
 from audioslots.losses import LOSSES
-from audioslots.models.audioslots.model import standardise
 from audioslots.models.audioslots.outputs import OUTPUTS
-from audioslots.models.base import center_crop
+from audioslots.models.base import center_crop, standardise
 from audioslots.models.spectrogram import STFT
 from audioslots.training.objective import Matched
 

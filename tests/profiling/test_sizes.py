@@ -35,25 +35,25 @@ SMALL: dict[str, Any] = {
     "held_out_speakers": 0,
     "data_identity": "made",
     "chunk_s": 0.25,
-    "spectrogram": {"window": 128, "hop": 64},
-    "encoder": {"blocks": [1, 1], "width": 32, "layers": 1, "heads": 2, "mlp": 32},
-    "slots": {"layers": 1},
-    "decoder": {"width": 32, "layers": 2},
-    "conv_tasnet": {"filters": 32, "features": 16, "hidden": 32, "layers": 2, "stacks": 1},
+    "model": {
+        **{"width": 32, "heads": 2, "mlp": 32, "spectrogram": {"window": 128, "hop": 64}},
+        "encoder": {"blocks": [1, 1], "layers": 1},
+        "slots": {"layers": 1},
+        "decoder": {"width": 32, "layers": 2},
+    },
     "training": {"batch": 8},
 }
+TASNET = {"kind": "conv_tasnet", "filters": 32, "features": 16, "hidden": 32, "layers": 2, "stacks": 1}
 KINDS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "weights": {"encoder": {"width": 256, "mlp": 2048}, "training": {"batch": 1}},
-    "convolutions": {"encoder": {"kind": "cnn"}, "slots": {"kind": "attention"}, "decoder": {"kind": "broadcast_cnn"}},
+    "weights": {"model": {"width": 256, "mlp": 2048}, "training": {"batch": 1}},
+    "convolutions": {"model": {"slots": {"kind": "attention"}, "decoder": {"kind": "broadcast_cnn"}}},
     "frames": {
-        "encoder": {"kind": "frames"},
-        "decoder": {"kind": "film", "output": "complex"},
-        "slots": {"count": 4},
+        "model": {"encoder": {"kind": "frames"}, "decoder": {"kind": "film"}, "slots": {"count": 4}, "output": "complex"},
         "sources": 3,
         "training": {"loss": "snr"},
     },
-    "conv_tasnet": {"model": "conv_tasnet", "training": {"loss": "si_sdr"}},
+    "conv_tasnet": {"model": TASNET, "training": {"loss": "si_sdr"}},
 }
 
 

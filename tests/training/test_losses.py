@@ -16,8 +16,8 @@ from audioslots.config.study import merge
 from audioslots.config.variant import Variant
 from audioslots.losses import LOSSES, energy_db, si_sdr, snr
 from audioslots.models.base import Estimates, compress, level_of
-from audioslots.models.reconstruction import ratio_masks
 from audioslots.models.spectrogram import STFT
+from audioslots.separation.reconstruction import ratio_masks
 from audioslots.training.objective import Matched
 
 SAMPLES, WINDOW, HOP = 512, 64, 16

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
-from audioslots.models.audioslots.model import AudioSlots, standardise
-from audioslots.models.base import Core, compress
+from audioslots.models.base import Core, compress, standardise
+
+if TYPE_CHECKING:
+    from audioslots.models.audioslots.model import AudioSlots
 
 
 class AudioSlotsCore(Core):

@@ -10,8 +10,8 @@ from torch import Tensor
 from audioslots.config.variant import Separation
 from audioslots.losses import si_sdr
 from audioslots.models.base import Estimates, level_of
-from audioslots.models.reconstruction import misi, ratio_masks, reconstruct
 from audioslots.models.spectrogram import STFT
+from audioslots.separation.reconstruction import misi, ratio_masks, reconstruct
 
 WINDOW, HOP, SAMPLES, EXPONENT = 64, 16, 1000, 0.3
 transform = STFT(WINDOW, HOP).double()
