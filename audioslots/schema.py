@@ -34,6 +34,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def places(self) -> frozenset[str]:
+        """Keys that in this section only say where something lies, and so belong to no identity."""
+        return frozenset()
+
 
 # --- keys ----------------------------------------------------------------------------------------------------------
 
@@ -51,7 +55,7 @@ def hyper(
         decides: whether it changes a result, and so belongs to identities.
         limits: as of pydantic's ``Field``.
     """
-    extra: Any = {"known": {"paper": paper, "secondary": secondary}, "decides": decides}
+    extra: Any = {"sources": {"paper": paper, "secondary": secondary}, "decides": decides}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -62,16 +66,16 @@ def label(default: Any = ..., description: str = "", **limits: Any) -> Any:
 
 def provenance(section: Section, prefix: str = "") -> dict[str, str]:
     """Where the value of every hyper-parameter is from: ``paper``, ``secondary`` or ``ours``, by dotted key."""
-    words: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
-        if isinstance(field.json_schema_extra, dict) and "known" in field.json_schema_extra:
-            known: Any = field.json_schema_extra["known"]
-            sources = [word for word, source in known.items() if source is not None and source == value]
-            words[prefix + key] = sources[0] if sources else "ours"
+        if isinstance(field.json_schema_extra, dict) and "sources" in field.json_schema_extra:
+            sources: Any = field.json_schema_extra["sources"]
+            same = [name for name, given in sources.items() if given is not None and given == value]
+            origins[prefix + key] = same[0] if same else "ours"
         elif isinstance(value, Section):
-            words |= provenance(value, f"{prefix}{key}.")
-    return words
+            origins |= provenance(value, f"{prefix}{key}.")
+    return origins
 
 
 # --- kinds ---------------------------------------------------------------------------------------------------------
@@ -100,12 +104,13 @@ class Kinds:
             return document.get("kind", self.default)
         return getattr(document, "kind", None)
 
-    def switched(self, base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-        """``base`` without the keys that the kind of ``delta`` lacks."""
-        kind = delta.get("kind", self.of(base))
-        if kind == self.of(base) or kind not in self.configs:
+    def drop_keys(self, base: dict[str, Any], kind: Any) -> dict[str, Any]:
+        """``base`` without the keys of other kinds that ``kind`` lacks; an unknown key stays, for an error."""
+        if not isinstance(kind, str) or kind not in self.configs or kind == base.get("kind"):
             return base
-        return {key: value for key, value in base.items() if key in self.configs[kind].model_fields}
+        others = {key for config in self.configs.values() for key in config.model_fields}
+        lacking = others - set(self.configs[kind].model_fields)
+        return {key: value for key, value in base.items() if key not in lacking}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The union of the kinds, of which pydantic checks only the one that is named."""
@@ -126,7 +131,8 @@ def union(key: str, configs: Mapping[str, type[Section]], default: str) -> Kinds
 def modules_in(package: str) -> dict[str, ModuleType]:
     """The modules of a package by name: a file is a kind."""
     folder = importlib.import_module(package).__path__
-    return {one.name: importlib.import_module(f"{package}.{one.name}") for one in pkgutil.iter_modules(folder)}
+    names = [module.name for module in pkgutil.iter_modules(folder)]
+    return {name: importlib.import_module(f"{package}.{name}") for name in names}
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -144,16 +150,18 @@ def checked(model: type[AnySection], document: Any, source: str) -> AnySection:
         return model.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-    keys, section = _place(model, first["loc"])
+    keys, section = _locate(model, first["loc"])
+    kinds = _kinds_of(section, keys[-1]) if keys else None
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = f"unknown key; {nearest(keys[-1], list(section.model_fields))}"
-    elif first["type"] == "union_tag_invalid":
-        known = KINDS[keys[-1]].configs
-        message = f"no such kind {first['ctx']['tag']}; {nearest(first['ctx']['tag'].strip(chr(39)), list(known))}"
-        keys = [*keys, "kind"]
-    elif first["type"] == "union_tag_not_found":
-        message = f"{first['input']!r}; expected a section with a kind, such as {{kind: {KINDS[keys[-1]].default}}}"
+        message = _unknown_key(keys[-1], section)
+    elif first["type"] == "union_tag_invalid" and kinds:
+        kind = first["ctx"]["tag"].strip("'")
+        message = f"no such kind {kind!r}; {nearest(kind, list(kinds.configs))}"
+        keys.append("kind")
+    elif first["type"] == "union_tag_not_found" and kinds:
+        kind = nearest_of(str(first["input"]), list(kinds.configs)) or kinds.default
+        message = f"{first['input']!r}; expected a section, such as {{kind: {kind}}}"
     elif "input" in first and not isinstance(first["input"], dict):
         message = f"{message} (found {first['input']!r})"
     raise InputError(f"{source}: {'.'.join(keys) or 'the file'}: {message}")
@@ -161,8 +169,13 @@ def checked(model: type[AnySection], document: Any, source: str) -> AnySection:
 
 def nearest(word: str, valid: list[str]) -> str:
     """The valid word closest to a misspelt one, for an error message."""
-    close = difflib.get_close_matches(word, valid, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {sorted(valid)}"
+    close = nearest_of(word, valid)
+    return f"did you mean {close!r}?" if close else f"expected one of {sorted(valid)}"
+
+
+def nearest_of(word: str, valid: list[str]) -> str | None:
+    """The valid word closest to a misspelt one; None where none is close."""
+    return next(iter(difflib.get_close_matches(word, valid, n=1)), None)
 
 
 def read_yaml(path: Path) -> Any:
@@ -170,20 +183,48 @@ def read_yaml(path: Path) -> Any:
     return parsed(path, yaml.safe_load, "YAML", yaml.YAMLError)
 
 
-def _place(model: type[Section], location: tuple[int | str, ...]) -> tuple[list[str], type[Section]]:
+def _unknown_key(key: str, section: type[Section]) -> str:
+    """What to do about a key that a section lacks, also where a section inside it, or another kind, has it."""
+    fields = section.model_fields
+    inside = [
+        f"{name}.{key}" for name in fields for nested in _sections_of(section, name) if key in nested.model_fields
+    ]
+    if inside:
+        return f"unknown key; did you mean {inside[0]!r}?"
+    kinds = next((kinds for kinds in KINDS.values() if section in kinds.configs.values()), None)
+    others = [kind for kind, config in kinds.configs.items() if key in config.model_fields] if kinds else []
+    if others:
+        return f"unknown key of this kind, a key of {' and '.join(others)}; expected one of {sorted(fields)}"
+    return f"unknown key; {nearest(key, list(fields))}"
+
+
+def _locate(model: type[Section], location: tuple[int | str, ...]) -> tuple[list[str], type[Section]]:
     """Keys of an error's location, without the kinds that pydantic adds, and the section that holds the last one."""
     keys: list[str] = []
     holder = section = model
-    for item in map(str, location):
-        if keys and keys[-1] in KINDS and item in (configs := KINDS[keys[-1]].configs):
-            section = configs[item]
-            continue
+    items = iter(map(str, location))
+    for key in items:
+        keys.append(key)
         holder = section
-        keys.append(item)
-        field = holder.model_fields.get(item)
-        nested = [kind for kind in _classes(field.annotation) if issubclass(kind, Section)] if field else []
-        section = nested[0] if nested else section
+        if kinds := _kinds_of(holder, key):
+            section = kinds.configs.get(next(items, ""), holder)
+        else:
+            section = next(iter(_sections_of(holder, key)), holder)
     return keys, holder
+
+
+def _kinds_of(section: type[Section], key: str) -> Kinds | None:
+    """The kinds of a key; None of a key without."""
+    field = section.model_fields.get(key)
+    return next((item for item in field.metadata if isinstance(item, Kinds)), None) if field else None
+
+
+def _sections_of(section: type[Section], key: str) -> list[type[Section]]:
+    """The sections that the value of a key may be."""
+    if kinds := _kinds_of(section, key):
+        return list(kinds.configs.values())
+    field = section.model_fields.get(key)
+    return [kind for kind in _classes(field.annotation) if issubclass(kind, Section)] if field else []
 
 
 def _classes(annotation: Any) -> list[type]:
@@ -204,7 +245,7 @@ def decisive(section: Section, *without: str) -> dict[str, Any]:
     dumped = section.model_dump(mode="json")
     for key, field in type(section).model_fields.items():
         extra = field.json_schema_extra
-        if key in without or (isinstance(extra, dict) and not extra.get("decides", True)):
+        if key in without or key in section.places() or (isinstance(extra, dict) and not extra.get("decides", True)):
             continue
         value = getattr(section, key)
         default = None if field.is_required() else field.get_default(call_default_factory=True)
@@ -212,7 +253,7 @@ def decisive(section: Section, *without: str) -> dict[str, Any]:
             nested = decisive(value)
             if type(value) is not type(default) and hasattr(value, "kind"):
                 nested["kind"] = value.kind
-            if nested:
+            if nested or not isinstance(default, Section):
                 content[key] = nested
         elif field.is_required() or value != default:
             content[key] = dumped[key]

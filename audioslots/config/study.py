@@ -51,16 +51,20 @@ def find_studies(beside: Iterable[Path]) -> Path:
 
 
 def read_study(name: str, folder: Path) -> Study:
-    """Read ``<folder>/<name>.yaml``; an unknown name lists the known ones."""
+    """Read ``<folder>/<name>.yaml``.
+
+    Raises:
+        InputError: there is no such study, named with the nearest, or a key of it is wrong.
+    """
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"{path}: no study {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
-    return _read(path, path.stat().st_mtime_ns)
+        raise InputError(f"{path}: no study {name!r}; {nearest(name, [file.stem for file in folder.glob('*.yaml')])}")
+    return checked(Study, locate_imports(_read_once(path, path.stat().st_mtime_ns), folder), str(path))
 
 
 @functools.lru_cache(maxsize=200)
-def _read(path: Path, changed_ns: int) -> Study:
-    return checked(Study, locate_imports(read_yaml(path), path.parent), str(path))
+def _read_once(path: Path, changed_ns: int) -> Any:
+    return read_yaml(path)
 
 
 def locate_imports(document: Any, folder: Path) -> Any:
@@ -79,7 +83,7 @@ def merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in delta.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            below = KINDS[key].switched(merged[key], value) if key in KINDS else merged[key]
+            below = KINDS[key].drop_keys(merged[key], value.get("kind")) if key in KINDS else merged[key]
             merged[key] = merge(below, value)
         else:
             merged[key] = value

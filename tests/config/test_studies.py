@@ -10,17 +10,12 @@ import yaml
 from made_benchmark import MADE, ROOT, made, write_benchmark, write_study
 
 from audioslots.config.benchmark import read_benchmark, resolve, runs_to_make, twins, variants
-from audioslots.config.study import FOLDER, find_studies
+from audioslots.config.study import FOLDER
 from audioslots.config.summary import summary
 from audioslots.runtime.errors import InputError
 
-DEEP = {"plain": {}, "deep": {"slots": {"layers": 3}}}
-
-
-def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
-    message = str(error.value)
-    assert "\n" not in message
-    return message
+DEEP: dict[str, Any] = {"plain": {}, "deep": {"model": {"slots": {"layers": 3}}}}
+WIDE: dict[str, Any] = {"plain": {}, "wide": {"model": {"width": 64}}}
 
 
 # --- where studies are found ---------------------------------------------------------------------------------------
@@ -31,9 +26,8 @@ def test_a_benchmark_without_studies_above_it_is_refused_though_the_package_and_
 ) -> None:
     monkeypatch.chdir(ROOT)
     path = write_benchmark(tmp_path / "config" / "own.yaml", studies=["audioslots"])
-    with pytest.raises(InputError, match=rf"ablations: no such folder in {path.parent} or above; expected") as error:
+    with pytest.raises(InputError, match=rf"ablations: no such folder in {path.parent} or above"):
         read_benchmark(path)
-    one_line(error)
     snakefile = tmp_path / "workflow"
     snakefile.mkdir()
     with pytest.raises(InputError, match=rf"{snakefile} or {path.parent} or above"):
@@ -41,13 +35,17 @@ def test_a_benchmark_without_studies_above_it_is_refused_though_the_package_and_
 
 
 @pytest.mark.parametrize("inside", ["", "config", "config/more"])
-def test_studies_are_those_of_the_nearest_folder_above_the_benchmarks_file(tmp_path: Path, inside: str) -> None:
+def test_studies_are_those_of_the_nearest_folder_above_the_benchmarks_file(
+    tmp_path: Path, inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_study(tmp_path / FOLDER, "first", {"outer": {}})
     path = write_benchmark(tmp_path / "inner" / inside / "own.yaml")
     assert list(variants(read_benchmark(path))) == ["outer"]
     write_study(tmp_path / "inner" / FOLDER, "first", {"inner": {}})
     read = read_benchmark(path)
     assert list(variants(read)) == ["inner"] and read.place.ablations == tmp_path / "inner" / FOLDER
+    monkeypatch.chdir(path.parent)
+    assert list(variants(read_benchmark(Path("own.yaml")))) == ["inner"]
 
 
 def test_studies_beside_the_snakefile_come_first_and_where_it_has_none_the_files_own(tmp_path: Path) -> None:
@@ -58,31 +56,17 @@ def test_studies_beside_the_snakefile_come_first_and_where_it_has_none_the_files
     assert list(variants(read_benchmark(path, beside=[snakefile]))) == ["of-the-file"]
     write_study(snakefile / FOLDER, "first", {"of-the-workflow": {}})
     assert list(variants(read_benchmark(path, beside=[snakefile]))) == ["of-the-workflow"]
-    assert find_studies([snakefile, tmp_path / "user"]) == snakefile / FOLDER
-
-
-def test_a_relative_path_is_searched_upward_from_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_benchmark(tmp_path / "config" / "own.yaml")
-    write_study(tmp_path / FOLDER, "first", DEEP)
-    monkeypatch.chdir(tmp_path / "config")
-    assert list(variants(read_benchmark(Path("own.yaml")))) == list(DEEP)
 
 
 # --- base ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_benchmark_has_the_keys_of_its_base_where_it_lacks_them() -> None:
-    base = read_benchmark(ROOT / "config" / "mini.yaml")
-    part = read_benchmark(
-        {"base": "mini.yaml", "name": "part", "studies": ["loss"], "corpus": {"hours": 1.0}},
-        ROOT / "config" / "part.yaml",
-    )
-    assert (part.name, part.studies, part.title) == ("part", ["loss"], base.title)
-    assert part.corpus == base.corpus.model_copy(update={"hours": 1.0})
-    assert (part.variant, part.overrides) == (base.variant, base.overrides)
-    assert (part.lengths, part.learning_rates) == (base.lengths, base.learning_rates)
+    base = read_benchmark(ROOT / "config" / "mini.yaml", check=False)
+    changes = {"base": "mini.yaml", "name": "part", "studies": ["loss"], "corpus": {"hours": 1.0}}
+    read = read_benchmark(changes, ROOT / "config" / "part.yaml")
+    corpus = base.corpus.model_copy(update={"hours": 1.0})
+    assert read == base.model_copy(update={"name": "part", "studies": ["loss"], "corpus": corpus}).at(read.place)
 
 
 def write_bases(folder: Path) -> Path:
@@ -92,7 +76,7 @@ def write_bases(folder: Path) -> Path:
     write_benchmark(config / "far" / "deepest.yaml", variant={"training": {"steps": 7, "batch": 8}})
     bases: dict[str, dict[str, Any]] = {
         "far/bottom": {"base": "deepest.yaml", "variant": {"training": {"batch": 4}}},
-        "middle": {"base": "far/bottom.yaml", "variant": {"encoder": {"width": 64}}},
+        "middle": {"base": "far/bottom.yaml", "variant": {"model": {"width": 64}}},
         "own": {"base": "middle.yaml", "name": "own", "title": "Own"},
     }
     for name, content in bases.items():
@@ -110,7 +94,7 @@ def test_a_base_is_found_beside_the_file_that_names_it_wherever_that_is_read_fro
     for read in (read_benchmark(path), read_benchmark(yaml.safe_load(path.read_text()), path)):
         assert (read.name, read.title, read.studies) == ("own", "Own", MADE["studies"])
         scale = variants(read)["plain"]
-        assert (scale.training.steps, scale.training.batch, scale.encoder.width) == (7, 4, 64)
+        assert (scale.training.steps, scale.training.batch, scale.model.width) == (7, 4, 64)
     monkeypatch.chdir(tmp_path)
     assert read_benchmark(Path("config/own.yaml")).title == "Own"
 
@@ -118,13 +102,11 @@ def test_a_base_is_found_beside_the_file_that_names_it_wherever_that_is_read_fro
 def test_a_base_that_is_absent_or_leads_back_is_one_line(tmp_path: Path) -> None:
     path = write_bases(tmp_path)
     (path.parent / "far" / "deepest.yaml").write_text(yaml.safe_dump({"base": "../own.yaml"}))
-    with pytest.raises(InputError, match="base leads back here") as error:
+    with pytest.raises(InputError, match="base leads back here"):
         read_benchmark(path)
-    one_line(error)
     (path.parent / "far" / "deepest.yaml").unlink()
-    with pytest.raises(InputError, match=r"config/far/deepest\.yaml: no such file") as error:
+    with pytest.raises(InputError, match=r"config/far/deepest\.yaml: no such file"):
         read_benchmark(path)
-    one_line(error)
 
 
 # --- which studies -------------------------------------------------------------------------------------------------
@@ -135,8 +117,8 @@ def path(tmp_path: Path) -> Path:
     """A benchmark of two studies and three lengths, beside a third study that it does not name."""
     folder = tmp_path / FOLDER
     write_study(folder, "first", DEEP)
-    write_study(folder, "short", {"plain": {}, "wide": {"encoder": {"width": 64}}}, lengths=1)
-    write_study(folder, "other", {"narrow": {"encoder": {"width": 32}}})
+    write_study(folder, "short", WIDE, lengths=1)
+    write_study(folder, "other", {"narrow": {"model": {"width": 32}}})
     return write_benchmark(
         tmp_path / "own.yaml", studies=["first", "short"], lengths=3, variant={"training": {"steps": 8}}
     )
@@ -153,7 +135,6 @@ def asked(path: Path, **values: Any) -> dict[str, Any]:
         ("all", ["first", "short"]),
         ("short", ["short"]),
         (["short"], ["short"]),
-        ("other", ["other"]),
         (["short", "other"], ["short", "other"]),
     ],
 )
@@ -163,56 +144,56 @@ def test_all_studies_of_the_file_one_or_several_or_others_can_be_asked_for(
     read = read_benchmark(asked(path, studies=studies), path)
     assert read.studies == expected
     assert read.whole.studies == ["first", "short", *[name for name in expected if name == "other"]]
-    named = [study["name"] for study in summary(read)["studies"]]
-    assert named == read.whole.studies, "one folder of results holds them all, and describes them all"
+    described = [study["name"] for study in summary(read)["studies"]]
+    assert described == read.whole.studies, "one folder of results holds them all, and describes them all"
 
 
 def test_a_file_may_name_one_study_as_a_string(path: Path) -> None:
     path.write_text(yaml.safe_dump(asked(path, studies="short")))
-    read = read_benchmark(path)
-    assert read.studies == read.whole.studies == ["short"]
-
-
-def test_a_study_that_does_not_exist_is_one_line_with_the_nearest(path: Path) -> None:
-    with pytest.raises(InputError, match=r"no study 'shrt'; did you mean 'short'\?") as error:
-        read_benchmark(asked(path, studies="shrt"), path)
-    one_line(error)
+    assert read_benchmark(path).studies == read_benchmark(path).whole.studies == ["short"]
 
 
 def test_a_name_means_one_variant_in_a_benchmark_also_in_studies_that_are_not_asked_for(path: Path) -> None:
-    write_study(path.parent / FOLDER, "other", {"deep": {"slots": {"layers": 9}}})
-    with pytest.raises(InputError, match=r"variants.deep: differs from the 'deep' of another study") as error:
+    write_study(path.parent / FOLDER, "other", {"deep": {"model": {"slots": {"layers": 9}}}})
+    with pytest.raises(InputError, match=r"variants.deep: differs from the 'deep' of another study"):
         read_benchmark(asked(path, studies="other"), path)
-    one_line(error)
+
+
+def test_a_variant_that_is_not_asked_for_need_not_fit_what_the_command_line_changed(path: Path) -> None:
+    write_study(path.parent / FOLDER, "other", {"three": {"model": {"slots": {"count": 3}}}})
+    path.write_text(yaml.safe_dump(asked(path, studies=["first", "other"])))
+    without_silence = {"variant": {"training": {"loss": "si_sdr"}}}  # which serves no third slot
+    read = read_benchmark(asked(path, studies="first", lengths=1, **without_silence), path)
+    identities = summary(read)["identities"]
+    assert {"plain", "deep"} <= set(identities) and "three" not in identities
+    with pytest.raises(InputError, match="si_sdr pulls no slot beyond the sources to silence"):
+        read_benchmark(asked(path, studies="all", **without_silence), path)
 
 
 # --- training lengths ----------------------------------------------------------------------------------------------
 
 
-def test_a_studys_lengths_lower_the_benchmarks(path: Path) -> None:
-    known = variants(read_benchmark(path))
-    assert set(known) == {"plain", "deep", "wide", *(f"{name}-x{x}" for name in ("plain", "deep") for x in (0.25, 0.5))}
-    write_study(path.parent / FOLDER, "short", {"plain": {}, "wide": {"encoder": {"width": 64}}}, lengths=2)
-    known = variants(read_benchmark(path))
-    assert "wide-x0.5" in known and "wide-x0.25" not in known and known["wide-x0.5"].training.steps == 4
-    write_study(path.parent / FOLDER, "short", {"plain": {}, "wide": {"encoder": {"width": 64}}}, lengths=6)
-    assert "wide-x0.125" not in variants(read_benchmark(path)), "and never raise them"
+@pytest.mark.parametrize(("lengths", "of_wide"), [(1, []), (2, ["wide-x0.5"]), (6, ["wide-x0.25", "wide-x0.5"])])
+def test_a_studys_lengths_lower_the_benchmarks_and_never_raise_them(
+    path: Path, lengths: int, of_wide: list[str]
+) -> None:
+    write_study(path.parent / FOLDER, "short", WIDE, lengths=lengths)
+    shorter = ["plain-x0.25", "plain-x0.5", "deep-x0.25", "deep-x0.5"]
+    resolved = variants(read_benchmark(path))
+    assert list(resolved) == ["plain", "deep", "wide", *shorter, *of_wide], "of plain, the most of its studies"
+    assert resolved["plain-x0.25"].training.steps == 2
 
 
-def test_a_variant_of_two_studies_has_the_most_lengths_of_those_that_are_asked_for(path: Path) -> None:
-    assert {"plain-x0.25", "plain-x0.5"} <= set(variants(read_benchmark(path)))
-    assert list(variants(read_benchmark(asked(path, studies="short"), path))) == ["plain", "wide"]
-
-
-def test_asked_for_one_length_only_the_longest_is_trained_and_the_whole_keeps_those_of_the_file(path: Path) -> None:
+def test_asked_for_less_runs_are_the_same_and_the_whole_keeps_the_lengths_of_the_file(path: Path) -> None:
     everything = read_benchmark(path)
+    assert list(variants(read_benchmark(asked(path, studies="short"), path))) == ["plain", "wide"]
     read = read_benchmark(asked(path, lengths=1), path)
     assert list(variants(read)) == ["plain", "deep", "wide"]
     assert (read.lengths, read.whole.lengths) == (1, 3)
     assert variants(read.whole) == variants(everything)
     assert summary(read) == summary(everything)
     for name, variant in variants(read).items():
-        assert variant == variants(everything)[name], "a run is the same whatever it is asked for with"
+        assert variant == variants(everything)[name]
         assert resolve(read, name, 0).identity == resolve(everything, name, 0).identity
 
 
@@ -221,22 +202,13 @@ def test_asked_for_one_length_only_the_longest_is_trained_and_the_whole_keeps_th
 
 def test_more_seeds_are_of_that_variant_only(path: Path) -> None:
     read = read_benchmark(asked(path, more_seeds={"deep": [5, 7]}), path)
-    known = variants(read)
-    assert {name: read.seeds_of(name) for name in ("plain", "deep", "deep-x0.5")} == {
-        "plain": [0, 1],
-        "deep": [0, 1, 5, 7],
-        "deep-x0.5": [0, 1],
-    }
-    runs = runs_to_make(read, known, {})
-    assert [seed for name, seed in runs if name == "deep"] == [0, 1, 5, 7]
-    assert {seed for name, seed in runs if name != "deep"} == {0, 1}
+    seeds = {name: [0, 1, 5, 7] if name == "deep" else [0, 1] for name in variants(read)}
+    assert {name: read.seeds_of(name) for name in variants(read)} == seeds
+    assert runs_to_make(read, variants(read), {}) == [(name, seed) for name in seeds for seed in seeds[name]]
     described = summary(read)
     assert described["seeds"] == [0, 1]
-    assert {name: list(seeds) for name, seeds in described["identities"].items() if name != "deep"} == {
-        name: ["0", "1"] for name in known if name != "deep"
-    }
-    assert described["identities"]["deep"] == {
-        str(seed): resolve(read, "deep", seed).run_identity for seed in (0, 1, 5, 7)
+    assert described["identities"] == {
+        name: {str(seed): resolve(read, name, seed).run_identity for seed in seeds[name]} for name in seeds
     }
     assert len(set(described["identities"]["deep"].values())) == 4
 
@@ -244,8 +216,8 @@ def test_more_seeds_are_of_that_variant_only(path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"deep": [1]}, "more_seeds.deep: [0, 1, 1] repeat; expected each once"),
-        ({"deep": [4, 4]}, "more_seeds.deep: [0, 1, 4, 4] repeat; expected each once"),
+        ({"deep": [1]}, "more_seeds.deep: [0, 1, 1] repeat"),
+        ({"deep": [4, 4]}, "more_seeds.deep: [0, 1, 4, 4] repeat"),
         ({"deap": [4]}, "more_seeds.deap: no such variant; did you mean 'deep'?"),
         ({"deep": [-1]}, "more_seeds.deep.0: "),
     ],
@@ -253,24 +225,16 @@ def test_more_seeds_are_of_that_variant_only(path: Path) -> None:
 def test_a_repeated_seed_or_one_of_no_variant_is_one_line(path: Path, more: dict[str, list[int]], says: str) -> None:
     with pytest.raises(InputError) as error:
         read_benchmark(asked(path, more_seeds=more), path)
-    assert says in one_line(error)
+    assert says in str(error.value)
 
 
 def test_runs_that_are_published_are_not_made_again() -> None:
     benchmark = made("audioslots", more_seeds={"film": [2]})
-    known = variants(benchmark)
-    served = {"film": {0, 2}, "audioslots": {0, 1}, "of-no-study": {0}}
-    assert runs_to_make(benchmark, known, served) == [("audioslots-direct", 0), ("audioslots-direct", 1), ("film", 1)]
-    assert twins(known) == {"audioslots-direct": "audioslots"}
-
-
-def test_a_variant_that_is_not_asked_for_need_not_fit_what_the_command_line_changed(path: Path) -> None:
-    write_study(path.parent / FOLDER, "other", {"three": {"slots": {"count": 3}}})
-    path.write_text(yaml.safe_dump(asked(path, studies=["first", "other"])))
-    wide = {"variant": {"training": {"loss": "si_sdr"}}}  # which serves no third slot
-    read = read_benchmark(asked(path, studies="first", lengths=1, **wide), path)
-    described = summary(read)
-    assert {"plain", "deep"} <= set(described["identities"]) and "three" not in described["identities"]
-    with pytest.raises(InputError, match="si_sdr pulls no slot beyond the sources to silence") as error:
-        read_benchmark(asked(path, studies="all", **wide), path)
-    one_line(error)
+    resolved = variants(benchmark)
+    published = {"film": {0, 2}, "audioslots": {0, 1}, "of-no-study": {0}}
+    assert runs_to_make(benchmark, resolved, published) == [
+        ("audioslots-direct", 0),
+        ("audioslots-direct", 1),
+        ("film", 1),
+    ]
+    assert twins(resolved) == {"audioslots-direct": "audioslots"}

@@ -29,25 +29,12 @@ def test_a_name_says_kind_number_and_stft(name: str, oracle: Oracle, words: str)
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "audioslots",
-        "oracle-",
-        "oracle-banana",
-        "oracle-ratio",
-        "oracle-psm-3",
-        "oracle-psm-512",
-        "oracle-ratio-x",
-        "oracle-ratio-0",
-        "oracle-misi-2.5",
-    ],
+    ["audioslots", *(f"oracle-{rest}" for rest in ("", "banana", "ratio", "psm-3", "psm-512", "ratio-0", "misi-2.5"))],
 )
 def test_other_names_are_no_untrained_systems(name: str) -> None:
-    assert parse(name) is None
-    assert title(name) is None
-    assert not is_untrained(name)
+    assert parse(name) is title(name) is None and not is_untrained(name)
 
 
 def test_every_baseline_has_a_title_of_its_own() -> None:
-    titles = [title(name) for name in BASELINES]
-    assert None not in titles
-    assert len(set(titles)) == len(BASELINES)
+    titles = {title(name) for name in (*BASELINES, "external-sepformer")}
+    assert None not in titles and len(titles) == len(BASELINES) + 1
