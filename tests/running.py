@@ -27,10 +27,12 @@ TINY: dict[str, Any] = {
     "device": "cpu",
     "variant": {
         "chunk_s": 0.25,
-        "spectrogram": {"window": 128, "hop": 64},
-        "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 16},
-        "slots": {"layers": 1},
-        "decoder": {"kind": "unfolded", "layers": 1},
+        "model": {
+            **{"width": 16, "heads": 2, "mlp": 16, "spectrogram": {"window": 128, "hop": 64}},
+            "encoder": {"kind": "frames", "layers": 1},
+            "slots": {"layers": 1},
+            "decoder": {"kind": "unfolded", "layers": 1},
+        },
         "training": {
             "steps": 4,
             "batch": 2,

@@ -157,7 +157,7 @@ def second_clone(tmp_path: Path) -> Path:
     """A copy of the repository with a variant of its own and no package: the installed one is of another clone."""
     copy = clone(tmp_path / "second")
     shutil.rmtree(copy / "audioslots")
-    add_variant(copy, slots={"layers": 2})
+    add_variant(copy, model={"slots": {"layers": 2}})
     return copy
 
 

@@ -14,8 +14,7 @@ from audioslots.config.variant import Resolved
 from audioslots.data.librimix.metadata import draw, write_metadata
 from audioslots.data.librimix.rendering import render
 from audioslots.data.training.packing import pack
-from audioslots.models.audioslots.model import AudioSlots
-from audioslots.separation.weights import save_model
+from audioslots.separation.weights import build, save_model
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = Resolved.model_validate(CONFIG)
     torch.manual_seed(0)
     run = tmp_path_factory.mktemp("run")
-    save_model(run / "model.safetensors", AudioSlots(config, config.chunk), config)
+    save_model(run / "model.safetensors", build(config), config)
     return run
 
 

@@ -49,7 +49,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "weights": {"model": {"width": 256, "mlp": 2048}, "training": {"batch": 1}},
     "convolutions": {"model": {"slots": {"kind": "attention"}, "decoder": {"kind": "broadcast_cnn"}}},
     "frames": {
-        "model": {"encoder": {"kind": "frames"}, "decoder": {"kind": "film"}, "slots": {"count": 4}, "output": "complex"},
+        "model": {
+            "encoder": {"kind": "frames"},
+            "decoder": {"kind": "film"},
+            "slots": {"count": 4},
+            "output": "complex",
+        },
         "sources": 3,
         "training": {"loss": "snr"},
     },
@@ -102,15 +107,15 @@ def test_parts_sum_up_to_what_training_reports_of_the_whole(kind: str) -> None:
     ("section", "key", "part"),
     [
         ("encoder", "blocks", "Encoder: resnet"),
-        ("encoder", "layers", "Encoder: Transformer"),
+        ("encoder", "layers", "Encoder: resnet"),
         ("slots", "layers", "Slots: queries"),
         ("decoder", "layers", "Decoder: broadcast"),
     ],
 )
 def test_a_larger_part_is_charged_to_that_part_alone(section: str, key: str, part: str) -> None:
     before = count(small())
-    larger = {"blocks": [2, 1], "layers": SMALL[section].get("layers", 1) + 1}[key]
-    more = count(small(**{section: {key: larger}})) - before
+    larger = {"blocks": [2, 1], "layers": SMALL["model"][section]["layers"] + 1}[key]
+    more = count(small(model={section: {key: larger}})) - before
     assert (more.loc[part] > 0).all()
     assert (more.drop(index=part) == 0).all(axis=None), more
 
@@ -123,7 +128,7 @@ def test_counting_again_changes_no_byte() -> None:
 
 
 def test_a_slot_s_numbers_are_those_of_the_embedding_and_a_source_s_those_of_its_spectrogram() -> None:
-    wide = small(encoder={"width": 64}, chunk_s=0.5)
+    wide = small(model={"width": 64}, chunk_s=0.5)
     assert held(small()) == {"numbers_a_slot": 32, "numbers_a_source": 65 * 33}, "bins x frames"
     assert held(wide) == {"numbers_a_slot": 64, "numbers_a_source": 65 * 64}
     assert held(small(**KINDS["frames"])) == held(small()), "two maps of a complex mask are one source's all the same"
@@ -143,15 +148,15 @@ def test_the_table_says_what_a_slot_holds_of_the_whole_that_has_slots() -> None:
     table = sizes(ROOT / PAPER, ["audioslots", "conv-tasnet"])
     shown = [row[-1].text for row in table.cells()]
     slot, source = table.data.iloc[-2][["numbers_a_slot", "numbers_a_source"]]
-    assert shown == ["–"] * 5 + [f"{slot:,.0f} : {source:,.0f} [1 : {source / slot:.0f}]", "–"]
+    assert shown == ["–"] * 4 + [f"{slot:,.0f} : {source:,.0f} [1 : {source / slot:.0f}]", "–"]
     for text in (table.plain(), table.markdown(), table.latex()):
         assert shown[-2] in text and "Numbers a slot : a source" in text
 
 
 def test_matching_of_three_sources_needs_no_values() -> None:
     """Beyond two sources and three slots it is SciPy's, on the host."""
-    fixed = count(small(sources=3, slots={"count": 4}, training={"assignment": "fixed"}))
-    assert count(small(sources=3, slots={"count": 4})).equals(fixed)
+    fixed = count(small(sources=3, model={"slots": {"count": 4}}, training={"assignment": "fixed"}))
+    assert count(small(sources=3, model={"slots": {"count": 4}})).equals(fixed)
 
 
 def test_documentation_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +182,7 @@ def test_an_unknown_variant_is_named() -> None:
 def test_memory_of_separation_is_that_of_a_batch_of_chunks_and_does_not_grow_with_the_slots(kind: str) -> None:
     found = {}
     for slots in (2, 8):
-        config = small(slots={"layers": 1, "count": slots}, decoder={"kind": kind})
+        config = small(model={"slots": {"count": slots}, "decoder": {"kind": kind}})
         found[slots] = separation_memory(config)
         assert 4 * sum(weight.numel() for weight in build(config).parameters()) < found[slots]
         assert separation_memory(config, "cpu") < found[slots]
@@ -185,7 +190,7 @@ def test_memory_of_separation_is_that_of_a_batch_of_chunks_and_does_not_grow_wit
 
 
 def test_memory_of_separation_by_conv_tasnet_is_that_of_its_longest_recording() -> None:
-    config = small(model="conv_tasnet", training={"loss": "snr"})
+    config = small(model={"kind": "conv_tasnet"}, training={"loss": "snr"})
     longer = config.separation.model_copy(update={"longest_s": 2 * config.separation.longest_s})
     twice = separation_memory(config.model_copy(update={"separation": longer}))
     assert 1.8 < twice / separation_memory(config) < 2.2

@@ -29,10 +29,12 @@ ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
     "title": "Tiny, ratio masks",
     "chunk_s": 0.1,
-    "spectrogram": {"window": 128, "hop": 64},
-    "encoder": {"kind": "frames", "width": 16, "layers": 1, "heads": 2, "mlp": 32},
-    "slots": {"count": 2, "layers": 1},
-    "decoder": {"kind": "film", "layers": 1},
+    "model": {
+        **{"width": 16, "heads": 2, "mlp": 32, "spectrogram": {"window": 128, "hop": 64}},
+        "encoder": {"kind": "frames", "layers": 1},
+        "slots": {"layers": 1},
+        "decoder": {"kind": "film", "layers": 1},
+    },
     **{
         "name": "tiny",
         "benchmark": "made",

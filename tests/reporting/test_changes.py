@@ -19,7 +19,7 @@ STUDIES = {"decoder": ["plain", "masked"], "all": ["masked", "plain", "stranger"
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("changes") / "results"
     make(folder, {"plain": 4.0, "masked": 6.0, "stranger": 2.0}, studies=STUDIES)
-    base = {"model": "audioslots", "chunk_s": 1.0, "start": "", "training": {"ema": 0.0, "compile": False}}
+    base = {"model": {"kind": "audioslots"}, "chunk_s": 1.0, "start": "", "training": {"ema": 0.0, "compile": False}}
     masked = base | {"chunk_s": 0.5, "start": "results/first", "training": {"ema": 0.999, "compile": True}}
     for variant, config in {"plain": base, "masked": masked, "stranger": {}}.items():
         for path in folder.glob(f"runs/{variant}/*/config.json"):
