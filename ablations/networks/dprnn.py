@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class DPRNN(nn.Module):
-    """Learned filters, a mask per source made by LSTMs within chunks of frames and across them, and the inverse filters.
+    """Learned filters, and a mask per source that LSTMs make within chunks of frames and across them.
 
     Args:
         sources: estimates per mixture, S.
@@ -19,11 +19,11 @@ class DPRNN(nn.Module):
         chunk: frames per chunk.
     """
 
-    def __init__(self, sources: int = 2, kernel: int = 16, filters: int = 64, hidden: int = 128, layers: int = 6, chunk: int = 100) -> None:  # fmt: skip
+    def __init__(self, sources=2, kernel=16, filters=64, hidden=128, layers=6, chunk=100) -> None:
         super().__init__()
-        intra, inter = (SBRNNBlock(filters, hidden, num_layers=1, bidirectional=True) for _ in range(2))
+        within, across = (SBRNNBlock(filters, hidden, num_layers=1, bidirectional=True) for _ in range(2))
         self.encoder = Encoder(kernel, filters)
-        self.masks = Dual_Path_Model(filters, filters, intra, inter, layers, norm="ln", K=chunk, num_spks=sources)
+        self.masks = Dual_Path_Model(filters, filters, within, across, layers, norm="ln", K=chunk, num_spks=sources)
         self.decoder = Decoder(filters, 1, kernel, stride=kernel // 2, bias=False)
 
     def forward(self, mixture: Tensor) -> Tensor:
