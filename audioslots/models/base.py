@@ -77,6 +77,10 @@ class ModelConfig(Section):
         """Whether sources are separated one after the other."""
         return False
 
+    def provenance(self) -> dict[str, str]:
+        """Where the code of a network of another package is from; {} of a model of this one."""
+        return {}
+
     @property
     def shares_mixture(self) -> bool:
         """Whether the estimates share the mixture by construction, so that a single one would be the mixture."""

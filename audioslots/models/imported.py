@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +78,15 @@ class Config(ModelConfig):
     def transform(self) -> Spectrogram | None:  # noqa: D102
         return self.stft
 
+    def provenance(self) -> dict[str, str]:
+        """Class, version of its package, and SHA-256 of its source file."""
+        source = inspect.getsourcefile(factory := import_class(self.path))
+        digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+        package = factory.__module__.partition(".")[0]
+        names = packages_distributions().get(package, [])
+        release = f"{names[0]} {version(names[0])}" if names else ""
+        return {"class": self.path, "version": release, "source_sha256": digest}
+
 
 def build(config: Config, samples: int, rate: int) -> NetworkModel:
     """The model of a config, checked against the contract on random mixtures.
@@ -120,20 +129,6 @@ def import_class(path: str) -> Callable[..., Any]:
         known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
         raise InputError(f"model.path {path}: {place} has no class {name}; expected one of {sorted(known)}")
     return factory
-
-
-def describe(config: Config) -> dict[str, str]:
-    """Provenance of the network: its class, the version of its package, and a digest of its source file."""
-    factory = import_class(config.path)
-    source = inspect.getsourcefile(factory)
-    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
-    package = config.path.partition(".")[0]
-    names = packages_distributions().get(package, [package])
-    try:
-        release = f"{names[0]} {version(names[0])}"
-    except PackageNotFoundError:
-        release = ""
-    return {"class": config.path, "version": release, "source_sha256": digest}
 
 
 def _file_digest(path: str, name: str = "") -> str:

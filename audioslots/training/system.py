@@ -35,6 +35,7 @@ def describe(config: Resolved, model: SeparationModel, speech: Speech, device: t
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "macs_per_second": multiply_accumulates(model, config.crop)[""] / config.chunk_s,
         "slots": config.model.num_slots,
+        **({"network": network} if (network := config.model.provenance()) else {}),
         **slot_sizes(model, config.crop),
         "steps": settings.steps,
         "train_subset": speech.subset,

@@ -98,7 +98,7 @@ def test_a_network_of_a_file_is_imported_and_comes_back_from_its_weights(domain:
     save_model(networks.parent / "model.safetensors", model, config)
     loaded, read = load_model(networks.parent)
     assert read == config and torch.equal(loaded(mixture).waveforms, estimates.waveforms)
-    provenance = imported.describe(config.model)
+    provenance = config.model.provenance()
     assert provenance["class"].endswith("networks.py:Gains") and len(provenance["source_sha256"]) == 64
 
 
@@ -107,7 +107,7 @@ def test_a_class_of_an_installed_package_is_imported_by_its_path() -> None:
         "num_sources": 2, "enc_num_feats": 16, "msk_num_feats": 8, "msk_num_hidden_feats": 8, "msk_num_layers": 2,
         "msk_num_stacks": 1}})  # fmt: skip
     assert model(mixtures()).waveforms.shape == (2, 2, CHUNK)
-    assert imported.describe(imported.Config(kind="imported", path="torchaudio.models:ConvTasNet"))["version"]
+    assert imported.Config(kind="imported", path="torchaudio.models:ConvTasNet").provenance()["version"]
 
 
 def test_checking_a_network_changes_neither_generators_nor_its_mode(networks: Path) -> None:
