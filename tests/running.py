@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -75,6 +76,39 @@ def planned(output: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE) if rule != "total"}
 
 
+class Plan(NamedTuple):
+    """What a dry run lists: jobs by rule, the commands of `audioslots`, and its whole output."""
+
+    jobs: dict[str, int]
+    calls: list[list[str]]
+    output: str
+
+
+def dry_run(folder: Path, *arguments: str, root: Path = ROOT) -> Plan:
+    """What Snakemake would run in ``folder``."""
+    run = snakemake(folder, "--dry-run", "--printshellcmds", *arguments, root=root)
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    calls = re.findall(r"audioslots --wait (?:--overwrite )?(.*?) 2?> ", run.stdout)
+    return Plan(planned(run.stdout), [shlex.split(call) for call in calls], run.stdout)
+
+
+def run_all(folder: Path, *arguments: str, root: Path = ROOT) -> str:
+    """Run Snakemake to its end; then nothing is left to be done. Its output."""
+    run = snakemake(folder, *arguments, root=root)
+    assert run.returncode == 0, run.stdout[-REPORT:]
+    again = snakemake(folder, "--dry-run", *arguments, root=root)
+    assert again.returncode == 0 and FINISHED in again.stdout, again.stdout[-REPORT:]
+    return run.stdout
+
+
+def refusal(folder: Path, *arguments: str, root: Path = ROOT) -> str:
+    """The one line with which Snakemake ends, of status 2."""
+    run = snakemake(folder, *arguments, root=root)
+    lines = [line for line in run.stdout.splitlines() if not line.startswith("Using ")]  # which profile
+    assert run.returncode == 2 and len(lines) == 1 and lines[0].startswith("snakemake: "), run.stdout
+    return lines[0].removeprefix("snakemake: ")
+
+
 def write_config(path: Path, **other: Any) -> Path:
     path.write_text(yaml.safe_dump(TINY | other))
     return path
@@ -87,3 +121,11 @@ def clone(to: Path) -> Path:
             shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", to)
     return to
+
+
+def change_variant(copy: Path, name: str, **delta: Any) -> None:
+    """Add a variant to the study ``audioslots`` of a copy of the repository, or change keys of one."""
+    study = copy / "ablations" / "audioslots.yaml"
+    content = yaml.safe_load(study.read_text())
+    content["variants"].setdefault(name, {"title": name.capitalize()}).update(delta)
+    study.write_text(yaml.safe_dump(content, sort_keys=False))
