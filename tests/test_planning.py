@@ -116,8 +116,8 @@ def test_the_papers_scale_is_planned_through_the_profile_from_a_fresh_clone(tmp_
     run = subprocess.run(asked, cwd=copy, env=environment(copy), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-REPORT:]
     jobs = planned(run.stdout + run.stderr)
-    assert (jobs["train"], jobs["evaluate"], jobs["separate"], jobs["evaluate_oracle"]) == (87, 93, 93, 6)
-    assert (jobs["download"], jobs["download_metadata"], jobs["pack"], sum(jobs.values())) == (3, 1, 2, 385)
+    assert (jobs["train"], jobs["evaluate"], jobs["separate"], jobs["evaluate_oracle"]) == (84, 90, 90, 6)
+    assert (jobs["download"], jobs["download_metadata"], jobs["pack"], sum(jobs.values())) == (3, 1, 2, 373)
     assert not (copy / "data").exists() and not (copy / "results").exists()
 
 

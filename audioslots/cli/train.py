@@ -38,14 +38,14 @@ def train_variant(
 ) -> None:
     """Train one variant with one seed. Repeat the command to resume."""
     from audioslots.config.variant import Resolved
-    from audioslots.runtime import scratch as own_disk
+    from audioslots.runtime.scratch import expanded
     from audioslots.training.trainer import Machine, train
 
-    own_disk.folder = own_disk.expanded(scratch) if scratch else None
+    folder = expanded(scratch) if scratch else None
     resolved = Resolved.read(config)
     torch_device(device, num_devices)
-    command = shlex.join(["audioslots", *sys.argv[1:]])
-    train(resolved, out, Machine(device, num_devices, strategy, workers, tensorboard), command)
+    machine = Machine(device, num_devices, strategy, workers, tensorboard, folder)
+    train(resolved, out, machine, command=shlex.join(["audioslots", *sys.argv[1:]]))
 
 
 @train.command("select-lr")

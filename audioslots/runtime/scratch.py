@@ -18,8 +18,6 @@ from audioslots.runtime.files import written_aside
 from audioslots.runtime.stage import Stage, require_room
 
 PIECE = 16 << 20  # bytes of a read
-folder: Path | None = None
-"""Where the copies are; without it speech is read where it lies. ``audioslots train --scratch`` sets it."""
 
 
 def expanded(given: str) -> Path:
@@ -34,27 +32,26 @@ def expanded(given: str) -> Path:
     return Path(path)
 
 
-def local_copy(array: Path, digest: str) -> Path:
-    """Where to read a file: in ``folder``, where it is copied unless a copy of its size is there; without one, itself.
+def local_copy(array: Path, digest: str, folder: Path) -> Path:
+    """The copy of a file in a folder of this machine's own disk, made unless a copy of its size is there.
 
     Args:
         array: the file.
         digest: its SHA-256.
+        folder: of the copies.
 
     Raises:
         InputError: the file does not match the digest; the folder cannot be written, or has no room.
     """
-    if folder is None:
-        return array
-    to, size = folder, array.stat().st_size
-    copy = to / f"audioslots-{os.getuid()}-{digest[:16]}{array.suffix}"
+    size = array.stat().st_size
+    copy = folder / f"audioslots-{os.getuid()}-{digest[:16]}{array.suffix}"
     if _is_whole(copy, size):
         return copy
-    with Stage(to, copy.stem, {}, ()).locked(wait=True):
+    with Stage(folder, copy.stem, {}, ()).locked(wait=True):
         if not _is_whole(copy, size):  # still
-            for leftover in (copy, *to.glob(f".{copy.stem}.*.tmp.*")):  # cut short, or of a process that was killed
+            for leftover in (copy, *folder.glob(f".{copy.stem}.*.tmp.*")):  # cut short, or of a process that was killed
                 leftover.unlink(missing_ok=True)
-            require_room(to, size)
+            require_room(folder, size)
             with written_aside(copy) as aside:
                 if _copy(array, aside, size) != digest:
                     raise InputError(f"{array}: does not match manifest.json; expected SHA-256 {digest}")

@@ -12,25 +12,25 @@ from audioslots.config.variant import Resolved
 from audioslots.data.training.mixing import Mixer
 from audioslots.data.training.packing import Speech
 from audioslots.data.training.static import StaticMixer
-from audioslots.runtime import scratch
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
+from audioslots.runtime.scratch import local_copy
 
 
-def open_packed(packed: Path) -> Speech:
-    """Open packed speech or noise, its samples from this node's own copy where there is to be one.
+def open_packed(packed: Path, scratch: Path | None = None) -> Speech:
+    """Open packed speech or noise; with ``scratch``, its samples from a copy in that folder of this machine's disk.
 
     Raises:
-        InputError: as ``Speech.open`` and ``scratch.local_copy``.
+        InputError: as ``Speech.open`` and ``local_copy``.
     """
     speech, array = Speech.open(packed), packed / "speech.i16"
-    if scratch.folder is None:
+    if scratch is None:
         return speech
-    copy = scratch.local_copy(array, read_json(packed / "manifest.json")["sha256"][array.name])
+    copy = local_copy(array, read_json(packed / "manifest.json")["sha256"][array.name], scratch)
     return replace(speech, samples=np.memmap(copy, dtype=speech.samples.dtype, mode="r"))
 
 
-def open_speech(config: Resolved) -> tuple[Speech, Speech]:
+def open_speech(config: Resolved, scratch: Path | None = None) -> tuple[Speech, Speech]:
     """Open the training and the held-out speech, and make sure that they share no speaker.
 
     Of both, utterances that are shorter than a crop are left out.
@@ -38,11 +38,11 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     Raises:
         InputError: a folder is missing or of another rate, speakers are shared, or as ``open_packed``.
     """
-    speech = open_packed(Path(config.train))
+    speech = open_packed(Path(config.train), scratch)
     if config.validation is None:
         speech, held_out = speech.hold_out(config.held_out_speakers)
     else:
-        held_out = open_packed(Path(config.validation))
+        held_out = open_packed(Path(config.validation), scratch)
     for packed, folder in ((speech, config.train), (held_out, config.validation or config.train)):
         if packed.rate != config.rate:
             raise InputError(f"{folder}: packed at {packed.rate} Hz; expected rate {config.rate}")
@@ -55,7 +55,7 @@ def open_speech(config: Resolved) -> tuple[Speech, Speech]:
     return speech, held_out
 
 
-def open_noise(config: Resolved, part: str) -> Speech | None:
+def open_noise(config: Resolved, part: str, scratch: Path | None = None) -> Speech | None:
     """Open the packed noise to train on, ``tr``, or to validate on, ``cv``; None of a task without.
 
     Raises:
@@ -63,13 +63,13 @@ def open_noise(config: Resolved, part: str) -> Speech | None:
     """
     if config.noise is None:
         return None
-    noise = open_packed(Path(config.noise) / part)
+    noise = open_packed(Path(config.noise) / part, scratch)
     if noise.rate != config.rate:
         raise InputError(f"{config.noise}/{part}: packed at {noise.rate} Hz; expected rate {config.rate}")
     return noise
 
 
-def training_mixer(config: Resolved, speech: Speech) -> Mixer:
+def training_mixer(config: Resolved, speech: Speech, scratch: Path | None = None) -> Mixer:
     """What draws the training mixtures."""
     settings = config.training
     if settings.mixing == "static":
@@ -84,6 +84,6 @@ def training_mixer(config: Resolved, speech: Speech) -> Mixer:
         settings.even_speakers,
         settings.separate_crops,
         tuple(config.counts),
-        open_noise(config, "tr"),
+        open_noise(config, "tr", scratch),
         settings.single_speaker_fraction,
     )

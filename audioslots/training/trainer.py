@@ -57,6 +57,7 @@ class Machine:
         strategy: Lightning Fabric's: auto, ddp.
         workers: threads that make batches.
         tensorboard: show the history in TensorBoard too.
+        scratch: folder on its own disk to read copies of the speech from.
     """
 
     accelerator: str = "auto"
@@ -64,6 +65,7 @@ class Machine:
     strategy: str = "auto"
     workers: int = 2
     tensorboard: bool = False
+    scratch: Path | None = None
 
 
 class Trainer:
@@ -91,7 +93,7 @@ class Trainer:
             raise InputError(
                 f"--num-devices: {devices} of {torch.cuda.device_count()} GPUs; expected no more than there are"
             )
-        self.speech, held_out = open_speech(config)
+        self.speech, held_out = open_speech(config, machine.scratch)
         ddp = DDPStrategy(broadcast_buffers=False)
         self.fabric = Fabric(  # which starts processes here, whatever Slurm says of tasks
             accelerator=machine.accelerator,
@@ -102,8 +104,8 @@ class Trainer:
         )
         arithmetic(self.settings.precision)
         self.fabric.seed_everything(config.seed, verbose=False)
-        self.mixer = training_mixer(config, self.speech)
-        noise = open_noise(config, "cv")
+        self.mixer = training_mixer(config, self.speech, machine.scratch)
+        noise = open_noise(config, "cv", machine.scratch)
         validation = Mixer(held_out, config.sources, config.crop_samples, VALIDATION_SEED, noise=noise)
         mixtures = max(1, self.settings.validation_mixtures // self.settings.adjacent_chunks)
         self.validation = self._split(torch.from_numpy(validation.batch(0, mixtures)))

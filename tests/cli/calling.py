@@ -12,7 +12,6 @@ import pytest
 from running import TINY
 
 from audioslots.cli import main
-from audioslots.runtime import scratch
 
 CONFIG: dict[str, Any] = {
     "name": "tiny",
@@ -45,7 +44,6 @@ class Call:
 
     def __call__(self, *arguments: object, err: io.StringIO | None = None) -> Ended:
         self.monkeypatch.setattr(sys, "argv", ["audioslots", *map(str, arguments)])
-        self.monkeypatch.setattr(scratch, "folder", None)  # --scratch is of this call alone
         out, err = io.StringIO(), err or io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()

@@ -19,7 +19,6 @@ from audioslots.data.training.device_mixing import DeviceMixer
 from audioslots.data.training.mixing import Mixer
 from audioslots.data.training.packing import Speech, pack
 from audioslots.data.training.static import StaticMixer
-from audioslots.runtime import scratch
 from audioslots.runtime.files import sha256, write_json
 from audioslots.training.speech import open_packed
 
@@ -100,8 +99,7 @@ def test_a_gigabyte_goes_to_a_device_through_300_mb(large: Path) -> None:
 
 
 def copy_to_scratch(folder: Path, to: Path) -> None:
-    scratch.folder = to
-    assert open_packed(folder).samples.nbytes == 2 * 500 * LENGTH
+    assert open_packed(folder, to).samples.nbytes == 2 * 500 * LENGTH
 
 
 def test_200_mb_are_copied_to_scratch_in_100_mb(disk: Path) -> None:

@@ -36,10 +36,9 @@ def own(packed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packed, tmp_path / "own"))
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
     """The folder of the copies, which is not there yet."""
-    monkeypatch.setattr(scratch, "folder", tmp_path / "disk" / "speech")
     return tmp_path / "disk" / "speech"
 
 
@@ -48,14 +47,8 @@ def copies(place: Path) -> list[Path]:
     return sorted(path for path in place.glob("*") if path.suffix != ".lock")
 
 
-def test_without_a_folder_speech_is_read_where_it_lies(packed: Path, place: Path, monkeypatch) -> None:
-    monkeypatch.setattr(scratch, "folder", None)
-    assert open_packed(packed).samples.filename == packed / "speech.i16"
-    assert copies(place) == []
-
-
 def test_the_copy_alone_is_left_and_reads_the_same(packed: Path, place: Path) -> None:
-    expected, found = Speech.open(packed), open_packed(packed)
+    expected, found = Speech.open(packed), open_packed(packed, place)
     (copy,) = copies(place)
     digest = json.loads((packed / "manifest.json").read_text())["sha256"]["speech.i16"]
     assert copy.name == f"audioslots-{os.getuid()}-{digest[:16]}.i16"
@@ -66,19 +59,19 @@ def test_the_copy_alone_is_left_and_reads_the_same(packed: Path, place: Path) ->
 
 def test_speech_longer_than_a_piece_is_copied_whole(packed: Path, place: Path, monkeypatch) -> None:
     monkeypatch.setattr(scratch, "PIECE", 100_001)
-    open_packed(packed)
+    open_packed(packed, place)
     assert copies(place)[0].read_bytes() == (packed / "speech.i16").read_bytes()
 
 
 def test_a_copy_that_is_there_is_used_and_one_cut_short_is_made_again(packed: Path, place: Path, monkeypatch) -> None:
-    open_packed(packed)
+    open_packed(packed, place)
     (copy,) = copies(place)
     with monkeypatch.context() as without:
         without.setattr(scratch, "_copy", lambda *_: pytest.fail("copied again"))
-        open_packed(packed)
+        open_packed(packed, place)
     os.truncate(copy, 1000)
     (place / f".{copy.stem}.01234567.tmp.i16").write_bytes(b"of a process that was killed")
-    open_packed(packed)
+    open_packed(packed, place)
     assert copies(place) == [copy] and copy.read_bytes() == (packed / "speech.i16").read_bytes()
 
 
@@ -88,7 +81,7 @@ def test_a_folder_of_other_content_has_another_copy(packed: Path, own: Path, pla
     array.tofile(own / "speech.i16")
     manifest["sha256"]["speech.i16"] = sha256(own / "speech.i16")
     (own / "manifest.json").write_text(json.dumps(manifest))
-    assert np.array_equal(open_packed(packed).samples, open_packed(own).samples[::-1])
+    assert np.array_equal(open_packed(packed, place).samples, open_packed(own, place).samples[::-1])
     assert len(copies(place)) == 2
 
 
@@ -97,24 +90,24 @@ def test_damaged_speech_is_named_and_leaves_no_copy(own: Path, place: Path) -> N
         array.seek(5001)
         array.write(b"damage")
     with pytest.raises(InputError, match=r"own/speech\.i16: does not match manifest\.json; expected SHA-256 \w{64}$"):
-        open_packed(own)
+        open_packed(own, place)
     assert copies(place) == []
     os.truncate(own / "speech.i16", 5000)
     with pytest.raises(InputError, match=r"own/speech\.i16: 5000 bytes; expected \d+$"):
-        open_packed(own)
+        open_packed(own, place)
 
 
 def test_a_disk_without_room_is_named_before_anything_is_copied(packed: Path, place: Path, monkeypatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match=r"disk/speech: 1e-06 GB free; expected at least 0\.00\d+ GB$"):
-        open_packed(packed)
+        open_packed(packed, place)
     assert copies(place) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(packed: Path, place: Path) -> None:
     place.parent.write_text("a file")
     with pytest.raises(InputError, match="disk/speech: cannot be written"):
-        open_packed(packed)
+        open_packed(packed, place)
 
 
 def test_variables_are_those_of_the_process_that_reads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +137,7 @@ def test_who_comes_while_another_copies_waits_and_uses_its_copy(packed: Path, pl
     copying = threading.Thread(target=first)
     copying.start()
     began.wait()
-    found = open_packed(packed)
+    found = open_packed(packed, place)
     copying.join()
     assert Path(found.samples.filename) == copy and copies(place) == [copy]
 
@@ -162,7 +155,7 @@ def test_of_several_processes_one_copies(packed: Path, place: Path, tmp_path: Pa
 
     def read(number: int) -> None:
         gate.wait()
-        np.save(tmp_path / f"{number}.npy", open_packed(packed).samples)
+        np.save(tmp_path / f"{number}.npy", open_packed(packed, place).samples)
 
     monkeypatch.setattr(scratch, "_copy", counted)
     started = [context.Process(target=read, args=(number,)) for number in range(3)]
