@@ -12,8 +12,8 @@ import pandas as pd
 from audioslots.reporting.table import Column, Table
 from audioslots.reporting.tables import ranged, stitched, titled
 from audioslots.reporting.words import EMPTY, number, whole
+from audioslots.scoring.assignment_accuracy import PERIODS_S
 from audioslots.scoring.metrics import OVER_TIME
-from audioslots.scoring.own_output import PERIODS_S
 from audioslots.stats.summaries import speakers_of, summarise
 
 INPUT_EDGES_DB = (-5, 0, 5)
@@ -43,7 +43,7 @@ def by_duration(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
 
 
 def over_time(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table | None:
-    """Own output along recordings of more than half a minute; None where there are none."""
+    """Assignment accuracy along recordings of more than half a minute; None where there are none."""
     long = scores[scores["mixture_id"].isin(scores.loc[scores[OVER_TIME[-1]].notna(), "mixture_id"])]
     if long.empty:
         return None
@@ -51,10 +51,11 @@ def over_time(scores: pd.DataFrame, titles: Mapping[str, str]) -> Table | None:
     summary.insert(1, "title", summary["variant"].map(titles))
     ends = [*(f"to {number(end, 0)} s" for end in PERIODS_S[1:]), "to the end"]
     headings = [f"{number(start, 0)} {end}" for start, end in zip(PERIODS_S, ends, strict=True)]
-    columns = [titled(), stitched(), *(ranged(*each, "own_output") for each in zip(headings, OVER_TIME, strict=True))]
+    periods = zip(headings, OVER_TIME, strict=True)
+    columns = [titled(), stitched(), *(ranged(*period, "assignment_accuracy") for period in periods)]
     caption = (
-        "Own output along a recording, with 95 % intervals: the share of the time in which a source speaks that the "
-        f"output which held most of it in the first {number(PERIODS_S[1], 0)} s holds more of it than any other. "
+        "Assignment accuracy along a recording, with 95 % intervals: the share of a speaker's active time in which the "
+        f"output that held most of them in the first {number(PERIODS_S[1], 0)} s holds more of them than any other. "
         f"Number of mixtures: {whole(long['mixture_id'].nunique())}."
     )
     user = (summary["stitching"] != "oracle").tolist()

@@ -37,6 +37,8 @@ COLUMNS = {
     **{"permutation": "str", "failure": "str"},
 }
 """Columns of scores.parquet, in their order, with their types."""
+RENAMED = ("own_output", "assignment_accuracy")
+"""A metric's name in scores of earlier versions, and its name now."""
 BESIDE = ("evaluation.json", "examples")
 
 
@@ -201,7 +203,9 @@ def _described(system: System | Kept, benchmark: str, item: TestMixture, job: Jo
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read a scores.parquet; columns that its version did not have yet are missing in every row.
+    """Read a scores.parquet of this version or an earlier one.
+
+    Columns that the earlier version lacks are missing in every row; those that it named otherwise are renamed.
 
     Raises:
         InputError: the file is absent, unreadable, or lacks another column.
@@ -212,6 +216,9 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file; expected a scores.parquet") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
         raise InputError(f"{path}: not readable ({error}); expected scores in Parquet") from None
+    table = table.rename(columns=lambda column: str(column).replace(*RENAMED))
+    if "failure" in table:
+        table["failure"] = table["failure"].str.replace(*RENAMED, regex=False)
     if missing := [column for column in COLUMNS if column not in table and column not in LATER]:
         raise InputError(f"{path}: no column {missing[0]}; expected the columns {', '.join(COLUMNS)}")
     for column in LATER:

@@ -23,8 +23,8 @@ from scipy.linalg import solve_toeplitz
 from scipy.optimize import linear_sum_assignment
 
 from audioslots.runtime.errors import InputError
+from audioslots.scoring.assignment_accuracy import PERIODS_S, assignment_accuracy, assignment_accuracy_over_time
 from audioslots.scoring.intelligibility import stoi
-from audioslots.scoring.own_output import PERIODS_S, own_output, own_output_over_time
 from audioslots.scoring.signals import Signal, Undefined, at_peak_one, centred, problem_of
 
 FILTER_TAPS = 512
@@ -151,15 +151,15 @@ METRICS = {
     "pesq": Metric(pesq, "PESQ"),
     "stoi": Metric(stoi, "STOI", digits=3),
     "estoi": Metric(partial(stoi, extended=True), "ESTOI", digits=3),
-    "own_output": Metric(own_output, "Own output", of_mixture=False, among=True),
+    "assignment_accuracy": Metric(assignment_accuracy, "Assignment accuracy", of_mixture=False, among=True),
 }
 """Column of the scores -> the metric; every table and column derives from it."""
 COUNTED = ("outputs", "leak_db")
 """Columns that are of a mixture: its estimates that are not silent, and the energy of those that no source was given,
 against that of the others, dB."""
-OVER_TIME = tuple(f"own_output_from_{start:g}_s" for start in PERIODS_S)
+OVER_TIME = tuple(f"assignment_accuracy_from_{start:g}_s" for start in PERIODS_S)
 """Columns that are of a period of the mixture: from the start that they name to that of the next."""
-LATER = ("own_output", *OVER_TIME, *COUNTED)
+LATER = ("assignment_accuracy", *OVER_TIME, *COUNTED)
 """Columns that scores of earlier versions lack: they are missing there, without a reason."""
 REPORTED = {metric.gain or name: metric for name, metric in METRICS.items()}
 """Column that tables show -> the metric."""
@@ -237,7 +237,7 @@ def score(
     order = permutation(estimates, sources) if same_length else tuple(range(len(sources)))
     ordered = estimates[[*order, *(index for index in range(len(estimates)) if index not in order)]]
     among = {name: metric.function(ordered, sources, rate) for name, metric in METRICS.items() if metric.among}
-    periods = own_output_over_time(ordered, sources, rate)
+    periods = assignment_accuracy_over_time(ordered, sources, rate)
     counted = dict(zip(COUNTED, _counted(ordered, len(sources)), strict=True))
     alone = len(sources) == 1 and np.array_equal(mixture, sources[0])  # nothing is to be gained
     rows = []

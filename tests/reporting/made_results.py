@@ -56,7 +56,7 @@ def scores(
                             "input_stoi": 0.7,
                             "estoi": 0.5 + 0.02 * gained,
                             "input_estoi": 0.5,
-                            "own_output": 0.8 + 0.01 * gained,
+                            "assignment_accuracy": 0.8 + 0.01 * gained,
                             "permutation": "0,1",
                             "failure": "",
                         }

@@ -36,11 +36,15 @@ def test_durations_are_cut_at_fixed_edges():
     assert "below 4: 15, 4 to 6: 15" in table.caption
 
 
-def test_own_output_along_recordings_is_of_the_long_ones_alone():
-    frame = two().assign(own_output_from_0_s=0.9, own_output_from_10_s=np.nan, own_output_from_30_s=np.nan)
+def test_assignment_accuracy_along_recordings_is_of_the_long_ones_alone():
+    frame = two().assign(
+        assignment_accuracy_from_0_s=0.9, assignment_accuracy_from_10_s=np.nan, assignment_accuracy_from_30_s=np.nan
+    )
     assert breakdown.over_time(frame, TITLES) is None
     long = frame["mixture_id"] == frame["mixture_id"].iloc[0]
-    frame.loc[long, ["own_output_from_0_s", "own_output_from_10_s", "own_output_from_30_s"]] = 1.0, 0.8, 0.6
+    frame.loc[
+        long, ["assignment_accuracy_from_0_s", "assignment_accuracy_from_10_s", "assignment_accuracy_from_30_s"]
+    ] = 1.0, 0.8, 0.6
     table = breakdown.over_time(frame, TITLES)
     assert table is not None and "Number of mixtures: 1." in table.caption
     assert [column.heading for column in table.columns[2:]] == ["0 to 10 s", "10 to 30 s", "30 to the end"]

@@ -68,14 +68,18 @@ def test_the_page_says_what_made_the_results(out):
     ]
 
 
-def test_long_recordings_have_a_table_of_own_output_over_time(results, tmp_path):
+def test_long_recordings_have_a_table_of_assignment_accuracy_over_time(results, tmp_path):
     for path in results.glob("runs/*/*/scores.parquet"):
-        periods = {"own_output_from_0_s": 1.0, "own_output_from_10_s": 0.875, "own_output_from_30_s": 0.75}
+        periods = {
+            "assignment_accuracy_from_0_s": 1.0,
+            "assignment_accuracy_from_10_s": 0.875,
+            "assignment_accuracy_from_30_s": 0.75,
+        }
         pd.read_parquet(path).assign(**periods).to_parquet(path)
     page = report(results, tmp_path / "out").read_text(encoding="utf-8")
-    assert "Own output along a recording" in page and "30 to the end" in page
+    assert "Assignment accuracy along a recording" in page and "30 to the end" in page
     table = pd.read_csv(tmp_path / "out" / "tables" / "time.csv", keep_default_na=False)
-    assert table["own_output_from_30_s"].astype(float).unique().tolist() == [0.75]
+    assert table["assignment_accuracy_from_30_s"].astype(float).unique().tolist() == [0.75]
 
 
 def test_the_same_scores_make_the_same_files(made, out, tmp_path):

@@ -102,12 +102,12 @@ def test_missing_values_are_named_in_the_caption_and_counted_in_the_row():
 
 def test_a_metric_that_the_scores_of_an_earlier_version_lack_is_empty_and_not_named_as_missing():
     def edit(frame):
-        frame.loc[frame["variant"] == "a", "own_output"] = np.nan
+        frame.loc[frame["variant"] == "a", "assignment_accuracy"] = np.nan
         return frame
 
     table = main("a", "b", edit=edit)
     assert "Missing" not in table.caption
-    (place,) = [place for place, column in enumerate(table.columns) if column.key == "own_output"]
+    (place,) = [place for place, column in enumerate(table.columns) if column.key == "assignment_accuracy"]
     shown = [row[place].text for row in table.cells()]
     assert shown[3:] == [words.EMPTY] * 2 and words.EMPTY not in shown[1:3], "b has it"
 
@@ -237,8 +237,8 @@ def test_numbers_read_well(shown, expected):
 
 
 def test_a_metric_that_earlier_scores_lack_has_a_column_where_there_is_a_value():
-    title = "Own output"
+    title = "Assignment accuracy"
     assert title in [column.heading for column in main("a").columns]
-    earlier = main("a", edit=lambda frame: frame.assign(own_output=np.nan))
+    earlier = main("a", edit=lambda frame: frame.assign(assignment_accuracy=np.nan))
     assert title not in [column.heading for column in earlier.columns]
     assert title not in earlier.caption

@@ -25,7 +25,8 @@ from audioslots.scoring.metrics import METRICS, Undefined, permutation, pesq, sc
 RATE = 8000
 ROW_KEYS = (
     "input_si_sdr_db si_sdr_db si_sdri_db sdr_db sdri_db pesq input_pesq stoi input_stoi estoi input_estoi "
-    "own_output own_output_from_0_s own_output_from_10_s own_output_from_30_s outputs leak_db permutation failure"
+    "assignment_accuracy assignment_accuracy_from_0_s assignment_accuracy_from_10_s assignment_accuracy_from_30_s "
+    "outputs leak_db permutation failure"
 ).split()
 
 

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from audioslots.scoring.assignment_accuracy import (
+    PERIODS_S,
+    WINDOW_S,
+    assignment_accuracy,
+    assignment_accuracy_over_time,
+)
 from audioslots.scoring.evaluate import COLUMNS, read_scores
 from audioslots.scoring.metrics import LATER, OVER_TIME, score
-from audioslots.scoring.own_output import PERIODS_S, WINDOW_S, own_output, own_output_over_time
 from tests.reporting.made_results import scores as made_scores
 
 RATE = 8000
@@ -29,11 +34,11 @@ def conversation(turns: str = "abab", seconds: float = 2.0) -> Signals:
     return sources
 
 
-def test_true_sources_are_in_their_own_output_whatever_their_overlap_and_level() -> None:
+def test_true_sources_are_in_their_assignment_accuracy_whatever_their_overlap_and_level() -> None:
     for turns in ("abab", "xxxx", "a-xb"):
         sources = conversation(turns)
         for level in (1.0, 1e-3, 1e30, -1.0):
-            assert own_output([sources[0], level * sources[1]], sources, RATE).tolist() == [1.0, 1.0]
+            assert assignment_accuracy([sources[0], level * sources[1]], sources, RATE).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("turns", ["xxxx", "abab", "xaxb"])
@@ -43,7 +48,7 @@ def test_a_swap_counts_for_as_long_as_it_lasts(turns: str) -> None:
     quarter = sources.shape[-1] // 4
     swapped[:, 3 * quarter :] = sources[::-1, 3 * quarter :]
     windows = np.repeat([1.0, 1.0, 1.0, 0.0], round(quarter / RATE / WINDOW_S))
-    for found, source in zip(own_output(swapped, sources, RATE), sources, strict=True):
+    for found, source in zip(assignment_accuracy(swapped, sources, RATE), sources, strict=True):
         active = source.reshape(len(windows), -1).any(-1)
         assert found == pytest.approx((windows * active).sum() / active.sum())
 
@@ -51,13 +56,13 @@ def test_a_swap_counts_for_as_long_as_it_lasts(turns: str) -> None:
 def test_outputs_that_hold_the_same_share_a_window() -> None:
     sources = conversation("xxxx")
     mixture = sources.sum(0)
-    assert own_output([mixture, mixture], sources, RATE).mean() == 0.5
+    assert assignment_accuracy([mixture, mixture], sources, RATE).mean() == 0.5
 
 
 def test_leakage_alone_is_no_swap() -> None:
     sources = conversation("abxb")
     leaky = sources + 0.4 * sources[::-1]
-    assert own_output(leaky, sources, RATE).tolist() == [1.0, 1.0]
+    assert assignment_accuracy(leaky, sources, RATE).tolist() == [1.0, 1.0]
 
 
 def test_a_source_that_moves_to_a_third_output_is_not_in_its_own() -> None:
@@ -65,26 +70,26 @@ def test_a_source_that_moves_to_a_third_output_is_not_in_its_own() -> None:
     outputs = np.vstack([sources, np.zeros_like(sources[:1])])
     half = sources.shape[-1] // 2
     outputs[2, half:], outputs[0, half:] = sources[0, half:], 0.0
-    assert own_output(outputs, sources, RATE).tolist() == [0.5, 1.0]
+    assert assignment_accuracy(outputs, sources, RATE).tolist() == [0.5, 1.0]
 
 
 @pytest.mark.filterwarnings("error")
 def test_what_cannot_be_measured_is_missing_and_hurts_nothing_else() -> None:
     sources = conversation("xx")
     silent = np.stack([np.zeros_like(sources[0]), sources[1]])
-    found = own_output(sources, silent, RATE)
+    found = assignment_accuracy(sources, silent, RATE)
     assert np.isnan(found[0]) and found[1] == 1.0
     broken = np.vstack([sources, np.full_like(sources[:1], np.nan)])
-    assert own_output(broken, sources, RATE).tolist() == [1.0, 1.0]
-    assert own_output(silent, sources, RATE).tolist() == [0.0, 1.0]
-    assert np.isnan(own_output(sources[:, :-1], sources, RATE)).all()
-    assert own_output(sources[:, :100], sources[:, :100], RATE).tolist() == [1.0, 1.0]  # shorter than a window
+    assert assignment_accuracy(broken, sources, RATE).tolist() == [1.0, 1.0]
+    assert assignment_accuracy(silent, sources, RATE).tolist() == [0.0, 1.0]
+    assert np.isnan(assignment_accuracy(sources[:, :-1], sources, RATE)).all()
+    assert assignment_accuracy(sources[:, :100], sources[:, :100], RATE).tolist() == [1.0, 1.0]  # shorter than a window
 
 
 def test_the_permutation_of_a_mixture_decides_which_output_is_a_source_s_own() -> None:
     sources = conversation("xaxb")
     rows = score(sources[::-1], sources, sources.sum(0) + 1e-3, RATE)
-    assert [row["own_output"] for row in rows] == [1.0, 1.0]
+    assert [row["assignment_accuracy"] for row in rows] == [1.0, 1.0]
     assert rows[0]["permutation"] == "1,0"
 
 
@@ -92,27 +97,27 @@ def test_an_order_that_is_lost_shows_in_all_that_comes_after() -> None:
     sources = conversation("x" * 50, seconds=1.0)  # 10 s, 20 s and 20 s
     lost = sources.copy()
     lost[:, 20 * RATE :] = sources[::-1, 20 * RATE :]
-    assert own_output_over_time(sources, sources, RATE).tolist() == [[1.0, 1.0]] * 3
-    assert own_output_over_time(lost, sources, RATE).tolist() == [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
-    assert own_output_over_time(lost[::-1], sources, RATE).tolist() == [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
+    assert assignment_accuracy_over_time(sources, sources, RATE).tolist() == [[1.0, 1.0]] * 3
+    assert assignment_accuracy_over_time(lost, sources, RATE).tolist() == [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
+    assert assignment_accuracy_over_time(lost[::-1], sources, RATE).tolist() == [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
     rows = score(lost, sources, sources.sum(0) + 1e-3, RATE)
     assert rows[0]["permutation"] == "1,0" and [rows[0][name] for name in OVER_TIME] == [1.0, 0.5, 0.0]
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_period_in_which_a_source_is_silent_is_missing() -> None:
-    found = own_output_over_time(conversation("ab" * 6), conversation("ab" * 6), RATE)
+    found = assignment_accuracy_over_time(conversation("ab" * 6), conversation("ab" * 6), RATE)
     assert found[:2].tolist() == [[1.0, 1.0]] * 2 and np.isnan(found[2]).all()
     late = conversation("a" * 5 + "b")  # the second speaks after 10 s alone
-    found = own_output_over_time(late, late, RATE)
+    found = assignment_accuracy_over_time(late, late, RATE)
     assert found[0, 0] == found[1, 1] == 1.0 and np.isnan([found[0, 1], found[1, 0]]).all()
-    assert own_output_over_time(late[:, :-1], late, RATE).shape == (len(PERIODS_S), 2)
-    assert np.isnan(own_output_over_time(late[:, :-1], late, RATE)).all()
+    assert assignment_accuracy_over_time(late[:, :-1], late, RATE).shape == (len(PERIODS_S), 2)
+    assert np.isnan(assignment_accuracy_over_time(late[:, :-1], late, RATE)).all()
 
 
 def test_scores_of_an_earlier_version_are_read(tmp_path: Path) -> None:
     scores = made_scores("audioslots", 5.0)
-    assert list(LATER) == ["own_output", *OVER_TIME, "outputs", "leak_db"] and set(LATER) < set(COLUMNS)
+    assert list(LATER) == ["assignment_accuracy", *OVER_TIME, "outputs", "leak_db"] and set(LATER) < set(COLUMNS)
     scores.drop(columns=list(LATER), errors="ignore").to_parquet(tmp_path / "scores.parquet", index=False)
     read = read_scores(tmp_path / "scores.parquet")
     assert list(read.columns) == list(COLUMNS) and read[list(LATER)].isna().all(axis=None)

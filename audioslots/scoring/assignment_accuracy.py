@@ -18,10 +18,10 @@ RIDGE = 1e-9
 """Of the loudest window's energy, added where sources are fitted: a silent one then has no part of any output."""
 
 PERIODS_S = (0.0, 10.0, 30.0)
-"""Where the periods of ``own_output_over_time`` begin, s; the last goes on to the end."""
+"""Where the periods of ``assignment_accuracy_over_time`` begin, s; the last goes on to the end."""
 
 
-def own_output(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
+def assignment_accuracy(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
     """Share of the time in which a source is active that its own output holds more of it than any other does.
 
     In each window every output is fitted by a sum of the sources (least squares); the output with the largest weight of
@@ -47,18 +47,18 @@ def own_output(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
         return np.asarray((own * active).sum(0) / active.sum(0))
 
 
-def own_output_over_time(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
-    """``own_output`` of each of ``PERIODS_S``, if the output that held most of a source in the first is its own.
+def assignment_accuracy_over_time(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
+    """``assignment_accuracy`` in each of ``PERIODS_S``, with the outputs assigned by the first of them alone.
 
     So an order that is lost on the way, and not found again, shows in all that comes after.
 
     Args:
-        estimates: as of ``own_output``.
+        estimates: as of ``assignment_accuracy``.
         sources: likewise.
         rate: Hz.
 
     Returns:
-        [periods, sources], 0 to 1. NaN for a period in which a source is not active, and where ``own_output`` is.
+        [periods, sources], 0 to 1. NaN for a period in which a source is not active, and as of ``assignment_accuracy``.
     """
     found = _holding(estimates, sources, rate)
     if found is None:
