@@ -1,16 +1,16 @@
-"""The copy of packed speech on a node's own disk: made once, whole or not at all, and the same to read."""
+"""The copy of a large file on a node's own disk: made once, whole or not at all."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
+import io
 import os
 import shutil
-import threading
-import time
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,95 +19,69 @@ from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime import scratch
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256
+from audioslots.runtime.scratch import local_copy
 from audioslots.runtime.stage import Stage
 from audioslots.training.speech import open_packed
 
 
-@pytest.fixture(scope="module")
-def packed(made_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("packed") / "train-clean"
-    pack(made_corpus, "train-clean", out, 8000)
-    return out
+@pytest.fixture
+def array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that is copied in several pieces."""
+    monkeypatch.setattr(scratch, "PIECE", 100_001)
+    path = tmp_path / "speech.i16"
+    path.write_bytes(np.random.default_rng(0).bytes(1_000_000))
+    yield path
 
 
 @pytest.fixture
-def own(packed: Path, tmp_path: Path) -> Path:
-    """A copy of ``packed`` to damage."""
-    return Path(shutil.copytree(packed, tmp_path / "own"))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """The folder of the copies, which is not there yet."""
+def disk(tmp_path: Path) -> Path:
+    """The folder of the copies, which does not exist yet."""
     return tmp_path / "disk" / "speech"
 
 
-def copies(place: Path) -> list[Path]:
-    """All that is in the folder, but for locks."""
-    return sorted(path for path in place.glob("*") if path.suffix != ".lock")
+def copies(disk: Path) -> list[Path]:
+    return sorted(path for path in disk.glob("*") if path.suffix != ".lock")
 
 
-def test_the_copy_alone_is_left_and_reads_the_same(packed: Path, place: Path) -> None:
-    expected, found = Speech.open(packed), open_packed(packed, place)
-    (copy,) = copies(place)
-    digest = json.loads((packed / "manifest.json").read_text())["sha256"]["speech.i16"]
-    assert copy.name == f"audioslots-{os.getuid()}-{digest[:16]}.i16"
-    assert Path(found.samples.filename) == copy
-    assert found.samples.dtype == expected.samples.dtype and np.array_equal(found.samples, expected.samples)
-    assert found.index.equals(expected.index) and (found.rate, found.subset) == (expected.rate, expected.subset)
+def copy_and_stat(array: Path, digest: str, disk: Path) -> int:
+    """The inode of the copy: another one each time that the file is copied."""
+    return local_copy(array, digest, disk).stat().st_ino
 
 
-def test_speech_longer_than_a_piece_is_copied_whole(packed: Path, place: Path, monkeypatch) -> None:
-    monkeypatch.setattr(scratch, "PIECE", 100_001)
-    open_packed(packed, place)
-    assert copies(place)[0].read_bytes() == (packed / "speech.i16").read_bytes()
+def test_speech_reads_the_same_from_its_copy(made_corpus: Path, tmp_path: Path, disk: Path) -> None:
+    pack(made_corpus, "train-clean", tmp_path / "packed", 8000)
+    speech, copied = Speech.open(tmp_path / "packed"), open_packed(tmp_path / "packed", disk)
+    assert [Path(copied.samples.filename)] == copies(disk)
+    assert copied.samples.dtype == speech.samples.dtype and np.array_equal(copied.samples, speech.samples)
 
 
-def test_a_copy_that_is_there_is_used_and_one_cut_short_is_made_again(packed: Path, place: Path, monkeypatch) -> None:
-    open_packed(packed, place)
-    (copy,) = copies(place)
-    with monkeypatch.context() as without:
-        without.setattr(scratch, "_copy", lambda *_: pytest.fail("copied again"))
-        open_packed(packed, place)
+def test_a_whole_copy_is_used_and_one_cut_short_is_made_again(array: Path, disk: Path) -> None:
+    digest = sha256(array)
+    copy = local_copy(array, digest, disk)
+    assert copy.name == f"audioslots-{os.getuid()}-{digest[:16]}.i16" and copies(disk) == [copy]
+    assert copy.stat().st_ino == copy_and_stat(array, digest, disk)
     os.truncate(copy, 1000)
-    (place / f".{copy.stem}.01234567.tmp.i16").write_bytes(b"of a process that was killed")
-    open_packed(packed, place)
-    assert copies(place) == [copy] and copy.read_bytes() == (packed / "speech.i16").read_bytes()
+    (disk / f".{copy.stem}.01234567.tmp.i16").write_bytes(b"of a process that was killed")
+    assert local_copy(array, digest, disk).read_bytes() == array.read_bytes() and copies(disk) == [copy]
 
 
-def test_a_folder_of_other_content_has_another_copy(packed: Path, own: Path, place: Path) -> None:
-    manifest = json.loads((own / "manifest.json").read_text())
-    array = np.fromfile(own / "speech.i16", np.int16)[::-1]
-    array.tofile(own / "speech.i16")
-    manifest["sha256"]["speech.i16"] = sha256(own / "speech.i16")
-    (own / "manifest.json").write_text(json.dumps(manifest))
-    assert np.array_equal(open_packed(packed, place).samples, open_packed(own, place).samples[::-1])
-    assert len(copies(place)) == 2
+def test_a_damaged_file_is_named_and_leaves_no_copy(array: Path, disk: Path) -> None:
+    with pytest.raises(InputError, match=r"speech\.i16: does not match manifest\.json; expected SHA-256 0{64}$"):
+        local_copy(array, "0" * 64, disk)
+    assert copies(disk) == []
 
 
-def test_damaged_speech_is_named_and_leaves_no_copy(own: Path, place: Path) -> None:
-    with open(own / "speech.i16", "r+b") as array:
-        array.seek(5001)
-        array.write(b"damage")
-    with pytest.raises(InputError, match=r"own/speech\.i16: does not match manifest\.json; expected SHA-256 \w{64}$"):
-        open_packed(own, place)
-    assert copies(place) == []
-    os.truncate(own / "speech.i16", 5000)
-    with pytest.raises(InputError, match=r"own/speech\.i16: 5000 bytes; expected \d+$"):
-        open_packed(own, place)
-
-
-def test_a_disk_without_room_is_named_before_anything_is_copied(packed: Path, place: Path, monkeypatch) -> None:
+def test_a_disk_without_room_is_named_before_anything_is_copied(array: Path, disk: Path, monkeypatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(InputError, match=r"disk/speech: 1e-06 GB free; expected at least 0\.00\d+ GB$"):
-        open_packed(packed, place)
-    assert copies(place) == []
+    with pytest.raises(InputError, match=r"disk/speech: 1e-06 GB free; expected at least 0\.001 GB$"):
+        local_copy(array, sha256(array), disk)
+    assert copies(disk) == []
 
 
-def test_a_folder_that_cannot_be_written_is_named(packed: Path, place: Path) -> None:
-    place.parent.write_text("a file")
+def test_a_folder_that_cannot_be_written_is_named(array: Path, disk: Path) -> None:
+    disk.parent.write_text("a file")
     with pytest.raises(InputError, match="disk/speech: cannot be written"):
-        open_packed(packed, place)
+        local_copy(array, sha256(array), disk)
 
 
 def test_variables_are_those_of_the_process_that_reads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,52 +92,29 @@ def test_variables_are_those_of_the_process_that_reads(monkeypatch: pytest.Monke
         scratch.expanded("$OF_NONE/speech")
 
 
-def test_who_comes_while_another_copies_waits_and_uses_its_copy(packed: Path, place: Path, monkeypatch) -> None:
-    """Without ``--wait`` too."""
+def test_a_process_that_comes_during_a_copy_waits_without_being_asked_to(array: Path, disk: Path, monkeypatch) -> None:
     monkeypatch.setattr("audioslots.runtime.stage.LOOK_S", 0.01)
-    digest = json.loads((packed / "manifest.json").read_text())["sha256"]["speech.i16"]
-    copy = place / f"audioslots-{os.getuid()}-{digest[:16]}.i16"
-    began, told = threading.Event(), list[str]()
+    digest = sha256(array)
+    copy, inodes = disk / f"audioslots-{os.getuid()}-{digest[:16]}.i16", []
+    with ExitStack() as first:
+        first.enter_context(Stage(disk, copy.stem, {}, ()).locked())
 
-    def first() -> None:
-        with Stage(place, copy.stem, {}, ()).locked():
-            began.set()
-            while f"{place}: waiting for another process" not in "".join(told):
-                time.sleep(0.01)
-            shutil.copy(packed / "speech.i16", copy)
+        class Errors(io.StringIO):
+            def write(self, text: str) -> int:
+                if f"{disk}: waiting for another process" in text:
+                    shutil.copy(array, copy)
+                    inodes.append(copy.stat().st_ino)
+                    first.close()
+                return super().write(text)
 
-    monkeypatch.setattr("sys.stderr", SimpleNamespace(write=told.append, flush=lambda: None))
-    monkeypatch.setattr(scratch, "_copy", lambda *_: pytest.fail("copied again"))
-    copying = threading.Thread(target=first)
-    copying.start()
-    began.wait()
-    found = open_packed(packed, place)
-    copying.join()
-    assert Path(found.samples.filename) == copy and copies(place) == [copy]
+        monkeypatch.setattr(sys, "stderr", Errors())
+        assert inodes == [] and [copy_and_stat(array, digest, disk)] == inodes
+    assert copies(disk) == [copy]
 
 
-def test_of_several_processes_one_copies(packed: Path, place: Path, tmp_path: Path, monkeypatch) -> None:
-    context = multiprocessing.get_context("fork")
-    monkeypatch.setattr("audioslots.runtime.stage.LOOK_S", 0.01)
-    gate, copied, copy = context.Barrier(3), context.Value("i", 0), scratch._copy
-
-    def counted(*given: Any) -> str:
-        with copied.get_lock():
-            copied.value += 1
-        time.sleep(0.2)  # the others come meanwhile
-        return copy(*given)
-
-    def read(number: int) -> None:
-        gate.wait()
-        np.save(tmp_path / f"{number}.npy", open_packed(packed, place).samples)
-
-    monkeypatch.setattr(scratch, "_copy", counted)
-    started = [context.Process(target=read, args=(number,)) for number in range(3)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
-    assert [process.exitcode for process in started] == [0, 0, 0]
-    for number in range(3):
-        assert np.array_equal(np.load(tmp_path / f"{number}.npy"), Speech.open(packed).samples)
-    assert copied.value == 1 and len(copies(place)) == 1
+def test_of_several_processes_one_copies(array: Path, disk: Path) -> None:
+    digest = sha256(array)
+    with ProcessPoolExecutor(3) as pool:
+        futures = [pool.submit(copy_and_stat, array, digest, disk) for _ in range(3)]
+        assert len({future.result() for future in futures}) == 1
+    assert [copy.read_bytes() for copy in copies(disk)] == [array.read_bytes()]
