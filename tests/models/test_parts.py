@@ -27,9 +27,10 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def made(key: str, kind: str, sizes: Sizes, **values: Any) -> Any:
-    """A part in double precision, small where its defaults are not."""
-    config = KINDS[key].configs[kind].model_validate(SMALL.get(kind, {}) | {"kind": kind} | values)
-    return part(config, key.capitalize(), sizes).double()
+    """A part in double precision, with those of the values that its kind has; small where its defaults are not."""
+    section = KINDS[key].configs[kind]
+    values = {name: value for name, value in (SMALL.get(kind, {}) | values).items() if name in section.model_fields}
+    return part(section.model_validate({"kind": kind} | values), key.capitalize(), sizes).double()
 
 
 def sizes_of(channels: int = 1, grid: tuple[int, int] = (1, FRAMES), bins: int = BINS, frames: int = FRAMES) -> Sizes:
