@@ -32,12 +32,12 @@ from torch.utils.weak import WeakIdKeyDictionary
 from audioslots.config.benchmark import read_for_counting, resolve
 from audioslots.config.variant import Resolved
 from audioslots.models.base import center_crop, slot_sizes
+from audioslots.models.compute import multiply_accumulates
 from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
 from audioslots.separation.separate import chunks_at_once
 from audioslots.separation.weights import build
 from audioslots.training.objective import Matched
-from audioslots.training.system import multiply_accumulates
 from audioslots.training.trainer import LARGEST_NORM
 
 REST = "Spectrogram, output, loss"

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from audioslots import __version__
 from audioslots.config.variant import Resolved
 from audioslots.data.training.packing import Speech
 from audioslots.models.base import SeparationModel, slot_sizes
+from audioslots.models.compute import multiply_accumulates
 
 PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
 
@@ -43,21 +41,6 @@ def describe(config: Resolved, model: SeparationModel, speech: Speech, device: t
         "train_speakers": len(speech.speakers),
         "audio_s": settings.steps * settings.batch * config.chunk_s,
     }
-
-
-def multiply_accumulates(model: nn.Module, samples: int) -> dict[str, int]:
-    """Multiply-accumulates of separating one chunk: matrix products, convolutions and attention, no STFT.
-
-    Returns:
-        Of each module by its path, those inside it included; of the whole model by "".
-    """
-    device = next(model.parameters()).device
-    counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:  # the fused kernels are not counted on every device
-        model(torch.zeros(1, samples, device=device))
-    flops = {path: sum(operators.values()) for path, operators in counter.get_flop_counts().items()}
-    inside = f"{type(model).__name__}."
-    return {"": flops["Global"] // 2} | {path.removeprefix(inside): flop // 2 for path, flop in flops.items()}
 
 
 def arithmetic(precision: str) -> None:

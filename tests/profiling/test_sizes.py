@@ -15,12 +15,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from audioslots.cli import main
 from audioslots.config.study import merge
 from audioslots.config.variant import Resolved
+from audioslots.models.compute import multiply_accumulates
 from audioslots.profiling.sizes import count, held, separation_memory, sizes
 from audioslots.reporting.publish import BEGIN, END
 from audioslots.runtime.errors import InputError
 from audioslots.separation.weights import build
 from audioslots.training.objective import Matched
-from audioslots.training.system import describe, multiply_accumulates
+from audioslots.training.system import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = "config/libri2mix.yaml"
