@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from audioslots.separation.separate import Separator
+    from audioslots.separation.separator import Separator
 
 __version__ = "0.2.0"
 
@@ -29,7 +29,7 @@ def load(path: str | Path | None = None, device: str = "cpu", config: str | Path
     """
     from pathlib import Path
 
-    from audioslots.separation.separate import Separator
+    from audioslots.separation.separator import Separator
     from audioslots.separation.weights import SHIPPED
 
     return Separator.load(SHIPPED if path is None else Path(path), device, None if config is None else Path(config))

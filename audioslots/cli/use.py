@@ -40,9 +40,9 @@ def separate_audio(
     device: Device = "auto",
 ) -> None:
     """Separate recordings of any length, in bounded memory."""
-    from audioslots.separation.presence import Sources
-    from audioslots.separation.recording import separate_file
-    from audioslots.separation.separate import Separator
+    from audioslots.separation.presence import NumSpeakers
+    from audioslots.separation.recording import FileOptions, separate_file
+    from audioslots.separation.separator import Separator
     from audioslots.separation.weights import SHIPPED
 
     if len({path.stem for path in audio}) < len(audio):
@@ -54,11 +54,12 @@ def separate_audio(
             raise InputError(f"{path}: would be replaced by an estimate of {estimate[1]}; expected another --out")
     if not re.fullmatch(r"[1-9]?|auto", num_speakers):
         raise InputError(f"--num-speakers: {num_speakers}; expected a number from 1 to 9, or auto")
-    speakers: Sources = int(num_speakers) if num_speakers.isdecimal() else "auto" if num_speakers else None
+    speakers: NumSpeakers = int(num_speakers) if num_speakers.isdecimal() else "auto" if num_speakers else None
     separator = Separator.load(model or SHIPPED, torch_device(device), separation_config)
-    separator.finds(speakers)
+    separator.is_counted(speakers)  # else an impossible number is an error only after the first file is read
+    options = FileOptions(each_channel, mixture_consistency, floating, speakers)
     for path in audio:
-        for written in separate_file(separator, path, out, each_channel, mixture_consistency, floating, speakers):
+        for written in separate_file(separator, path, out, options):
             print(written)
 
 
@@ -72,7 +73,7 @@ def separate_test_set(
 ) -> None:
     """Separate every mixture of a test set, to score later. Repeat the command to resume."""
     from audioslots.scoring.estimates import estimate
-    from audioslots.separation.separate import Separator
+    from audioslots.separation.separator import Separator
 
     estimate(Separator.load(model, torch_device(device), separation_config), mixtures, out)
 
@@ -130,7 +131,7 @@ def _open_system(
         _, _, rate = read_mixtures(mixtures)[0].read()
         return baseline(str(model), rate)
     if Path(str(model)).exists():
-        from audioslots.separation.separate import Separator  # torch models, which scoring does without
+        from audioslots.separation.separator import Separator  # torch models, which scoring does without
 
         return Separator.load(Path(str(model)), torch_device(device), config)
     raise InputError(f"{model}: no such run or file, and no baseline; expected one, or one of {list(BASELINES)}")

@@ -35,7 +35,7 @@ from audioslots.models.base import center_crop, slot_sizes
 from audioslots.models.compute import multiply_accumulates
 from audioslots.reporting import tables
 from audioslots.reporting.tables import Column, Table, number, scaled
-from audioslots.separation.separate import chunks_at_once
+from audioslots.separation.separator import chunks_per_batch
 from audioslots.separation.weights import build
 from audioslots.training.objective import Matched
 from audioslots.training.trainer import LARGEST_NORM
@@ -128,7 +128,7 @@ def separation_memory(config: Resolved, device: str = "cuda") -> float:
         for tensor in (*model.parameters(), *model.buffers()):
             live.add(tensor, REST)
         with live:
-            chunks = torch.zeros(chunks_at_once(config, chunk, device), chunk + config.crop - config.chunk)
+            chunks = torch.zeros(chunks_per_batch(config, chunk, device), chunk + config.crop - config.chunk)
             model(chunks, len(chunks))
     return live.peak.total()
 

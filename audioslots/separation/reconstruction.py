@@ -1,8 +1,8 @@
-"""Reconstruction: how decoded magnitudes become waveforms. Nothing is trained for it; the weights stay as they are.
+"""Reconstruction of waveforms from decoded magnitudes; nothing is trained for it.
 
-*direct* takes them as they are, with the mixture's phase (or whatever waveforms the model's output gives): what is
-blurred in them is lost. *ratio* shares the mixture out among the slots by their magnitudes: what they have in common
-cancels. *misi* looks for the phases that fit the magnitudes and add up to the mixture.
+*direct* takes the model's own waveforms: of decoded magnitudes those with the mixture's phase. *ratio* uses the
+magnitudes as ratio masks on the mixture: errors that all slots share cancel. *misi* finds, by iteration, phases that
+fit the magnitudes and add up to the mixture.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Protocol
 
 from torch import Tensor
 
-from audioslots.config import variant as config
+from audioslots.config.separation import Separation
 from audioslots.models.base import Estimates
 
 TINY = 1e-12
 
 
 class Transform(Protocol):
-    """A short-time Fourier transform: ``model.spectrogram.STFT``, or an oracle's."""
+    """A short-time Fourier transform: ``models.spectrogram.STFT``, or an oracle's."""
 
     def __call__(self, waveform: Tensor, /) -> Tensor:
         """Waveforms (..., T) -> complex spectra (..., F, N)."""
@@ -28,12 +28,12 @@ class Transform(Protocol):
 
 
 def ratio_masks(magnitudes: Tensor, power: float) -> Tensor:
-    """Masks (..., K, F, N) that share a mixture out by magnitudes (..., K, F, N): m_k^power / sum_j m_j^power.
+    """Ratio masks (..., K, F, N) of magnitudes (..., K, F, N): m_k^power / sum_j m_j^power.
 
-    Power 1 gives the ratio mask of the field, power 2 the Wiener-like one. They add up to 1; where nothing was decoded
-    all are 0.
+    Power 1 gives the ideal ratio mask, power 2 the Wiener-like one. They add up to 1; where all magnitudes are 0, so
+    are the masks.
     """
-    scaled = magnitudes / (magnitudes.amax(dim=-3, keepdim=True) + TINY)  # else powers of quiet points vanish
+    scaled = magnitudes / (magnitudes.amax(dim=-3, keepdim=True) + TINY)  # else powers of quiet bins vanish
     powers = scaled**power
     return powers / (powers.sum(dim=-3, keepdim=True) + TINY)
 
@@ -41,14 +41,14 @@ def ratio_masks(magnitudes: Tensor, power: float) -> Tensor:
 def misi(magnitudes: Tensor, mixture: Tensor, stft: Transform, iterations: int) -> Tensor:
     """Multiple input spectrogram inversion (Gunawan and Sen 2010).
 
-    The phases begin as the mixture's. In each iteration the estimates are made to add up to the mixture, each taking an
-    equal share of the residual, and their phases replace the ones before.
+    Phases start as the mixture's. In each iteration the estimates are made to add up to the mixture, each taking an
+    equal share of the residual, and their phases replace the last ones.
 
     Args:
         magnitudes: (..., K, F, N).
         mixture: (..., T).
         stft: of the magnitudes.
-        iterations: 0 for the mixture's phase alone.
+        iterations: 0 for the mixture's phase only.
 
     Returns:
         (..., K, T) waveforms.
@@ -65,23 +65,20 @@ def misi(magnitudes: Tensor, mixture: Tensor, stft: Transform, iterations: int) 
 
 
 def reconstruct(
-    estimates: Estimates, mixture: Tensor, stft: Transform, exponent: float, settings: config.Separation
+    estimates: Estimates, mixture: Tensor, stft: Transform | None, exponent: float, settings: Separation
 ) -> Tensor:
     """Waveforms (B, K, T) of a batch of chunks, at the mixture's level, by ``settings.reconstruction``.
 
     Args:
-        estimates: of a model with a spectrogram, for the mixture.
+        estimates: of a model, for the mixture.
         mixture: (B, T).
-        stft: the model's.
+        stft: the model's; None of a model of waveforms, which is reconstructed directly.
         exponent: of the model's compression.
-        settings: the kind of reconstruction, the power of ``ratio``, the iterations of ``misi``.
-
-    Raises:
-        ValueError: a model without a spectrogram is to be reconstructed otherwise than directly.
+        settings: the reconstruction, the power of ``ratio``, the iterations of ``misi``.
     """
     if settings.reconstruction == "direct":
         return estimates.waveforms
-    if estimates.compressed is None:
+    if estimates.compressed is None or stft is None:
         raise ValueError(f"reconstruction {settings.reconstruction} of a model without a spectrogram; expected direct")
     magnitudes = estimates.compressed ** (1 / exponent)
     unit = mixture / estimates.level

@@ -1,4 +1,4 @@
-"""Audio files of any length: read in blocks, separated as they come, written aside."""
+"""Audio files of any length: read in blocks, separated as a stream, their estimates written whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tqdm import tqdm
 from audioslots.data.audio import open_audio
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import written_aside
-from audioslots.separation.presence import Presence, Sources
-from audioslots.separation.resampling import resampled
-from audioslots.separation.separate import Separator, consistent
+from audioslots.separation.presence import NumSpeakers, Presence
+from audioslots.separation.resampling import resample_blocks
+from audioslots.separation.separator import Separator, add_residual, sum_groups
 
 BLOCK = 1 << 18  # frames read at a time: bounds memory
 LARGEST = 1e9  # beyond this a sample is no audio, and its square may be no number
@@ -31,14 +31,32 @@ Frames = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class FileOptions:
+    """How the files of a recording are separated.
+
+    Attributes:
+        each_channel: separate each channel by itself, into ``<stem>_c1_s1.wav`` ...; else their mean.
+        mixture_consistency: make the estimates add up to the recording.
+        is_float: write 32-bit float; else 16-bit PCM, where estimates that would clip are all scaled down alike, with a
+            warning on standard error.
+        num_speakers: as of ``Separator.is_counted``; an estimated number is printed on standard error.
+    """
+
+    each_channel: bool = False
+    mixture_consistency: bool = False
+    is_float: bool = False
+    num_speakers: NumSpeakers = None
+
+
+@dataclass(frozen=True)
 class Recording:
-    """An audio file that was read once, to its end: it is what it says.
+    """An audio file that was read once, to its end.
 
     Attributes:
         path: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads.
         rate: Hz.
         channels: number of channels.
-        frames: samples of each.
+        frames: samples per channel.
     """
 
     path: Path
@@ -70,106 +88,76 @@ class Recording:
                 yield block.mean(axis=1, keepdims=True) if channel is None else block[:, channel : channel + 1]
 
 
-@dataclass(frozen=True)
-class Spool:
-    """Estimates of one channel of a recording, in a file at the model's rate: (samples, slots) 32-bit floats.
+def separate_file(separator: Separator, audio: Path, out: Path, options: FileOptions = FileOptions()) -> list[Path]:
+    """Separate one audio file of any length and rate, in bounded memory, with a progress bar on a terminal.
 
-    Only at the end is it known which slots are kept, and how loud they get.
-    """
-
-    file: BinaryIO
-    rate: int
-    slots: int
-    kept: list[list[int]]
-    recording: Recording
-    channel: int | None
-
-    @classmethod
-    def fill(
-        cls, file: BinaryIO, separator: Separator, recording: Recording, channel: int | None, sources: Sources = None
-    ) -> Spool:
-        """Separate a recording into an empty file; of its sources as many are kept as ``Separator.count`` says."""
-        length = max(1, round(recording.frames * separator.rate / recording.rate))
-        mixture = resampled(recording.blocks(channel), recording.rate, separator.rate, length)
-        presence, slots = Presence(), 0
-        with tqdm(total=round(length / separator.rate), desc=recording.path.name, unit="s", disable=None) as progress:
-            for piece in separator.stream((torch.from_numpy(block[:, 0]) for block in mixture), None, presence):
-                slots = len(piece)
-                file.write(piece.T.contiguous().numpy().tobytes())
-                progress.update(piece.shape[-1] / separator.rate)
-        kept = separator.kept(presence, separator.count(presence, sources))
-        return cls(file, separator.rate, slots, kept, recording, channel)
-
-    def estimates(self, mixture_consistency: bool) -> Iterator[Frames]:
-        """Blocks (n, S) at the recording's rate."""
-        whole = resampled(self._blocks(), self.rate, self.recording.rate, self.recording.frames)
-        if not mixture_consistency:
-            yield from whole
-            return
-        waiting = np.zeros((0, len(self.kept)), np.float32)
-        for mixture in self.recording.blocks(self.channel):
-            while len(waiting) < len(mixture):
-                waiting = np.concatenate([waiting, next(whole)])
-            yield consistent(waiting[: len(mixture)], mixture[:, 0])
-            waiting = waiting[len(mixture) :]
-
-    def _blocks(self) -> Iterator[Frames]:
-        self.file.seek(0)
-        while content := self.file.read(BLOCK * self.slots * 4):
-            every = np.frombuffer(content, np.float32).reshape(-1, self.slots)
-            yield np.stack([every[:, parts].sum(axis=1) for parts in self.kept], axis=1)
-
-
-def separate_file(
-    separator: Separator,
-    audio: Path,
-    out: Path,
-    each_channel: bool = False,
-    mixture_consistency: bool = False,
-    floating: bool = False,
-    sources: Sources = None,
-) -> list[Path]:
-    """Separate one audio file of any length and rate, in bounded memory; progress is shown on a terminal.
-
-    Writes ``<stem>_s1.wav`` ... at the file's own rate and level.
-
-    Args:
-        separator: what separates.
-        audio: the file; several channels are averaged to one.
-        out: folder of the estimates.
-        each_channel: separate each channel by itself instead, into ``<stem>_c1_s1.wav`` ...
-        mixture_consistency: make the estimates add up to the recording.
-        floating: write 32-bit float instead of 16-bit PCM. PCM that would clip is scaled down, all estimates alike,
-            and standard error says so.
-        sources: how many it has, as of ``Separator.count``; where that is found, standard error says it.
-
-    Returns:
-        The files written.
+    Writes ``<stem>_s1.wav`` ... into the folder ``out``, at the file's own rate and level; returns the files written.
 
     Raises:
-        InputError: the file is absent, is no audio, or is empty, or as ``Separator.count``; nothing is written then.
+        InputError: the file is absent, is no audio, or is empty, or as ``Separator.is_counted``; nothing is written.
     """
+    separator.is_counted(options.num_speakers)
     recording = Recording.open(audio)
     out.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for channel in range(recording.channels) if each_channel else [None]:
-        stem = audio.stem if channel is None else f"{audio.stem}_c{channel + 1}"
-        with TemporaryFile(dir=out) as file:
-            spool = Spool.fill(file, separator, recording, channel, sources)
-            paths = [out / f"{stem}_s{number}.wav" for number in range(1, len(spool.kept) + 1)]
-            if separator.finds(sources):
-                number = len(paths)
-                print(f"{out / stem}_s*.wav: {number} source{'s'[: number != 1]} found", file=sys.stderr)
-            peak = 1.0
-            if not floating:
-                peak = max(np.abs(block).max(initial=1.0) for block in spool.estimates(mixture_consistency))
-            if peak > 1:
-                quieter = f"{20 * np.log10(peak):.1f} dB quieter than they are, or they would clip"
-                print(f"{out / stem}_s*.wav: {quieter}; --float keeps their level", file=sys.stderr)
-            scaled = (block / peak for block in spool.estimates(mixture_consistency))
-            _write(paths, scaled, recording, "FLOAT" if floating else "PCM_16")
-        written += paths
-    return written
+    channels = range(recording.channels) if options.each_channel else [None]
+    return [path for channel in channels for path in _separate_channel(separator, recording, channel, out, options)]
+
+
+def _separate_channel(
+    separator: Separator, recording: Recording, channel: int | None, out: Path, options: FileOptions
+) -> list[Path]:
+    prefix = out / (recording.path.stem + ("" if channel is None else f"_c{channel + 1}"))
+    with TemporaryFile(dir=out) as spool:  # which outputs are estimates, and how loud, is known only at the end
+        presence = _spool_outputs(spool, separator, recording, channel)
+        groups = separator.group_outputs(presence, options.num_speakers)
+
+        def estimate() -> Iterator[Frames]:
+            """Blocks (n, S) at the recording's rate."""
+            outputs = _read_spool(spool, len(presence.energies))
+            estimates = (sum_groups(block.T, groups).T for block in outputs)
+            resampled = resample_blocks(estimates, separator.rate, recording.rate, recording.frames)
+            if not options.mixture_consistency:
+                return resampled
+            return _add_residuals(resampled, recording.blocks(channel), len(groups))
+
+        if separator.is_counted(options.num_speakers):
+            print(f"{prefix}_s*.wav: {len(groups)} source{'s'[: len(groups) != 1]} found", file=sys.stderr)
+        peak = 1.0 if options.is_float else max(np.abs(block).max(initial=1.0) for block in estimate())
+        if peak > 1:
+            quieter = f"{20 * np.log10(peak):.1f} dB quieter than they are, or they would clip"
+            print(f"{prefix}_s*.wav: {quieter}; --float keeps their level", file=sys.stderr)
+        paths = [Path(f"{prefix}_s{number}.wav") for number in range(1, len(groups) + 1)]
+        _write(paths, (block / peak for block in estimate()), recording, "FLOAT" if options.is_float else "PCM_16")
+    return paths
+
+
+def _spool_outputs(spool: BinaryIO, separator: Separator, recording: Recording, channel: int | None) -> Presence:
+    """Separate a channel into an empty file of (samples, K) 32-bit floats at the model's rate."""
+    length = max(1, round(recording.frames * separator.rate / recording.rate))
+    mixture = resample_blocks(recording.blocks(channel), recording.rate, separator.rate, length)
+    presence = Presence()
+    with tqdm(total=round(length / separator.rate), desc=recording.path.name, unit="s", disable=None) as progress:
+        for piece in separator.stream((torch.from_numpy(block[:, 0]) for block in mixture), None, presence):
+            spool.write(piece.T.contiguous().numpy().tobytes())
+            progress.update(piece.shape[-1] / separator.rate)
+    return presence
+
+
+def _read_spool(spool: BinaryIO, outputs: int) -> Iterator[Frames]:
+    """Blocks (n, K) of what ``_spool_outputs`` wrote."""
+    spool.seek(0)
+    while content := spool.read(BLOCK * outputs * 4):
+        yield np.frombuffer(content, np.float32).reshape(-1, outputs)
+
+
+def _add_residuals(estimates: Iterator[Frames], mixture: Iterator[Frames], count: int) -> Iterator[Frames]:
+    """Blocks (n, S) of estimates that add up to a mixture of blocks (n, 1) cut elsewhere."""
+    waiting = np.zeros((0, count), np.float32)
+    for block in mixture:
+        while len(waiting) < len(block):
+            waiting = np.concatenate([waiting, next(estimates)])
+        yield add_residual(waiting[: len(block)], block[:, 0])
+        waiting = waiting[len(block) :]
 
 
 def _read(file: soundfile.SoundFile) -> Frames:
@@ -178,13 +166,13 @@ def _read(file: soundfile.SoundFile) -> Frames:
 
 
 def _write(paths: list[Path], blocks: Iterator[Frames], recording: Recording, subtype: str) -> None:
-    """Write blocks (n, S) as one WAV file a source, aside until all are whole."""
-    long = recording.frames * (4 if subtype == "FLOAT" else 2) > LONGEST_WAV
+    """Write blocks (n, S) as one WAV file per source, in place only when all are complete."""
+    is_long = recording.frames * (4 if subtype == "FLOAT" else 2) > LONGEST_WAV
     with ExitStack() as stack:
         files = []
         for path in paths:
             aside = stack.enter_context(written_aside(path))
-            file = soundfile.SoundFile(aside, "w", recording.rate, 1, subtype, format="RF64" if long else "WAV")
+            file = soundfile.SoundFile(aside, "w", recording.rate, 1, subtype, format="RF64" if is_long else "WAV")
             files.append(stack.enter_context(file))
         for block in blocks:
             for path, file, estimate in zip(paths, files, block.T, strict=True):

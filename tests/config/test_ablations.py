@@ -28,7 +28,7 @@ from audioslots.models import MODELS
 from audioslots.models.audioslots.config import DECODERS, ENCODERS, SLOTS
 from audioslots.runtime.files import read_json, write_json
 from audioslots.schema import checked
-from audioslots.separation.separate import Separator
+from audioslots.separation.separator import Separator
 from audioslots.separation.weights import load_model
 from audioslots.training.trainer import Machine, Trainer
 
@@ -143,9 +143,9 @@ def run(name: str, data: Path, runs: Path, small: Benchmark) -> torch.Tensor:
     assert separator.config == config
     mixture = 0.1 * torch.randn(round(3.2 * 8000), generator=torch.Generator().manual_seed(0))
     assert len(mixture) > max(config.chunk, config.separation.longest_s * 8000), "longer than a chunk"
-    blind, oracle = separator.estimates(mixture, torch.stack([mixture, mixture.flip(0)]))
-    assert oracle is not None and oracle.shape == blind.shape
-    return blind
+    estimates = separator.by_stitching(mixture.numpy(), torch.stack([mixture, mixture.flip(0)]).numpy())
+    assert estimates["oracle"].shape == estimates["blind"].shape
+    return torch.from_numpy(estimates["blind"])
 
 
 @pytest.mark.parametrize(("name", "study"), STUDY_OF.items())
@@ -236,14 +236,14 @@ from pathlib import Path
 import torch
 from audioslots.config.benchmark import read_benchmark, resolve
 from audioslots.config.summary import summary
-from audioslots.separation.separate import Separator
+from audioslots.separation.separator import Separator
 from audioslots.training.trainer import Machine, Trainer
 
 document, places, out = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
 benchmark = read_benchmark(document, Path("config/small.yaml"))
 Trainer(resolve(benchmark, "decoder-flat", 0).model_copy(update=places), out, Machine("cpu")).train()
 separator = Separator.load(out)
-blind, _ = separator.estimates(torch.randn(10_000))
+blind = separator.separate(torch.randn(10_000), 8000)
 decoder = type(separator.model.decoder).__module__
 print(json.dumps({"studies": summary(benchmark)["studies"], "shape": list(blind.shape), "decoder": decoder}))
 """

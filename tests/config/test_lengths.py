@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 
-from audioslots.config.benchmark import Benchmark, find_shared_models, read_benchmark, resolve, resolve_rate, variants
+from audioslots.config.benchmark import Benchmark, read_benchmark, resolve, resolve_rate, twins, variants
 from audioslots.config.lengths import name_at, shares
 from audioslots.config.summary import summary
 from audioslots.reporting.rates import choose
@@ -38,8 +38,8 @@ def write_rates(folder: Path, *rows: tuple[str, float, bool]) -> None:
 def test_every_trained_variant_has_its_lengths_and_one_of_the_same_weights_has_none() -> None:
     assert shares(1) == [] and shares(3) == [0.25, 0.5] and name_at("film", 0.25) == "film-x0.25"
     longest, every = variants(tiny()), variants(tiny(lengths=3))
-    same = find_shared_models(longest)
-    assert same == find_shared_models(every) == {"audioslots-direct": "audioslots"}
+    same = twins(longest)
+    assert same == twins(every) == {"audioslots-direct": "audioslots"}
     shorter = [f"{name}-x{share}" for name in ("audioslots", "film") for share in (0.25, 0.5)]
     assert list(every) == [*longest, *shorter]
     for name in shorter:
@@ -80,8 +80,8 @@ def test_a_variant_s_rates_are_tried_at_a_share_of_its_steps_from_its_own_rate(f
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("variant,learning_rate\naudioslots,0.1\n", "expected the table of `audioslots select-lr`"),
-        ("variant,learning_rate,chosen\naudioslots,fast,True\n", "expected the table of `audioslots select-lr`"),
+        ("variant,learning_rate\naudioslots,0.1\n", "expected the table of `audioslots rates`"),
+        ("variant,learning_rate,chosen\naudioslots,fast,True\n", "expected the table of `audioslots rates`"),
         ("variant,learning_rate,chosen\naudioslots,0,True\n", "learning_rate of audioslots: 0.0"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audioslots.separation.resampling import resample, resampled
+from audioslots.separation.resampling import resample, resample_blocks
 
 
 @pytest.mark.parametrize("rates", [(44_100, 8000), (8000, 44_100), (192_000, 16_000), (8000, 11_025), (8000, 8000)])
@@ -16,7 +16,7 @@ def test_a_stream_is_resampled_as_the_whole_is(rates: tuple[int, int], size: int
     whole = resample(frames, *rates, length)
     assert whole.shape == (length, 2)
     blocks = [frames[start : start + size] for start in range(0, 3000, size)]
-    stream = list(resampled(iter(blocks), *rates, length))
+    stream = list(resample_blocks(iter(blocks), *rates, length))
     np.testing.assert_allclose(np.concatenate(stream), whole, atol=1e-6)
 
 

@@ -21,7 +21,7 @@ from audioslots.data.training.packing import pack
 from audioslots.losses import energy_db, si_sdr, snr
 from audioslots.models.base import Estimates, level_of
 from audioslots.runtime.errors import InputError
-from audioslots.separation.separate import Separator
+from audioslots.separation.separator import Separator
 from audioslots.training import trainer
 from audioslots.training.objective import Matched, Objective
 from audioslots.training.speech import open_noise
@@ -151,8 +151,8 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
         found = separator.model(mixture[None]).waveforms[0]
     assert every.shape == (2, variant.chunk) and found.shape == (3, variant.chunk)
     torch.testing.assert_close(every, found[:2])
-    with pytest.raises(InputError, match="sources: 3 of a model with 2 slots; expected 1 to 2"):
-        separator.separate(mixture.numpy(), 8000, sources=3)
+    with pytest.raises(InputError, match="number of speakers: 3 of a model with 2 slots; expected 1 to 2"):
+        separator.separate(mixture.numpy(), 8000, num_speakers=3)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tiny_run import CPU, resolved, same, stopped
 
 from audioslots.config.study import deltas
 from audioslots.runtime.files import read_json
-from audioslots.separation.separate import Separator
+from audioslots.separation.separator import Separator
 from audioslots.training import trainer
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
