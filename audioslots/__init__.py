@@ -59,23 +59,19 @@ def evaluate(
             that are known.
 
     Returns:
-        One row a mixture and source: the columns of ``scores.parquet``, such as ``si_sdri_db``.
+        One row per mixture and source: the columns of ``scores.parquet``, such as ``si_sdri_db``.
 
     Raises:
         InputError: the mixtures are not finished, or the function returns something else.
     """
     from pathlib import Path
 
-    from audioslots.scoring.evaluate import evaluate, read_scores
-    from audioslots.scoring.external import Function, external_name
+    from audioslots.scoring.evaluate import EvaluationOptions, evaluate
+    from audioslots.scoring.external import FunctionSystem, external_name
     from audioslots.scoring.mixtures import read_mixtures
+    from audioslots.scoring.scores import read_scores
 
-    rate = read_mixtures(Path(mixtures))[0].read()[2]
-    evaluate(
-        Function(separate, external_name(name), rate, f"{name} {version}"),
-        Path(mixtures),
-        Path(out),
-        jobs=jobs,
-        cost=cost,
-    )
+    rate = read_mixtures(Path(mixtures))[0].read_rate()
+    system = FunctionSystem(separate, external_name(name), rate, f"{name} {version}")
+    evaluate(system, Path(mixtures), Path(out), EvaluationOptions(jobs=jobs, cost=cost or {}))
     return read_scores(Path(out))

@@ -22,7 +22,7 @@ from pystoi import stoi
 from audioslots.data.corpora.synthesis import synthesize
 from audioslots.data.librimix.metadata import draw, write_metadata
 from audioslots.data.librimix.rendering import render
-from audioslots.scoring.evaluate import evaluate
+from audioslots.scoring.evaluate import EvaluationOptions, evaluate
 from audioslots.scoring.mixtures import Waveforms, read_mixtures
 
 RATE = 8000
@@ -76,7 +76,11 @@ def main() -> None:
         print(f"Scoring of {count} mixtures of 2 speakers, {CORES} cores")
         print(f"  loop over mir_eval, pesq, pystoi  {peer:6.1f} s")
         for jobs in sorted({1, CORES}):
-            ours = seconds(lambda jobs=jobs: evaluate(Leaky(), mixtures, place / f"{jobs}/scores.parquet", jobs=jobs))
+            ours = seconds(
+                lambda jobs=jobs: evaluate(
+                    Leaky(), mixtures, place / f"{jobs}/scores.parquet", EvaluationOptions(jobs=jobs)
+                )
+            )
             print(f"  audioslots, {jobs:>2} processes          {ours:6.1f} s  {peer / ours:5.1f} x")
 
 

@@ -19,6 +19,7 @@ Waveforms = NDArray[np.float32]
 PCM = 32_768  # steps of 16 bits to full scale
 STFTS = {8000: (256, 64), 16000: (512, 125)}
 """Sample rate in Hz -> default STFT of the oracle masks: window and hop in samples."""
+TINY = torch.finfo(torch.float64).tiny
 
 
 def ideal_binary_mask(sources: Tensor, mixture: Tensor) -> Tensor:
@@ -26,14 +27,15 @@ def ideal_binary_mask(sources: Tensor, mixture: Tensor) -> Tensor:
     return torch.zeros_like(sources.real).scatter_(0, sources.abs().argmax(0, keepdim=True), 1.0)
 
 
-def ideal_ratio_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """``|s_i| / sum_j |s_j|``."""
-    return _share(sources.abs())
+def ideal_ratio_mask(sources: Tensor, mixture: Tensor, power: int = 1) -> Tensor:
+    """``|s_i|^power / sum_j |s_j|^power``; 0 where all are silent."""
+    weights = sources.abs() if power == 1 else sources.abs().square()
+    return weights / weights.sum(0, keepdim=True).clamp_min(TINY)
 
 
 def wiener_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """``|s_i|^2 / sum_j |s_j|^2``."""
-    return _share(sources.abs().square())
+    """The ratio mask of power 2."""
+    return ideal_ratio_mask(sources, mixture, 2)
 
 
 def phase_sensitive_mask(sources: Tensor, mixture: Tensor) -> Tensor:
@@ -42,8 +44,8 @@ def phase_sensitive_mask(sources: Tensor, mixture: Tensor) -> Tensor:
 
 
 def magnitude_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """``|s_i| / |x|``: the true magnitude with the mixture's phase, the ceiling of every model that borrows it."""
-    return sources.abs() / mixture.abs().clamp_min(torch.finfo(torch.float64).tiny)
+    """``|s_i| / |x|``: the true magnitude with the mixture's phase, the bound of every model that borrows it."""
+    return sources.abs() / mixture.abs().clamp_min(TINY)
 
 
 MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -57,7 +59,8 @@ MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 [sources, bins, frames]. The others, ``ratio`` and ``misi``, are a model's reconstruction of true magnitudes."""
 
 
-class Untrained:
+@dataclass(frozen=True)
+class _Untrained:
     """What needs no training is what its fields say."""
 
     @property
@@ -72,25 +75,24 @@ class Untrained:
 
 
 @dataclass(frozen=True)
-class Mixture(Untrained):
+class Mixture(_Untrained):
     """The unprocessed mixture as the estimate of every source: what improvements are measured against."""
 
     rate: int
     name: str = "mixture"
     seed: int = 0
 
-    def by_stitching(
-        self, mixture: NDArray[np.float32], sources: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         """``{"none": [sources, samples]}`` from the mixture [samples]."""
         return {"none": np.broadcast_to(mixture, sources.shape)}
 
 
 @dataclass(frozen=True)
-class Oracle(Untrained):
+class Oracle(_Untrained):
     """Estimates made with the true sources by way of the mixture's STFT (Hann window, in samples).
 
-    What the sources lack of the mixture, beyond the rounding of files of 16 bits, is noise, and has a mask of its own.
+    The residual, mixture − Σ sources, is noise and has a mask of its own where it is more than the rounding of files of
+    16 bits.
 
     Attributes:
         name: of ``audioslots.config.untrained``.
@@ -106,13 +108,11 @@ class Oracle(Untrained):
     number: float | None = None
     seed: int = 0
 
-    def by_stitching(
-        self, mixture: NDArray[np.float32], sources: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
         """``{"none": [sources, samples]}`` from the mixture [samples] and the sources [sources, samples]."""
-        stft, given = _STFT(self.window, self.hop), len(sources)
+        stft, count = _STFT(self.window, self.hop), len(sources)
         noise = mixture.astype(np.float64) - sources.sum(axis=0, dtype=np.float64)
-        parts = sources if np.abs(noise).max() * PCM <= given + 1 else np.vstack([sources, noise[None]])
+        parts = sources if np.abs(noise).max() * PCM <= count + 1 else np.vstack([sources, noise[None]])
         waveforms = torch.from_numpy(np.vstack([parts, mixture[None]]).astype(np.float64))
         spectra = stft(waveforms)  # [sources, noise if any, mixture; bins, frames]
         if self.kind == "misi":
@@ -123,7 +123,7 @@ class Oracle(Untrained):
             else:
                 masks = MASKS[self.kind](spectra[:-1], spectra[-1])
             estimates = stft.inverse(masks * spectra[-1], len(mixture))
-        return {"none": estimates[:given].numpy().astype(np.float32)}
+        return {"none": estimates[:count].numpy().astype(np.float32)}
 
 
 class _STFT:
@@ -140,22 +140,11 @@ class _STFT:
         return torch.istft(spectra, self.window, self.hop, window=self.hann, length=samples)
 
 
-def oracle_stft(rate: int) -> tuple[int, int]:
-    """Default STFT of the oracle masks at ``rate`` Hz: window and hop in samples.
+def open_baseline(name: str, rate: int) -> Mixture | Oracle:
+    """The system of a name of ``config.untrained``, at ``rate`` Hz; its STFT is the name's, else that of ``STFTS``.
 
     Raises:
-        InputError: a rate other than 8000 and 16000 Hz.
-    """
-    if rate not in STFTS:
-        raise InputError(f"rate: {rate} Hz has no default STFT; expected one of {sorted(STFTS)}")
-    return STFTS[rate]
-
-
-def baseline(name: str, rate: int) -> Mixture | Oracle:
-    """The system of a name of ``config.untrained``, at ``rate`` Hz; its STFT is the name's, else ``oracle_stft``'s.
-
-    Raises:
-        InputError: an unknown name.
+        InputError: an unknown name, or a rate without a default STFT.
     """
     if name == MIXTURE:
         return Mixture(rate)
@@ -165,10 +154,7 @@ def baseline(name: str, rate: int) -> Mixture | Oracle:
             f"{name}: unknown baseline; expected one of {', '.join(BASELINES)}, oracle-ratio-<power> or "
             "oracle-misi-<iterations>, each with -<window>-<hop> for another STFT"
         )
-    window, hop = oracle.stft or oracle_stft(rate)
+    if oracle.stft is None and rate not in STFTS:
+        raise InputError(f"rate: {rate} Hz has no default STFT; expected one of {sorted(STFTS)}")
+    window, hop = oracle.stft or STFTS[rate]
     return Oracle(name, rate, window, hop, oracle.kind, oracle.number)
-
-
-def _share(weights: Tensor) -> Tensor:
-    """Each source's part of the sum over sources; 0 where all are silent."""
-    return weights / weights.sum(0, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)

@@ -13,7 +13,7 @@ from audioslots.config.untrained import BASELINES, COST, is_untrained
 from audioslots.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from audioslots.scoring.estimates import Kept, System
+    from audioslots.scoring.systems import SavedSystem, System
 
 use = Typer()
 
@@ -72,10 +72,10 @@ def separate_test_set(
     device: Device = "auto",
 ) -> None:
     """Separate every mixture of a test set, to score later. Repeat the command to resume."""
-    from audioslots.scoring.estimates import estimate
+    from audioslots.scoring.estimates import separate_set
     from audioslots.separation.separator import Separator
 
-    estimate(Separator.load(model, torch_device(device), separation_config), mixtures, out)
+    separate_set(Separator.load(model, torch_device(device), separation_config), mixtures, out)
 
 
 @use.command("evaluate")
@@ -98,8 +98,8 @@ def evaluate_system(
     device: Device = "auto",
 ) -> None:
     """Score a model, a baseline or estimates on a test set. Repeat the command to resume."""
-    from audioslots.scoring.evaluate import evaluate
-    from audioslots.scoring.external import costs_of
+    from audioslots.scoring.evaluate import EvaluationOptions, evaluate
+    from audioslots.scoring.external import parse_costs
 
     numbers = re.fullmatch(r"(\d+)/(\d+)", shard)
     if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
@@ -112,24 +112,24 @@ def evaluate_system(
         raise InputError("evaluate: --model and --estimates; expected one of the two")
     if separation_config is not None and (model is None or is_untrained(model)):
         raise InputError(f"--separation-config: {model or estimates} has none; expected it only with a trained model")
-    part = (int(numbers[1]), int(numbers[2]))
-    system = _open_system(model, estimates, name, mixtures, device, separation_config)
-    evaluate(system, mixtures, out, benchmark, jobs, mixture_scores, examples, part, chosen_by, costs_of(cost or []))
+    numbers_of_shard = (int(numbers[1]), int(numbers[2]))
+    costs = parse_costs(cost or [])
+    options = EvaluationOptions(benchmark, jobs, mixture_scores, examples, chosen_by, numbers_of_shard, costs)
+    evaluate(_open_system(model, estimates, name, mixtures, device, separation_config), mixtures, out, options)
 
 
 def _open_system(
     model: str | None, estimates: Path | None, name: str, mixtures: Path, device: str, config: Path | None
-) -> System | Kept:
-    from audioslots.baselines.oracles import baseline
-    from audioslots.scoring.estimates import Estimated
-    from audioslots.scoring.evaluate import read_mixtures
-    from audioslots.scoring.external import Files
+) -> System | SavedSystem:
+    from audioslots.baselines.oracles import open_baseline
+    from audioslots.scoring.estimates import SavedEstimates
+    from audioslots.scoring.external import AudioFiles
+    from audioslots.scoring.mixtures import read_mixtures
 
     if estimates is not None:
-        return Files.load(estimates, name, mixtures) if name else Estimated.load(estimates)
+        return AudioFiles.load(estimates, name, mixtures) if name else SavedEstimates.load(estimates)
     if is_untrained(str(model)):
-        _, _, rate = read_mixtures(mixtures)[0].read()
-        return baseline(str(model), rate)
+        return open_baseline(str(model), read_mixtures(mixtures)[0].read_rate())
     if Path(str(model)).exists():
         from audioslots.separation.separator import Separator  # torch models, which scoring does without
 

@@ -1,22 +1,16 @@
-"""Scores of estimates against true sources: SI-SDR, SDR, PESQ, STOI, ESTOI, and their gain over the mixture.
+"""The metrics of separation, each a function and a record in ``METRICS``, and the scores of a mixture's estimates.
 
-A metric that is not defined for a pair of signals is missing (NaN) with a stated reason: it is neither replaced by a
-number, nor does it end an evaluation.
+A metric that is not defined for a source is missing (NaN) with a stated reason: it is neither replaced by a number, nor
+does it end an evaluation.
 """
 
 from __future__ import annotations
 
-import io
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pesq as pesq_package
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 from scipy.linalg import solve_toeplitz
@@ -24,25 +18,16 @@ from scipy.optimize import linear_sum_assignment
 
 from audioslots.runtime.errors import InputError
 from audioslots.scoring.assignment_accuracy import PERIODS_S, assignment_accuracy, assignment_accuracy_over_time
-from audioslots.scoring.intelligibility import stoi
-from audioslots.scoring.signals import Signal, Undefined, at_peak_one, centred, problem_of
+from audioslots.scoring.perception import estoi, pesq, stoi
+from audioslots.scoring.signals import Signal, Undefined, normalize_peak, problem_of_pair, remove_mean
 
 FILTER_TAPS = 512
 """Length of the distortion filter that BSS Eval's SDR allows, in samples."""
-PESQ_MODES = {8000: "nb", 16000: "wb"}
-"""Sample rate in Hz -> narrow-band (P.862) or wide-band (P.862.2) PESQ."""
-PESQ_UTTERANCES = 50
-"""Room in PESQ's C code, which crashes the process when a signal has more."""
-PESQ_SAFE_SECONDS = 19.0
-"""Up to this length no signal has more utterances than that: each takes 0.39 s at least, its pause included."""
-PESQ_LEVEL = "estimate is too loud or too quiet for its arithmetic"
-PESQ_CHILD = """
-import io, sys, numpy, pesq
-reference, estimate = numpy.load(io.BytesIO(sys.stdin.buffer.read()))
-print(pesq.pesq(int(sys.argv[1]), reference, estimate, sys.argv[2]))
-"""
 DECISIVE_DB = 1000.0
 """Stands for an infinite SI-SDR in the choice of a permutation; beyond what float64 signals can reach."""
+
+Values = Sequence[float | Undefined] | Signal
+"""One value per source: a number, or the ``Undefined`` that says why there is none."""
 
 
 def si_sdr(estimate: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
@@ -59,7 +44,7 @@ def si_sdr(estimate: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
         [...] in dB: inf where the estimate is a scaled copy, -inf where it is orthogonal to the reference, NaN where
         either is constant or not finite.
     """
-    estimate, reference = centred(estimate), centred(reference)
+    estimate, reference = remove_mean(estimate), remove_mean(reference)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = (estimate * reference).sum(-1, keepdims=True) / np.square(reference).sum(-1, keepdims=True)
         target = scale * reference
@@ -81,7 +66,7 @@ def sdr(estimate: ArrayLike, reference: ArrayLike) -> float:
     Raises:
         Undefined: the shifted copies of the reference are linearly dependent (a pure tone, for example).
     """
-    estimate, reference = at_peak_one(estimate), at_peak_one(reference)
+    estimate, reference = normalize_peak(estimate), normalize_peak(reference)
     padded = len(reference) + FILTER_TAPS - 1
     size = fft.next_fast_len(padded, real=True)
     reference_spectrum, estimate_spectrum = fft.rfft(reference, size), fft.rfft(estimate, size)
@@ -97,84 +82,106 @@ def sdr(estimate: ArrayLike, reference: ArrayLike) -> float:
         return float(10 * np.log10(np.square(signal).sum() / np.square(distortion).sum()))
 
 
-def pesq(estimate: Signal, reference: Signal, rate: int) -> float:
-    """Perceptual evaluation of speech quality (MOS-LQO, 1 to 4.6): narrow-band at 8 kHz, wide-band at 16 kHz.
-
-    Equals the ``pesq`` package (ITU-T P.862 and P.862.2).
-
-    Args:
-        estimate: [samples], finite and not silent.
-        reference: [samples], likewise.
-        rate: Hz.
-
-    Raises:
-        Undefined: another rate, less than 0.25 s, no speech found, more than 50 utterances, or a level out of range.
-    """
-    if rate not in PESQ_MODES:
-        raise Undefined("defined at 8000 and 16000 Hz only")
-    if len(reference) > PESQ_SAFE_SECONDS * rate:
-        return _pesq_in_child(estimate, reference, rate)
-    try:
-        return float(pesq_package.pesq(rate, reference, estimate, PESQ_MODES[rate]))
-    except pesq_package.PesqError as error:
-        reason = error.args[0] if error.args else type(error).__name__
-        raise Undefined(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
-    except ValueError:  # of float32, which PESQ computes in
-        raise Undefined(PESQ_LEVEL) from None
-
-
 @dataclass(frozen=True)
 class Metric:
     """A metric: how it is computed, which columns of the scores it has, and how tables show it.
 
     Attributes:
-        function: of estimate [samples], source [samples] and sample rate in Hz.
-        title: heading of what tables show.
-        digits: after the decimal point.
-        gain: column of its improvement over the mixture, which tables then show; empty of a metric without one.
-        of_mixture: whether its value of the mixture is kept, as ``input_<metric>``.
-        among: whether it is a function of all estimates [estimates, samples], the sources' own first in their order, of
-            all sources [sources, samples] and of the sample rate in Hz, which returns a value a source.
+        function: of the estimates [K, T], the first S of which belong to the sources in their order, the sources
+            [S, T], the mixture [T] and the sample rate in Hz; returns one value per source. Signals may be silent, not
+            finite, or of different lengths: for such a pair any value is replaced by that reason.
+        label: for sentences, of the improvement where the metric has one.
+        unit: empty for a number without one.
+        digits: after the decimal point, in tables.
+        higher_is_better: the direction of the metric itself; an improvement is better when higher.
+        gain: column of the improvement over the mixture, which tables then show; empty for a metric without one.
+        keeps_input: whether the mixture's own value is a column, ``input_<metric>``.
     """
 
-    function: Callable[[Signal, Signal, int], Any]
-    title: str
+    function: Callable[[Signal, Signal, Signal, int], Values]
+    label: str
+    unit: str = ""
     digits: int = 2
+    higher_is_better: bool = True
     gain: str = ""
-    of_mixture: bool = True
-    among: bool = False
+    keeps_input: bool = True
+
+    @property
+    def title(self) -> str:
+        """Label and unit, for tables."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the mixture's own value is computed."""
+        return bool(self.gain) or self.keeps_input
+
+
+def per_pair(function: Callable[[Signal, Signal, int], float]) -> Callable[[Signal, Signal, Signal, int], Values]:
+    """The function of a ``Metric`` from one of an estimate [T], its source [T] and the rate, which may raise Undefined.
+
+    It is not called for signals that no metric is defined for.
+    """
+
+    def measure(estimate: Signal, source: Signal, rate: int) -> float | Undefined:
+        try:
+            problem = problem_of_pair(estimate, source)
+            return Undefined(problem) if problem else function(estimate, source, rate)
+        except Undefined as undefined:
+            return undefined
+
+    return lambda estimates, sources, mixture, rate: [
+        measure(estimate, source, rate) for estimate, source in zip(estimates, sources, strict=False)
+    ]
 
 
 METRICS = {
-    "si_sdr_db": Metric(lambda estimate, source, _: float(si_sdr(estimate, source)), "SI-SDRi (dB)", gain="si_sdri_db"),
-    "sdr_db": Metric(lambda estimate, source, _: sdr(estimate, source), "SDRi (dB)", gain="sdri_db", of_mixture=False),
-    "pesq": Metric(pesq, "PESQ"),
-    "stoi": Metric(stoi, "STOI", digits=3),
-    "estoi": Metric(partial(stoi, extended=True), "ESTOI", digits=3),
-    "assignment_accuracy": Metric(assignment_accuracy, "Assignment accuracy", of_mixture=False, among=True),
+    "si_sdr_db": Metric(
+        per_pair(lambda estimate, source, rate: float(si_sdr(estimate, source))), "SI-SDRi", "dB", gain="si_sdri_db"
+    ),
+    "sdr_db": Metric(
+        per_pair(lambda estimate, source, rate: sdr(estimate, source)), "SDRi", "dB", gain="sdri_db", keeps_input=False
+    ),
+    "pesq": Metric(per_pair(pesq), "PESQ"),
+    "stoi": Metric(per_pair(stoi), "STOI", digits=3),
+    "estoi": Metric(per_pair(estoi), "ESTOI", digits=3),
+    "assignment_accuracy": Metric(
+        lambda estimates, sources, mixture, rate: assignment_accuracy(estimates, sources, rate),
+        "Assignment accuracy",
+        keeps_input=False,
+    ),
 }
 """Column of the scores -> the metric; every table and column derives from it."""
-COUNTED = ("outputs", "leak_db")
-"""Columns that are of a mixture: its estimates that are not silent, and the energy of those that no source was given,
-against that of the others, dB."""
-OVER_TIME = tuple(f"assignment_accuracy_from_{start:g}_s" for start in PERIODS_S)
-"""Columns that are of a period of the mixture: from the start that they name to that of the next."""
-LATER = ("assignment_accuracy", *OVER_TIME, *COUNTED)
-"""Columns that scores of earlier versions lack: they are missing there, without a reason."""
 REPORTED = {metric.gain or name: metric for name, metric in METRICS.items()}
 """Column that tables show -> the metric."""
+LOWER_IS_BETTER = tuple(name for name, metric in REPORTED.items() if not (metric.higher_is_better or metric.gain))
+"""Of these, the columns of which a lower value is better."""
+OUTPUT_COLUMNS = ("outputs", "leak_db")
+"""Columns of a mixture: its estimates that are not silent, and the energy of those that no source was given, against
+that of the others, dB."""
+OVER_TIME = tuple(f"assignment_accuracy_from_{start:g}_s" for start in PERIODS_S)
+"""Columns of a period of the mixture: from the start that they name to that of the next."""
+FIRST_METRICS = ("si_sdr_db", "sdr_db", "pesq", "stoi", "estoi")
+"""Metrics that all scores have, also those of the first version."""
 
 
-def columns() -> list[str]:
-    """Columns of the scores that hold numbers of metrics, in their order."""
-    found: list[str] = []
-    for name, metric in METRICS.items():
-        inputs = [f"input_{name}"] if metric.of_mixture else []
-        found += [*inputs, name, metric.gain] if metric.gain else [name, *inputs]
-    return found
+def metric_columns(*names: str) -> list[str]:
+    """Columns of the scores that hold numbers of these metrics, in their order."""
+    columns: list[str] = []
+    for name in names:
+        metric = METRICS[name]
+        inputs = [f"input_{name}"] if metric.keeps_input else []
+        columns += [*inputs, name, metric.gain] if metric.gain else [name, *inputs]
+    return columns
 
 
-def permutation(estimates: ArrayLike, sources: ArrayLike) -> tuple[int, ...]:
+SCORE_COLUMNS = (*metric_columns(*METRICS), *OVER_TIME, *OUTPUT_COLUMNS)
+"""Columns of the scores that hold numbers."""
+LATER = tuple(column for column in SCORE_COLUMNS if column not in metric_columns(*FIRST_METRICS))
+"""Of these, the columns that scores of earlier versions may lack: they are missing there, without a reason."""
+
+
+def find_permutation(estimates: ArrayLike, sources: ArrayLike) -> tuple[int, ...]:
     """Which estimate belongs to each source: the assignment with the highest sum of SI-SDR.
 
     Args:
@@ -191,15 +198,17 @@ def permutation(estimates: ArrayLike, sources: ArrayLike) -> tuple[int, ...]:
 
 
 def score_mixture(sources: ArrayLike, mixture: ArrayLike, rate: int) -> list[dict[str, Any]]:
-    """Scores of the unprocessed mixture, one dict a source: ``input_<metric>`` of every metric, and ``failure``.
+    """Scores of the unprocessed mixture, one dict per source: ``input_<metric>`` where needed, and ``failure``.
 
     Args:
         sources: [sources, samples].
         mixture: [samples].
         rate: Hz.
     """
-    mixture = np.asarray(mixture, np.float64)
-    return [_measure(mixture, source, rate, "mixture", "input_") for source in np.asarray(sources, np.float64)]
+    sources, mixture = np.asarray(sources, np.float64), np.asarray(mixture, np.float64)
+    names = [name for name, metric in METRICS.items() if metric.needs_input]
+    estimates = np.broadcast_to(mixture, (len(sources), len(mixture)))
+    return _measure(names, estimates, sources, mixture, rate, "mixture", "input_")
 
 
 def score(
@@ -219,46 +228,40 @@ def score(
         mixture_scores: what ``score_mixture`` returns for this mixture, computed where it is None.
 
     Returns:
-        One dict a source: the ``columns`` and those of ``OVER_TIME`` and ``COUNTED``; permutation (str, such as "1,0":
-        the index of the estimate given to each source); failure (str, "metric: reason; metric: reason", empty where
-        nothing is missing).
-        A missing value is NaN; an improvement is missing where either of its terms is, and
-        of a single source that is the mixture.
+        One dict per source: the ``SCORE_COLUMNS``; permutation (str, such as "1,0": the index of the estimate given to
+        each source); failure (str, "metric: reason; metric: reason", empty where nothing is missing). A missing value
+        is NaN; an improvement is missing where either of its terms is, and of a single source that is the mixture.
 
     Raises:
         InputError: fewer estimates than sources.
     """
-    estimates, sources = np.asarray(estimates, np.float64), np.asarray(sources, np.float64)
+    estimates, sources, mixture = (np.asarray(signal, np.float64) for signal in (estimates, sources, mixture))
     if len(estimates) < len(sources):
         raise InputError(f"estimates: {len(estimates)} for {len(sources)} sources; expected at least as many")
     if mixture_scores is None:
         mixture_scores = score_mixture(sources, mixture, rate)
-    same_length = estimates.shape[-1] == sources.shape[-1]
-    order = permutation(estimates, sources) if same_length else tuple(range(len(sources)))
+    is_comparable = estimates.shape[-1] == sources.shape[-1]
+    order = find_permutation(estimates, sources) if is_comparable else tuple(range(len(sources)))
     ordered = estimates[[*order, *(index for index in range(len(estimates)) if index not in order)]]
-    among = {name: metric.function(ordered, sources, rate) for name, metric in METRICS.items() if metric.among}
     periods = assignment_accuracy_over_time(ordered, sources, rate)
-    counted = dict(zip(COUNTED, _counted(ordered, len(sources)), strict=True))
-    alone = len(sources) == 1 and np.array_equal(mixture, sources[0])  # nothing is to be gained
-    rows = []
-    for place, (source, inputs) in enumerate(zip(sources, mixture_scores, strict=True)):
-        given = {name: float(values[place]) for name, values in among.items()}
-        scores = _measure(ordered[place], source, rate, "estimate", given=given)
-        over_time = dict(zip(OVER_TIME, map(float, periods[:, place]), strict=True))
-        row = {**inputs, **scores, **over_time, **counted}
+    outputs = dict(zip(OUTPUT_COLUMNS, _measure_outputs(ordered, len(sources)), strict=True))
+    has_gain = len(sources) > 1 or not np.array_equal(mixture, sources[0])
+    rows = _measure(list(METRICS), ordered, sources, mixture, rate, "estimate")
+    for place, (row, inputs) in enumerate(zip(rows, mixture_scores, strict=True)):
         for name, metric in METRICS.items():
             if metric.gain:
-                row[metric.gain] = np.nan if alone else row[name] - row[f"input_{name}"]
-            if not metric.of_mixture and not metric.among:
-                del row[f"input_{name}"]
+                gain = row[name] - inputs[f"input_{name}"]
+                row[metric.gain] = np.nan if not has_gain else gain if metric.higher_is_better else -gain
+            if metric.keeps_input:
+                row[f"input_{name}"] = inputs[f"input_{name}"]
+        row |= outputs | dict(zip(OVER_TIME, map(float, periods[:, place]), strict=True))
         row["permutation"] = ",".join(map(str, order))
-        row["failure"] = "; ".join(filter(None, (scores["failure"], inputs["failure"])))
-        rows.append(row)
+        row["failure"] = "; ".join(filter(None, (row["failure"], inputs["failure"])))
     return rows
 
 
-def _counted(ordered: Signal, sources: int) -> tuple[float, float]:
-    """Values of ``COUNTED`` of estimates, those of the sources first: NaN dB where there are no others, or all is 0."""
+def _measure_outputs(ordered: Signal, sources: int) -> tuple[float, float]:
+    """``OUTPUT_COLUMNS`` of estimates, those of the sources first: NaN dB where there are no others, or all is 0."""
     energies = np.nan_to_num(np.square(ordered).sum(-1), posinf=0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         leak = 10 * np.log10(energies[sources:].sum() / energies[:sources].sum())
@@ -266,48 +269,24 @@ def _counted(ordered: Signal, sources: int) -> tuple[float, float]:
 
 
 def _measure(
-    estimate: Signal,
-    source: Signal,
-    rate: int,
-    role: str,
-    prefix: str = "",
-    given: Mapping[str, float] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """All metrics of one pair, and why some are missing; ``role`` names the estimate in the reasons.
-
-    What is a metric among all signals is ``given``, or left out.
-    """
-    problem = problem_of(source, "source") or problem_of(estimate, role)
-    if not problem and estimate.shape != source.shape:
-        problem = f"{role} has {len(estimate)} samples and not {len(source)}"
-    values: dict[str, Any] = {}
-    failures = []
-    for name, metric in METRICS.items():
-        if metric.among and name not in given:
-            continue
-        value, reason = np.nan, problem
-        if not problem:
-            try:
-                value = given[name] if metric.among else metric.function(estimate, source, rate)
-                reason = "" if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
-            except Undefined as error:
-                reason = str(error)
-        values[prefix + name] = np.nan if reason else value
-        if reason:
-            failures.append(f"{prefix}{name}: {reason}")
-    return values | {"failure": "; ".join(failures)}
+    names: Sequence[str], estimates: Signal, sources: Signal, mixture: Signal, rate: int, role: str, prefix: str = ""
+) -> list[dict[str, Any]]:
+    """Metrics by ``<prefix><name>``, one dict per source, and why some are missing; ``role`` names the estimates."""
+    problems = [problem_of_pair(*pair, role) for pair in zip(estimates, sources, strict=False)]
+    rows: list[dict[str, Any]] = [{} for _ in sources]
+    failures: list[list[str]] = [[] for _ in sources]
+    for name in names:
+        values = METRICS[name].function(estimates, sources, mixture, rate)
+        for row, reasons, problem, value in zip(rows, failures, problems, values, strict=True):
+            reason = problem or _reason_of(value)
+            row[prefix + name] = np.nan if reason else float(value)
+            if reason:
+                reasons.append(f"{prefix}{name}: {reason}")
+    return [row | {"failure": "; ".join(reasons)} for row, reasons in zip(rows, failures, strict=True)]
 
 
-def _pesq_in_child(estimate: Signal, reference: Signal, rate: int) -> float:
-    """PESQ in a process of its own, which may crash."""
-    signals = io.BytesIO()
-    np.save(signals, np.stack([reference, estimate]))
-    command = [sys.executable, "-P", "-c", PESQ_CHILD, str(rate), PESQ_MODES[rate]]
-    child = subprocess.run(command, input=signals.getvalue(), capture_output=True, check=False)
-    if b"NoUtterancesError" in child.stderr:
-        raise Undefined("No utterances detected")
-    if b"ValueError" in child.stderr:
-        raise Undefined(PESQ_LEVEL)
-    if child.returncode:
-        raise Undefined(f"more than {PESQ_UTTERANCES} utterances")
-    return float(child.stdout)
+def _reason_of(value: float | Undefined) -> str:
+    """Why a value is missing; empty where it is not."""
+    if isinstance(value, Undefined):
+        return str(value)
+    return "" if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"

@@ -14,7 +14,8 @@ from calling import CONFIG, Call
 from safetensors.torch import load_file, save_file
 
 from audioslots.runtime.errors import Interrupted
-from audioslots.scoring.evaluate import COLUMNS, SCORE_COLUMNS
+from audioslots.scoring.metrics import SCORE_COLUMNS
+from audioslots.scoring.scores import COLUMNS
 
 
 def test_training_separation_and_evaluation(call: Call, config: Path, rendered: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from made_benchmark import HELD_OUT, LONG, MADE, ROOT, made, write_study
 
-from audioslots.baselines.oracles import baseline
+from audioslots.baselines.oracles import open_baseline
 from audioslots.config.benchmark import members, read_benchmark, resolve, twins, variants
 from audioslots.config.summary import summary
 from audioslots.config.untrained import BASELINES
@@ -58,7 +58,7 @@ def test_no_file_names_a_run_by_its_path(path: Path) -> None:
 
 
 def test_baselines_that_can_be_named_can_be_evaluated() -> None:
-    assert [baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
+    assert [open_baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
 
 
 @pytest.mark.parametrize("name", [path.stem for path in CONFIGS if path.stem.startswith("mini")])

@@ -1,4 +1,4 @@
-"""Systems to evaluate, and the names of the mixtures it meets."""
+"""Systems to evaluate, and the names of the mixtures they meet."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ IDS = ["z-first", "a-second", "m-third"]  # not in alphabetical order, as in off
 
 
 class Leaky:
-    """Sources in the wrong order with some of the mixture left in, twice too loud to be written as PCM."""
+    """Sources in the wrong order with some of the mixture left in, twice too loud to be written as PCM.
 
-    name, seed, rate, identity = "leaky", 2, RATE, "leaky's weights"
+    Counts what it separates, and is interrupted before mixture ``stop_at``.
+    """
+
+    name, seed, rate = "leaky", 2, RATE
     modules: tuple[str, ...] = ()
-
-    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
-        estimates = 2 * (sources + 0.1 * mixture) / np.abs(sources).max()
-        return {"oracle": estimates[::-1], "blind": estimates[::-1] + 0.02}
-
-
-class Counting(Leaky):
-    """Counts what it separates, and is interrupted before one of them."""
 
     def __init__(self, stop_at: int = -1, identity: str = "a") -> None:
         self.separated, self.stop_at, self.identity = 0, stop_at, identity
@@ -31,4 +26,16 @@ class Counting(Leaky):
         if self.separated == self.stop_at:
             raise KeyboardInterrupt
         self.separated += 1
-        return super().by_stitching(mixture, sources)
+        estimates = 2 * (sources + 0.1 * mixture) / np.abs(sources).max()
+        return {"oracle": estimates[::-1], "blind": estimates[::-1] + 0.02}
+
+
+class Broken(Leaky):
+    """One estimate is NaN, the other silent; of the last mixture the end is missing."""
+
+    name = "broken"
+
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+        if len(mixture) > 9000:
+            return {"blind": sources[:, :9000]}
+        return {"blind": np.stack([np.full_like(mixture, np.nan), np.zeros_like(mixture)])}

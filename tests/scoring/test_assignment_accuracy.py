@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,9 +12,7 @@ from audioslots.scoring.assignment_accuracy import (
     assignment_accuracy,
     assignment_accuracy_over_time,
 )
-from audioslots.scoring.evaluate import COLUMNS, read_scores
-from audioslots.scoring.metrics import LATER, OVER_TIME, score
-from tests.reporting.made_results import scores as made_scores
+from audioslots.scoring.metrics import OVER_TIME, score
 
 RATE = 8000
 Signals = NDArray[np.float64]
@@ -34,7 +30,7 @@ def conversation(turns: str = "abab", seconds: float = 2.0) -> Signals:
     return sources
 
 
-def test_true_sources_are_in_their_assignment_accuracy_whatever_their_overlap_and_level() -> None:
+def test_true_sources_stay_in_their_output_whatever_their_overlap_and_level() -> None:
     for turns in ("abab", "xxxx", "a-xb"):
         sources = conversation(turns)
         for level in (1.0, 1e-3, 1e30, -1.0):
@@ -48,9 +44,9 @@ def test_a_swap_counts_for_as_long_as_it_lasts(turns: str) -> None:
     quarter = sources.shape[-1] // 4
     swapped[:, 3 * quarter :] = sources[::-1, 3 * quarter :]
     windows = np.repeat([1.0, 1.0, 1.0, 0.0], round(quarter / RATE / WINDOW_S))
-    for found, source in zip(assignment_accuracy(swapped, sources, RATE), sources, strict=True):
+    for accuracy, source in zip(assignment_accuracy(swapped, sources, RATE), sources, strict=True):
         active = source.reshape(len(windows), -1).any(-1)
-        assert found == pytest.approx((windows * active).sum() / active.sum())
+        assert accuracy == pytest.approx((windows * active).sum() / active.sum())
 
 
 def test_outputs_that_hold_the_same_share_a_window() -> None:
@@ -65,7 +61,7 @@ def test_leakage_alone_is_no_swap() -> None:
     assert assignment_accuracy(leaky, sources, RATE).tolist() == [1.0, 1.0]
 
 
-def test_a_source_that_moves_to_a_third_output_is_not_in_its_own() -> None:
+def test_a_source_that_moves_to_a_third_output_has_left_its_own() -> None:
     sources = conversation("xxxx")
     outputs = np.vstack([sources, np.zeros_like(sources[:1])])
     half = sources.shape[-1] // 2
@@ -77,8 +73,8 @@ def test_a_source_that_moves_to_a_third_output_is_not_in_its_own() -> None:
 def test_what_cannot_be_measured_is_missing_and_hurts_nothing_else() -> None:
     sources = conversation("xx")
     silent = np.stack([np.zeros_like(sources[0]), sources[1]])
-    found = assignment_accuracy(sources, silent, RATE)
-    assert np.isnan(found[0]) and found[1] == 1.0
+    accuracy = assignment_accuracy(sources, silent, RATE)
+    assert np.isnan(accuracy[0]) and accuracy[1] == 1.0
     broken = np.vstack([sources, np.full_like(sources[:1], np.nan)])
     assert assignment_accuracy(broken, sources, RATE).tolist() == [1.0, 1.0]
     assert assignment_accuracy(silent, sources, RATE).tolist() == [0.0, 1.0]
@@ -106,18 +102,10 @@ def test_an_order_that_is_lost_shows_in_all_that_comes_after() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_a_period_in_which_a_source_is_silent_is_missing() -> None:
-    found = assignment_accuracy_over_time(conversation("ab" * 6), conversation("ab" * 6), RATE)
-    assert found[:2].tolist() == [[1.0, 1.0]] * 2 and np.isnan(found[2]).all()
+    accuracy = assignment_accuracy_over_time(conversation("ab" * 6), conversation("ab" * 6), RATE)
+    assert accuracy[:2].tolist() == [[1.0, 1.0]] * 2 and np.isnan(accuracy[2]).all()
     late = conversation("a" * 5 + "b")  # the second speaks after 10 s alone
-    found = assignment_accuracy_over_time(late, late, RATE)
-    assert found[0, 0] == found[1, 1] == 1.0 and np.isnan([found[0, 1], found[1, 0]]).all()
+    accuracy = assignment_accuracy_over_time(late, late, RATE)
+    assert accuracy[0, 0] == accuracy[1, 1] == 1.0 and np.isnan([accuracy[0, 1], accuracy[1, 0]]).all()
     assert assignment_accuracy_over_time(late[:, :-1], late, RATE).shape == (len(PERIODS_S), 2)
     assert np.isnan(assignment_accuracy_over_time(late[:, :-1], late, RATE)).all()
-
-
-def test_scores_of_an_earlier_version_are_read(tmp_path: Path) -> None:
-    scores = made_scores("audioslots", 5.0)
-    assert list(LATER) == ["assignment_accuracy", *OVER_TIME, "outputs", "leak_db"] and set(LATER) < set(COLUMNS)
-    scores.drop(columns=list(LATER), errors="ignore").to_parquet(tmp_path / "scores.parquet", index=False)
-    read = read_scores(tmp_path / "scores.parquet")
-    assert list(read.columns) == list(COLUMNS) and read[list(LATER)].isna().all(axis=None)

@@ -20,9 +20,11 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 
 import audioslots
 from audioslots.runtime.errors import InputError
-from audioslots.scoring.evaluate import SCORE_COLUMNS, evaluate, read_scores
-from audioslots.scoring.external import Files, fitted
+from audioslots.scoring.evaluate import EvaluationOptions, evaluate
+from audioslots.scoring.external import AudioFiles, parse_costs, select_loudest
+from audioslots.scoring.metrics import SCORE_COLUMNS
 from audioslots.scoring.mixtures import read_mixtures
+from audioslots.scoring.scores import read_scores
 
 Estimates = dict[str, NDArray[np.float32]]
 Writer = Callable[[Path, Estimates], Path]
@@ -39,34 +41,34 @@ def write(path: Path, waveform: NDArray[np.float32], rate: int = RATE) -> None:
     sf.write(path, waveform, rate, subtype="FLOAT")
 
 
-def by_source(folder: Path, made: Estimates) -> Path:
+def write_all(made: Estimates, name: str) -> None:
     for mixture_id, estimates in made.items():
         for number, estimate in enumerate(estimates, start=1):
-            write(folder / f"s{number}" / f"{mixture_id}.wav", estimate)
+            write(Path(name.format(number=number, mixture_id=mixture_id)), estimate)
+
+
+def by_source(folder: Path, made: Estimates) -> Path:
+    write_all(made, f"{folder}/s{{number}}/{{mixture_id}}.wav")
     return folder
 
 
 def side_by_side(folder: Path, made: Estimates) -> Path:
-    for mixture_id, estimates in made.items():
-        for number, estimate in enumerate(estimates, start=1):
-            write(folder / f"{mixture_id}_s{number}.wav", estimate)
+    write_all(made, f"{folder}/{{mixture_id}}_s{{number}}.wav")
     return folder
 
 
 def table(folder: Path, made: Estimates) -> Path:
-    rows = []
-    for mixture_id, estimates in made.items():
-        row = {"mixture_ID": mixture_id}
-        for number, estimate in enumerate(estimates, start=1):
-            row[f"estimate_{number}_path"] = f"deep/{number}-{mixture_id}.wav"
-            write(folder / "deep" / f"{number}-{mixture_id}.wav", estimate)
-        rows.append(row)
+    write_all(made, f"{folder}/deep/{{number}}-{{mixture_id}}.wav")
+    rows = [
+        {"mixture_ID": name} | {f"estimate_{number}_path": f"deep/{number}-{name}.wav" for number in (1, 2)}
+        for name in made
+    ]
     pd.DataFrame(rows).to_csv(folder / "estimates.csv", index=False)
     return folder / "estimates.csv"
 
 
 def scores(place: Path, mixtures: Path, out: Path) -> pd.DataFrame:
-    evaluate(Files.load(place, "other", mixtures), mixtures, out / "scores.parquet", "mini")
+    evaluate(AudioFiles.load(place, "other", mixtures), mixtures, out / "scores.parquet", EvaluationOptions("mini"))
     return read_scores(out / "scores.parquet")
 
 
@@ -74,7 +76,7 @@ def scores(place: Path, mixtures: Path, out: Path) -> pd.DataFrame:
 def test_an_own_run_scored_as_an_external_system_has_its_scores_to_the_bit(
     made_mixtures: Path, made: Estimates, tmp_path: Path, layout: Writer
 ) -> None:
-    evaluate(Leaky(), made_mixtures, tmp_path / "own" / "scores.parquet", "mini")
+    evaluate(Leaky(), made_mixtures, tmp_path / "own" / "scores.parquet", EvaluationOptions("mini"))
     own = read_scores(tmp_path / "own" / "scores.parquet").query("stitching == 'blind'").reset_index(drop=True)
     found = scores(layout(tmp_path / "files", made), made_mixtures, tmp_path / "external")
     assert set(found["variant"]) == {"external-other"} and set(found["stitching"]) == {"none"}
@@ -117,10 +119,10 @@ def test_of_more_estimates_the_loudest_are_scored_and_for_fewer_silence_stands_i
     assert found["si_sdr_db"].isna().sum() == 1, "of one mixture alone"
 
 
-def test_fitted_keeps_the_loudest_in_their_order() -> None:
+def test_select_loudest_keeps_the_loudest_in_their_order() -> None:
     estimates = np.array([[2.0, 0.0], [0.1, 0.0], [3.0, 0.0]], np.float32)
-    assert fitted(estimates, 2).tolist() == [[2.0, 0.0], [3.0, 0.0]]
-    assert fitted(estimates[:1], 3).tolist() == [[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    assert select_loudest(estimates, 2).tolist() == [[2.0, 0.0], [3.0, 0.0]]
+    assert select_loudest(estimates[:1], 3).tolist() == [[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
 
 
 def test_changed_files_are_scored_anew_and_the_same_ones_are_not(
@@ -140,78 +142,53 @@ def test_changed_files_are_scored_anew_and_the_same_ones_are_not(
 # --- folders that cannot be --------------------------------------------------------------------------------------
 
 
-def missing(place: Path) -> str:
-    (place / "s2" / f"{IDS[1]}.wav").unlink()
-    return f"s2/{IDS[1]}.wav: no such file"
-
-
-def without_a_mixture(place: Path) -> str:
-    for number in (1, 2):
-        (place / f"s{number}" / f"{IDS[1]}.wav").unlink()
-    return f"no estimates of {IDS[1]}; expected those of all 3 mixtures"
-
-
-def too_short(place: Path) -> str:
-    write(place / "s1" / f"{IDS[0]}.wav", np.zeros(6399, np.float32))
-    return f"s1/{IDS[0]}.wav: 6399 samples at 8000 Hz; expected the mixture's 6400"
-
-
-def wrong_rate(place: Path) -> str:
-    write(place / "s1" / f"{IDS[0]}.wav", np.zeros(6400, np.float32), 16000)
-    return f"s1/{IDS[0]}.wav: 6400 samples at 16000 Hz; expected the mixture's 12800"
-
-
-def not_finite(place: Path) -> str:
-    write(place / "s2" / f"{IDS[2]}.wav", np.full(9600, np.nan, np.float32))
-    return f"s2/{IDS[2]}.wav: holds samples that are not finite"
-
-
-def stereo(place: Path) -> str:
-    write(place / "s2" / f"{IDS[2]}.wav", np.zeros((9600, 2), np.float32))
-    return f"s2/{IDS[2]}.wav: 2 channels; expected one"
-
-
-def extra(place: Path) -> str:
-    for number in (1, 2):
-        write(place / f"s{number}" / "other.wav", np.zeros(6400, np.float32))
-    return "estimates of other, which is no mixture of the set"
-
-
-def a_link_out(place: Path) -> str:
+def link_out(place: Path) -> None:
     os.rename(place / "s1" / f"{IDS[0]}.wav", place.parent / "elsewhere.wav")
     (place / "s1" / f"{IDS[0]}.wav").symlink_to(place.parent / "elsewhere.wav")
-    return f"s1/{IDS[0]}.wav: leads to "
 
 
-def a_dangling_link(place: Path) -> str:
+def link_to_nothing(place: Path) -> None:
     (place / "s1" / f"{IDS[0]}.wav").unlink()
     (place / "s1" / f"{IDS[0]}.wav").symlink_to(place / "nowhere.wav")
-    return f"s1/{IDS[0]}.wav: no such file"
 
 
-def no_audio(place: Path) -> str:
-    (place / "s1" / f"{IDS[0]}.wav").write_text("hello")
-    return f"s1/{IDS[0]}.wav: cannot be decoded"
-
-
-def two_of_one(place: Path) -> str:
-    sf.write(place / "s1" / f"{IDS[0]}.flac", np.zeros(6400), RATE)
-    return f"a second file of estimate 1 of {IDS[0]}"
+FIRST, LAST = f"s1/{IDS[0]}.wav", f"s2/{IDS[2]}.wav"
+SHORT, STEREO, NAN = np.zeros(6399, np.float32), np.zeros((9600, 2), np.float32), np.full(9600, np.nan, np.float32)
 
 
 @pytest.mark.parametrize(
-    "harm",
+    ("damage", "expected"),
     [
-        *(missing, without_a_mixture, too_short, wrong_rate, not_finite, stereo, extra, a_link_out, a_dangling_link),
-        *(no_audio, two_of_one),
+        (lambda place: (place / f"s2/{IDS[1]}.wav").unlink(), f"s2/{IDS[1]}.wav: no such file"),
+        (
+            lambda place: [path.unlink() for path in place.glob(f"*/{IDS[1]}.wav")],
+            f"no estimates of {IDS[1]}; expected those of all 3 mixtures",
+        ),
+        (lambda place: write(place / FIRST, SHORT), f"{FIRST}: 6399 samples at 8000 Hz; expected the mixture's 6400"),
+        (
+            lambda place: write(place / FIRST, SHORT, 16000),
+            f"{FIRST}: 6399 samples at 16000 Hz; expected the mixture's 12800",
+        ),
+        (lambda place: write(place / LAST, NAN), f"{LAST}: holds samples that are not finite"),
+        (lambda place: write(place / LAST, STEREO), f"{LAST}: 2 channels; expected one"),
+        (
+            lambda place: [write(place / f"s{number}" / "other.wav", SHORT) for number in (1, 2)],
+            "estimates of other, which is no mixture of the set",
+        ),
+        (link_out, f"{FIRST}: leads to "),
+        (link_to_nothing, f"{FIRST}: no such file"),
+        (lambda place: (place / FIRST).write_text("hello"), f"{FIRST}: cannot be decoded"),
+        (
+            lambda place: sf.write(place / "s1" / f"{IDS[0]}.flac", np.zeros(6400), RATE),
+            f"a second file of estimate 1 of {IDS[0]}",
+        ),
     ],
-    ids=lambda harm: harm.__name__,
 )
 def test_a_bad_folder_ends_with_one_line(
-    made_mixtures: Path, made: Estimates, tmp_path: Path, harm: Callable[[Path], str]
+    made_mixtures: Path, made: Estimates, tmp_path: Path, damage: Callable[[Path], object], expected: str
 ) -> None:
     place = by_source(tmp_path / "files", made)
-    expected = harm(place)
+    damage(place)
     with pytest.raises(InputError) as caught:
         scores(place, made_mixtures, tmp_path / "out")
     assert expected in str(caught.value) and "\n" not in str(caught.value)
@@ -232,7 +209,7 @@ def test_a_bad_folder_ends_with_one_line(
 def test_a_bad_table_ends_with_one_line(made_mixtures: Path, tmp_path: Path, content: str, expected: str) -> None:
     (tmp_path / "estimates.csv").write_text(content)
     with pytest.raises(InputError) as caught:
-        Files.load(tmp_path / "estimates.csv", "other", made_mixtures)
+        AudioFiles.load(tmp_path / "estimates.csv", "other", made_mixtures)
     assert expected in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -241,39 +218,38 @@ def test_a_table_cannot_name_files_elsewhere(made_mixtures: Path, made: Estimate
     write(tmp_path / "secret.wav", made[IDS[0]][0])
     pd.read_csv(path).replace(f"deep/1-{IDS[0]}.wav", "../secret.wav").to_csv(path, index=False)
     with pytest.raises(InputError, match=r"\.\./secret\.wav: leads to "):
-        Files.load(path, "other", made_mixtures)
+        AudioFiles.load(path, "other", made_mixtures)
 
 
 def test_an_empty_folder_a_name_and_no_folder_are_said(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place, expected in ((tmp_path / "empty", "no estimates of"), (tmp_path / "absent", "no such folder or file")):
         with pytest.raises(InputError, match=expected):
-            Files.load(place, "other", made_mixtures)
+            AudioFiles.load(place, "other", made_mixtures)
     with pytest.raises(InputError, match="--name: 'Sep Former'"):
-        Files.load(by_source(tmp_path / "files", made), "Sep Former", made_mixtures)
+        AudioFiles.load(by_source(tmp_path / "files", made), "Sep Former", made_mixtures)
     (tmp_path / "loose").mkdir()
     write(tmp_path / "loose" / "a.wav", made[IDS[0]][0])
     with pytest.raises(InputError, match=r"a\.wav: is of no mixture; expected <mixture>_s1\.wav"):
-        Files.load(tmp_path / "loose", "other", made_mixtures)
+        AudioFiles.load(tmp_path / "loose", "other", made_mixtures)
 
 
-def test_the_command_scores_files_and_says_in_a_line_what_is_wrong(
-    made_mixtures: Path, made: Estimates, tmp_path: Path
-) -> None:
+def test_the_command_scores_files(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
     place, out = side_by_side(tmp_path / "files", made), tmp_path / "out" / "scores.parquet"
-    verb = [sys.executable, "-m", "audioslots.cli", "evaluate", "--mixtures", made_mixtures, "--out", out]
-    named = ["--estimates", place, "--name", "other"]
-    done = subprocess.run([*verb, *named, "--cost", "parameters=2e6"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "audioslots.cli", "evaluate", "--mixtures", made_mixtures, "--out", out]
+    options = ["--estimates", place, "--name", "other", "--cost", "parameters=2e6"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(read_scores(out)["variant"]) == {"external-other"}
     written = json.loads((out.parent / "evaluation.json").read_text())
     assert (written["mixtures"], written["cost"]) == (3, {"parameters": 2e6})
-    wrong = {"--name": ["--name", "other"], "finished": ["--estimates", place]}
-    wrong |= {"expected a positive number of parameters": [*named, "--cost", "parameters=many"]}
-    wrong |= {"of no --name": ["--model", "mixture", "--cost", "parameters=1"]}
-    for expected, given in wrong.items():
-        done = subprocess.run([*verb, *given], capture_output=True, text=True)
-        assert done.returncode == 2 and expected in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["parameters=many", "parameters=-1", "parameters=inf", "speed=2", "parameters"])
+def test_a_cost_is_a_positive_number_of_a_known_key(option: str) -> None:
+    assert parse_costs(["parameters=2e6", "delay_ms=10"]) == {"parameters": 2e6, "delay_ms": 10.0}
+    with pytest.raises(InputError, match=f"--cost: {option}; expected a positive number of parameters, "):
+        parse_costs([option])
 
 
 # --- functions -----------------------------------------------------------------------------------------------------
@@ -319,35 +295,4 @@ def test_torchaudios_conv_tasnet_is_scored_as_a_function(made_mixtures: Path, tm
         return model(torch.from_numpy(mixture)[None, None])[0]
 
     found = audioslots.evaluate(separate, made_mixtures, tmp_path / "scores.parquet", "conv-tasnet-base")
-    assert len(found) == 6 and np.isfinite(found["si_sdr_db"]).all()
-
-
-def test_a_model_of_asteroid_is_scored_as_a_function(made_mixtures: Path, tmp_path: Path) -> None:
-    models = pytest.importorskip("asteroid.models", reason="asteroid is not installed")
-    torch.manual_seed(0)
-    model = models.ConvTasNet(n_src=2, sample_rate=RATE, n_repeats=1, n_blocks=2).eval()
-
-    @torch.inference_mode()
-    def separate(mixture: NDArray[np.float32], rate: int) -> torch.Tensor:
-        return model(torch.from_numpy(mixture)[None])[0]
-
-    found = audioslots.evaluate(separate, made_mixtures, tmp_path / "scores.parquet", "asteroid")
-    assert len(found) == 6 and np.isfinite(found["si_sdr_db"]).all()
-
-
-def test_a_model_of_speechbrain_is_scored_as_a_function(made_mixtures: Path, tmp_path: Path) -> None:
-    parts = pytest.importorskip("speechbrain.lobes.models.dual_path", reason="speechbrain is not installed")
-    torch.manual_seed(0)
-    encoder = parts.Encoder(kernel_size=16, out_channels=32)
-    decoder = parts.Decoder(in_channels=32, out_channels=1, kernel_size=16, stride=8, bias=False)
-    inside, across = (parts.SBTransformerBlock(num_layers=1, d_model=32, nhead=4, d_ffn=64) for _ in range(2))
-    masker = parts.Dual_Path_Model(32, 32, inside, across, num_layers=1, K=50, num_spks=2)
-
-    @torch.inference_mode()
-    def separate(mixture: NDArray[np.float32], rate: int) -> torch.Tensor:
-        mixed = encoder(torch.from_numpy(mixture)[None])
-        estimates = torch.cat([decoder(mask * mixed) for mask in masker(mixed)])
-        return torch.nn.functional.pad(estimates, (0, len(mixture) - estimates.shape[-1]))
-
-    found = audioslots.evaluate(separate, made_mixtures, tmp_path / "scores.parquet", "sepformer")
     assert len(found) == 6 and np.isfinite(found["si_sdr_db"]).all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audioslots.baselines.oracles import baseline
+from audioslots.baselines.oracles import open_baseline
 from audioslots.config.variant import Variant
 from audioslots.data.training.mixing import Mixer
 from audioslots.data.training.packing import Speech, pack
@@ -78,7 +78,7 @@ def test_the_complex_mask_alone_passes_well_beyond_the_mixtures_phase(
     sources: Tensor, fitted: Callable[[str], float]
 ) -> None:
     """A real mask learned through the inverse STFT may pass the oracle, which is best only point by point; not far."""
-    oracle = baseline(f"oracle-psm-{WINDOW}-{HOP}", 8000)
+    oracle = open_baseline(f"oracle-psm-{WINDOW}-{HOP}", 8000)
     masked = [torch.from_numpy(oracle.by_stitching(part.sum(dim=0).numpy(), part.numpy())["none"]) for part in sources]
     ceiling = improvement(torch.stack(masked), sources)
     assert fitted("complex") > ceiling + 2.5
