@@ -158,13 +158,9 @@ class BlindOrder(Order):
 
 
 def relative_spectra(waveforms: Tensor) -> Tensor:
-    """The log spectrum of each slot relative to the other slots', whatever its level.
+    """The log spectrum of each slot relative to the other slots', whatever its level: windowed (K, T) -> (K, BANDS).
 
-    Args:
-        waveforms: (K, T), windowed.
-
-    Returns:
-        (K, BANDS) log power less its means over slots and over bands, of unit length; 0 where spectra are the same.
+    It has unit length; 0 where spectra are the same.
     """
     power = _band_power(waveforms)
     level = (power / (power.mean() + TINY) + FLOOR).log()
@@ -173,14 +169,7 @@ def relative_spectra(waveforms: Tensor) -> Tensor:
 
 
 def timbre(waveforms: Tensor) -> Tensor:
-    """The log spectrum of each slot by itself, whatever its level.
-
-    Args:
-        waveforms: (K, T), windowed.
-
-    Returns:
-        (K, BANDS) natural log of the power, less its mean over bands.
-    """
+    """The log spectrum of each slot by itself, of mean 0, whatever its level: windowed (K, T) -> (K, BANDS)."""
     power = _band_power(waveforms)
     level = (power / (power.mean(dim=1, keepdim=True) + TINY) + FLOOR).log()
     return level - level.mean(dim=1, keepdim=True)

@@ -50,14 +50,7 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class Recording:
-    """An audio file that was read once, to its end.
-
-    Attributes:
-        path: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads.
-        rate: Hz.
-        channels: number of channels.
-        frames: samples per channel.
-    """
+    """An audio file (WAV, FLAC, OGG, MP3 or whatever else libsndfile reads) of known length, at ``rate`` Hz."""
 
     path: Path
     rate: int

@@ -50,13 +50,9 @@ class Separator:
     def load(cls, path: Path, device: str = "cpu", config: Path | None = None) -> Separator:
         """Load a run folder or one safetensors file.
 
-        Args:
-            path: of either.
-            device: as torch names it.
-            config: ``config.json`` of a variant that differs from the model's own only in ``separation``.
-
         Raises:
-            InputError: no such model, it cannot be read, or the variant would have to be trained otherwise.
+            InputError: no such model, it cannot be read, or ``config`` (the ``config.json`` of a variant) differs from
+                the model's own not only in ``separation``.
         """
         model, trained = load_model(path)
         used = trained if config is None else Resolved.read(config)
@@ -140,11 +136,7 @@ class Separator:
             yield piece
 
     def separate(
-        self,
-        waveform: ArrayLike,
-        rate: int,
-        mixture_consistency: bool = False,
-        num_speakers: NumSpeakers = None,
+        self, waveform: ArrayLike, rate: int, mixture_consistency: bool = False, num_speakers: NumSpeakers = None
     ) -> Waveforms:
         """Separate a recording in memory.
 

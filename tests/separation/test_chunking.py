@@ -37,13 +37,6 @@ def test_batches_of_a_stream_hold_the_chunks_of_the_whole(samples: int, hop: int
     assert max(map(len, batches)) <= batch
 
 
-def test_leading_dimensions_follow_the_chunks() -> None:
-    sources = torch.randn(3, 25)
-    chunks = split_chunks(sources, 10, 5)
-    assert chunks.shape == (4, 3, 10)
-    assert torch.equal(chunks[2], sources[:, 10:20])
-
-
 @pytest.mark.parametrize("chunk", [1, 2, 3, 257, 40_000, 480_000])
 def test_the_cross_fade_is_a_hann_window_that_never_reaches_zero(chunk: int) -> None:
     window = fade_window(chunk)

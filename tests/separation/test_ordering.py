@@ -15,7 +15,6 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from audioslots.config.separation import Separation
-from audioslots.separation import ordering
 from audioslots.separation.chunking import Chunk, chunk_hop, fade_window, overlap_add, split_chunks
 from audioslots.separation.ordering import BANDS, BlindOrder, OracleOrder, Order, relative_spectra, timbre
 
@@ -67,9 +66,10 @@ def shuffled(chunks: Tensor, seed: int) -> Tensor:
 @pytest.mark.parametrize("overlap", [0.25, 0.5, 0.9])
 @pytest.mark.parametrize("samples", [1, 399, 400, 401, 2345])
 @pytest.mark.parametrize("weight", [None, 0.0, 1.5])
-def test_true_sources_come_back_exactly(samples: int, overlap: float, weight: float | None) -> None:
-    sources = made_sources(2, samples)
-    for seed in range(4):
+@pytest.mark.parametrize("count", [2, 4])
+def test_true_sources_come_back_exactly(samples: int, overlap: float, weight: float | None, count: int) -> None:
+    sources = made_sources(count, samples)
+    for seed in range(2):
         chunks = shuffled(split_chunks(sources, CHUNK, chunk_hop(CHUNK, overlap)), seed)
         order = OracleOrder(sources) if weight is None else blind(spectrum_weight=weight)
         torch.testing.assert_close(stitched(chunks, order, overlap, samples), sources, atol=1e-5, rtol=0)
@@ -99,12 +99,6 @@ def test_extra_slots_never_take_the_place_of_a_source(is_blind: bool) -> None:
     torch.testing.assert_close(outputs[:2], sources, atol=1e-5, rtol=0)
 
 
-def test_four_sources_come_back_in_blind_order() -> None:
-    sources = made_sources(4, 3000)
-    chunks = shuffled(split_chunks(sources, CHUNK, 100), 2)
-    torch.testing.assert_close(stitched(chunks, blind(), 0.75, 3000), sources, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_spectra_tell_the_order_where_overlaps_are_silent(count: int) -> None:
     speakers = made_speakers(count, 24)
@@ -122,15 +116,6 @@ def test_spectra_correct_an_order_that_waveforms_lost() -> None:
     chunks[13:] = chunks[13:].flip(1)
     outputs = stitched(chunks, blind(spectrum_weight=1.0), OVERLAP)
     torch.testing.assert_close(outputs[:, 13 * HOP + CHUNK :], speakers[:, 13 * HOP + CHUNK :])
-
-
-def test_without_weight_spectra_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunks = shuffled(split_chunks(made_speakers(3, 12), CHUNK, HOP), 0)
-    before, weighted = (stitched(chunks, blind(spectrum_weight=weight), OVERLAP) for weight in (0.0, 1.0))
-    random = torch.Generator().manual_seed(0)
-    monkeypatch.setattr(ordering, "relative_spectra", lambda chunk: torch.randn(3, BANDS, generator=random))
-    assert torch.equal(stitched(chunks, blind(), OVERLAP), before)
-    assert not torch.equal(weighted, before)
 
 
 @pytest.mark.parametrize("embedded", [True, False])

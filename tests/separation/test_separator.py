@@ -20,7 +20,7 @@ from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
 from audioslots.separation.chunking import Chunk, chunk_hop, overlap_add, split_chunks
 from audioslots.separation.ordering import BlindOrder
-from audioslots.separation.separator import BATCH_S, Separator, add_residual, chunks_per_batch
+from audioslots.separation.separator import BATCH_S, Separator
 from audioslots.separation.weights import save_model
 
 
@@ -42,12 +42,6 @@ def test_a_model_of_any_length_separates_a_recording_as_one_chunk(samples: int) 
     torch.testing.assert_close(streamed(separator, mixture), expected, atol=1e-6, rtol=1e-5)
     assert separator.config.delay == 30 * separator.rate
     assert streamed(conv_tasnet(longest_s=0.5), mixture).shape == (2, samples)
-
-
-def test_the_more_slots_the_fewer_chunks_per_batch() -> None:
-    chunks = {slots: chunks_per_batch(tiny(slots).config, 800, "cpu") for slots in (2, 4, 8)}
-    assert chunks[2] == 2 * chunks[4] == 4 * chunks[8]
-    assert chunks_per_batch(tiny().config, 10**9, "cpu") == 1
 
 
 @pytest.mark.parametrize("kind", ["direct", "ratio", "misi"])
@@ -212,11 +206,6 @@ def test_a_waveform_of_any_rate_is_separated(rate: int, channels: int | None) ->
 def test_what_is_no_waveform_is_an_error(waveform: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tiny().separate(waveform, 8000)
-
-
-def test_estimates_take_equal_shares_of_the_residual() -> None:
-    estimates, mixture = np.array([[1.0, 2.0], [0.0, 0.0]], np.float32), np.array([4.0, -1.0], np.float32)
-    np.testing.assert_array_equal(add_residual(estimates, mixture), [[1.5, 2.5], [-0.5, -0.5]])
 
 
 def test_identity_is_of_weights_and_separation() -> None:
