@@ -27,7 +27,7 @@ import sys
 
 if "download" in sys.orig_argv:
     from audioslots.data.corpora import download, librispeech
-    from audioslots.data.librimix.layout import official
+    from audioslots.data.librimix import official
 
     download.PAUSE_S = 0.01
     librispeech.OPENSLR, official.GITHUB = {url!r}, {url!r}

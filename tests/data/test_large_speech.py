@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from limited import within
 
 from audioslots.data.training import packing
-from audioslots.data.training.device_mixing import DeviceMixer
 from audioslots.data.training.mixing import Mixer
 from audioslots.data.training.packing import Speech, pack
 from audioslots.data.training.static import StaticMixer
@@ -85,17 +83,6 @@ def mix(folder: Path) -> None:
 
 def test_41_gb_are_mixed_in_300_mb(large: Path) -> None:
     within(300 * MB, mix, large)
-
-
-def lay_on_a_device(folder: Path) -> None:
-    speech = Speech.open(folder)
-    part = Speech(speech.samples[: 500 * MB], speech.index[:SPEAKERS], RATE, speech.subset)
-    samples = DeviceMixer(Mixer(part, 2, CHUNK, 0), torch.device("meta")).samples  # a device that keeps nothing
-    assert samples.shape == (500 * MB,) and samples.dtype == torch.int16
-
-
-def test_a_gigabyte_goes_to_a_device_through_300_mb(large: Path) -> None:
-    within(300 * MB, lay_on_a_device, large)
 
 
 def copy_to_scratch(folder: Path, to: Path) -> None:

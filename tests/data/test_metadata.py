@@ -12,7 +12,7 @@ import pyloudnorm
 import pytest
 
 from audioslots.data.corpora.corpus import read_speech
-from audioslots.data.librimix.layout import metadata as module
+from audioslots.data.librimix import metadata as module
 from audioslots.data.librimix.metadata import (
     draw,
     info,

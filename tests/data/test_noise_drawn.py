@@ -10,14 +10,12 @@ import pandas as pd
 import pyloudnorm
 import pytest
 import soundfile as sf
-import torch
 
 from audioslots.data.corpora.corpus import read_speech
 from audioslots.data.librimix.layout import MAX_AMPLITUDE, NOISE_LUFS
 from audioslots.data.librimix.metadata import read_metadata, write_metadata
 from audioslots.data.librimix.noise import noises, read_noise, whole_noise, with_noise
 from audioslots.data.librimix.rendering import render
-from audioslots.data.training.device_mixing import DeviceMixer
 from audioslots.data.training.mixing import Mixer
 from audioslots.data.training.packing import Speech, pack
 from audioslots.runtime.errors import InputError
@@ -120,15 +118,6 @@ def test_chunks_together_hear_other_places_of_one_noise(packed: tuple[Speech, Sp
     assert len({crop.gain for crop in crops}) == 1 and len({crop.places[0] for crop in crops}) == 4
     starts = (len(speech.samples) + noise.index["start"]).to_numpy()
     assert len({int(np.searchsorted(starts, crop.places[0], "right")) for crop in crops}) == 1
-
-
-@pytest.mark.parametrize("settings", [{}, {"speed": 0.15}, {"together": 4}])
-def test_the_device_mixes_noise_as_the_host_does(packed: tuple[Speech, Speech], settings: dict[str, Any]) -> None:
-    mixer = Mixer(packed[0], 2, 4000, seed=3, noise=packed[1], **settings)
-    on_device = DeviceMixer(mixer, torch.device("cpu"))
-    mixed = on_device.mixed(on_device.drawn(2, range(16)))
-    assert mixed.shape == (16, 3, 4000)
-    torch.testing.assert_close(mixed, torch.from_numpy(mixer.batch(2, 16)), atol=1e-6, rtol=1e-5)
 
 
 def test_bad_noise_is_named(made_corpus: Path, table: Path, tmp_path: Path, packed: tuple[Speech, Speech]) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from made_benchmark import made
 
-from audioslots.config.benchmark import read_benchmark, resolve
 from audioslots.data.corpora.folder import verify
 from audioslots.data.librimix.metadata import draw, draw_some, info, joined, read_metadata, select, singles, statistics
 from audioslots.data.librimix.metadata import write_metadata as write
@@ -134,23 +134,9 @@ def test_numbers_are_drawn_evenly_and_the_rest_is_silent(made_corpus: Path, tmp_
 
 
 def test_a_benchmark_names_its_numbers() -> None:
-    document = {
-        **{"name": "made", "title": "Made", "rate": 8000, "sources": [1, 2, 3], "seeds": [0], "studies": ["output"]},
-        **{"corpus": {"kind": "synthesized", "validation": "dev-clean"}, "test": {"subset": "test-clean", "count": 9}},
-        "variant": {"slots": {"count": 4}, "training": {"loss": "snr"}},
-    }
-    benchmark = read_benchmark(document)
+    benchmark, fixed = (made("output", sources=sources) for sources in ([1, 2, 3], 3))
     assert (benchmark.sources, benchmark.counts) == (3, [1, 2, 3])
-    config = resolve(benchmark, "output-sigmoid", 0)
-    assert (config.sources, config.counts, config.content["counts"]) == (3, [1, 2, 3], [1, 2, 3])
-    assert (
-        benchmark.test.described(3, [1, 2, 3])
-        == "9 drawn mixtures of test-clean of 1, 2 and 3 speakers by LibriMix's rules"
-    )
-    fixed = read_benchmark(document | {"sources": 3})
     assert fixed.folder_of("test-clean") != benchmark.folder_of("test-clean")
     for wrong in ([2], [3, 1], [1, 1], ["2", "3"], []):
         with pytest.raises(InputError, match="expected a number, or different numbers in order"):
-            read_benchmark(document | {"sources": wrong})
-    with pytest.raises(InputError, match="slots.count 2 is fewer than the sources; expected >= 3"):
-        read_benchmark(document | {"variant": {"slots": {"count": 2}, "training": {"loss": "snr"}}})
+            made("output", sources=wrong)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,16 +11,6 @@ import soundfile
 
 from audioslots.data.corpora.pauses import CLAUSE_MS, EDGE_MS, SENTENCE_MS, clauses, drawn, joined, trimmed
 from audioslots.data.corpora.synthesis import synthesize
-
-PERF = Path(__file__).resolve().parents[2] / "perf"
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(PERF)
-    import pauses
-
-    return pauses
 
 
 def tone(seconds: float, peak: int = 8000) -> np.ndarray:
@@ -71,26 +60,13 @@ def test_clauses_keep_their_samples_and_stand_apart_by_what_is_drawn() -> None:
     assert not np.array_equal(speech[:9000], joined(texts, spoken, 16000, random.Random(6))[:9000])
 
 
-def test_the_measure_finds_the_pauses_that_were_made(bench: ModuleType, tmp_path: Path) -> None:
-    hush = [np.zeros(round(16000 * seconds)) for seconds in (0.3, 0.2, 1.6, 0.08, 0.1)]
-    talk = [tone(seconds) for seconds in (1.0, 0.6, 0.6, 0.52)]
-    parts = [part for pair in zip(hush, talk, strict=False) for part in pair] + [hush[-1]]
-    soundfile.write(tmp_path / "a.flac", np.concatenate(parts) / 2**15, 16000, subtype="PCM_16")
-    found = bench.measured(tmp_path)
-    assert found.lengths.tolist() == [0.2, 1.6], "80 ms is none, and the edges are not inner pauses"
-    assert found.share == pytest.approx(2.2 / 5.0)
-    assert found.inner == pytest.approx(1.8 / 5.0)
-    assert found.a_minute == pytest.approx(2 / 5.0 * 60)
-    assert found.quiet == pytest.approx(2 / 10), "two windows of 0.5 s lie in the pause of 1.6 s"
-
-
 @pytest.mark.slow
-def test_synthesized_speech_pauses_as_read_speech_does(bench: ModuleType, tmp_path: Path) -> None:
-    """LibriSpeech: 13 to 14 % of the time, 17 to 19 pauses a minute, 6 to 7 % quiet windows; see ``pauses.py``."""
+def test_synthesized_speech_pauses_as_read_speech_does(tmp_path: Path) -> None:
+    """As of frames of 20 ms more than 25 dB below the utterance's level: of LibriSpeech, 13 to 14 % of the time."""
     synthesize(tmp_path, speakers=24, hours=0.1, seed=0)
-    found = bench.measured(tmp_path)
-    assert 0.10 < found.share < 0.18
-    assert 10 < found.a_minute < 20
-    assert 0.15 < np.median(found.lengths) < 0.4
-    assert 0.6 < np.quantile(found.lengths, 0.95) < 1.5
-    assert 0.02 < found.quiet < 0.09
+    quiet: list[bool] = []
+    for path in tmp_path.rglob("*.flac"):
+        samples = soundfile.read(path)[0]
+        power = (samples[: len(samples) // 320 * 320].reshape(-1, 320) ** 2).mean(axis=1)
+        quiet.extend(power < 10**-2.5 * (samples**2).mean())
+    assert 0.12 < np.mean(quiet) < 0.22

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from folder_contents import contents
 
 from audioslots.cli import main
 from audioslots.data.corpora.folder import RECORD
-from audioslots.data.librimix.metadata import draw, read_metadata, write_metadata
+from audioslots.data.librimix.metadata import draw, write_metadata
 
-ROOT = Path(__file__).resolve().parents[2]
 SPLIT = Path("Libri2Mix/wav8k/min/test")
 Render = Callable[..., tuple[int, str]]
 
@@ -116,26 +114,6 @@ def test_a_file_in_place_of_a_folder_is_named(render: Render, table: Path, tmp_p
     (tmp_path / place).write_text("in the way")
     assert str(tmp_path / "out") in one_line(render(table, tmp_path / "out"))
     assert (tmp_path / place).read_text() == "in the way"
-
-
-def test_of_two_renders_into_one_folder_the_second_is_refused(
-    render: Render, table: Path, made_corpus: Path, tmp_path: Path
-) -> None:
-    small = read_metadata(table)
-    many = pd.concat([small] * 100, ignore_index=True)
-    many["mixture_ID"] = [f"{mixture}-{number}" for number, mixture in enumerate(many["mixture_ID"])]
-    write_metadata(many, tmp_path / "many.csv")
-    record = tmp_path / "out" / SPLIT / RECORD
-    script = Path(__file__).with_name("rendering_process.py")
-    command = [sys.executable, script, "measure", tmp_path / "many.csv", made_corpus, tmp_path / "out", "1"]
-    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL) as first:
-        while not (record.exists() and record.read_text().count("\n") > 2):
-            assert first.poll() is None
-            time.sleep(0.01)
-        line = one_line(render(tmp_path / "many.csv", tmp_path / "out"))
-        assert first.poll() is None, "the first render was over before the second began"
-        first.kill()
-    assert line.startswith(f"audioslots: {record.parent}: another process works there (process {first.pid} on ")
 
 
 BAD = {
