@@ -24,19 +24,19 @@ AIM_S = 10.0
 REPEATS = 3
 STAND_IN = """\
 #!/bin/sh
-# Pretends each verb: makes its outputs.
+# Pretends each command: makes its outputs.
 while [ "${2#--}" != "$2" ]; do shift; done
 option() { while [ $# -gt 1 ]; do [ "$1" = "$name" ] && echo "$2" && return; shift; done; }
 make() { mkdir -p "$(dirname "$1")" && : > "$1"; }
 name=--out; out=$(option "$@")
 case "$2 $3" in
   "corpus synthesize") make "$4/manifest.json" ;;
-  "mixtures draw") make "$5" ;;
+  "mixtures sample") make "$5" ;;
   "mixtures render") set -- "${4##*mix_}"; set -- "${1%-clean.csv}"
     make "$out/Libri2Mix/wav8k/min/$1/manifest.json" ;;
-  pack*) make "$4/manifest.json" ;;
+  "corpus pack") make "$5/manifest.json" ;;
   train*) for file in model.safetensors history.csv system.json; do make "$out/$file"; done ;;
-  estimate*) make "$out/manifest.json" ;;
+  separate-set*) make "$out/manifest.json" ;;
   evaluate*) make "$out"; make "${out%/*}/evaluation.json" ;;
   report*) for file in index.html scores.parquet tables/main.csv; do make "$3/$file"; done ;;
 esac

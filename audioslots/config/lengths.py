@@ -90,7 +90,7 @@ def chosen(rates: LearningRates | None, folder: Path) -> dict[str, float]:
         best = table[table["chosen"].astype(bool)]
         found = dict(zip(best["variant"].astype(str), best["learning_rate"].astype(float), strict=True))
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: {error}; expected the table of `audioslots rates`") from None
+        raise InputError(f"{path}: {error}; expected the table of `audioslots select-lr`") from None
     if wrong := [name for name, rate in found.items() if not rate > 0]:
         raise InputError(f"{path}: learning_rate of {wrong[0]}: {found[wrong[0]]}; expected a number above 0")
     return found

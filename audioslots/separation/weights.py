@@ -15,7 +15,7 @@ from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256, written_aside
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "librispeech-8k.safetensors"
-"""The weights that come with the package, of a run of the reference on real speech (``audioslots ship``)."""
+"""The weights in the package: a published run on real speech, put there by ``audioslots results release-weights``."""
 
 
 def build(config: Resolved) -> SeparationModel:

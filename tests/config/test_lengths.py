@@ -80,8 +80,8 @@ def test_a_variant_s_rates_are_tried_at_a_share_of_its_steps_from_its_own_rate(f
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("variant,learning_rate\naudioslots,0.1\n", "expected the table of `audioslots rates`"),
-        ("variant,learning_rate,chosen\naudioslots,fast,True\n", "expected the table of `audioslots rates`"),
+        ("variant,learning_rate\naudioslots,0.1\n", "expected the table of `audioslots select-lr`"),
+        ("variant,learning_rate,chosen\naudioslots,fast,True\n", "expected the table of `audioslots select-lr`"),
         ("variant,learning_rate,chosen\naudioslots,0,True\n", "learning_rate of audioslots: 0.0"),
     ],
 )

@@ -58,7 +58,7 @@ def test_the_data_parallel_path_runs_on_the_gpus_there_are(packed: Path, tmp_pat
     devices = 2 if torch.cuda.device_count() > 1 else 1
     write_json(tmp_path / "config.json", resolved(packed, {"steps": 20}).document())
     command = [sys.executable, "-m", "audioslots.cli", "train", str(tmp_path / "config.json")]
-    command += ["--out", str(tmp_path / "run"), "--device", "cuda", "--devices", str(devices), "--strategy", "ddp"]
+    command += ["--out", str(tmp_path / "run"), "--device", "cuda", "--num-devices", str(devices), "--strategy", "ddp"]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     Trainer(resolved(packed, {"steps": 20}), tmp_path / "alone", Machine("cuda")).train()

@@ -29,7 +29,7 @@ pytestmark = [
 
 
 def started(packed: Path, out: Path, **training: Any) -> subprocess.Popen[str]:
-    """``audioslots train --devices 2``."""
+    """``audioslots train --num-devices 2``."""
     write_json(out / "config.json", resolved(packed, training).document())
     command = [
         sys.executable,
@@ -42,7 +42,7 @@ def started(packed: Path, out: Path, **training: Any) -> subprocess.Popen[str]:
     ]
     environment = {key: value for key, value in os.environ.items() if key not in ("LOCAL_RANK", "WORLD_SIZE")}
     return subprocess.Popen(
-        [*command, "--device", "cpu", "--devices", "2"],
+        [*command, "--device", "cpu", "--num-devices", "2"],
         env=environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
