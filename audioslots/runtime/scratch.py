@@ -45,25 +45,20 @@ def local_copy(array: Path, digest: str, folder: Path) -> Path:
     """
     size = array.stat().st_size
     copy = folder / f"audioslots-{os.getuid()}-{digest[:16]}{array.suffix}"
-    if _is_whole(copy, size):
-        return copy
     with Stage(folder, copy.stem, {}, ()).locked(wait=True):
-        if not _is_whole(copy, size):  # still
-            for leftover in (copy, *folder.glob(f".{copy.stem}.*.tmp.*")):  # cut short, or of a process that was killed
-                leftover.unlink(missing_ok=True)
-            require_room(folder, size)
-            with written_aside(copy) as aside:
-                if _copy(array, aside, size) != digest:
-                    raise InputError(f"{array}: does not match manifest.json; expected SHA-256 {digest}")
+        if copy.is_file() and copy.stat().st_size == size:
+            return copy
+        for leftover in (copy, *folder.glob(f".{copy.stem}.*.tmp.*")):  # cut short, or of a process that was killed
+            leftover.unlink(missing_ok=True)
+        require_room(folder, size)
+        with written_aside(copy) as aside:
+            if _copy(array, aside, size) != digest:
+                raise InputError(f"{array}: does not match manifest.json; expected SHA-256 {digest}")
     return copy
 
 
-def _is_whole(copy: Path, size: int) -> bool:
-    return copy.is_file() and copy.stat().st_size == size
-
-
 def _copy(source: Path, target: Path, size: int) -> str:
-    """Copy a file in pieces; return its SHA-256, of what was read."""
+    """Copy a file in pieces; return the SHA-256 of what was read."""
     digest = hashlib.sha256()
     bar = tqdm(None, f"copy to {target.parent}", size, unit="B", unit_scale=True, disable=None)
     with open(source, "rb") as reading, open(target, "wb") as writing, bar:

@@ -23,12 +23,12 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from audioslots.runtime.code import commit, digest
 from audioslots.runtime.errors import InputError
@@ -139,26 +139,27 @@ class Stage:
         path = self.folder / f".{self.name}.lock"
         is_new, new_folders = not path.exists(), [folder for folder in path.parents if not folder.exists()]
         try:
-            descriptor = _lock(path, wait or _options.get().wait)
+            lock = _lock(path, wait or _options.get().wait)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); expected a folder to write into"
             ) from None
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                if is_new and not self.note.exists() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                    path.unlink()  # nothing was begun: leave nothing
-                    for folder in new_folders:
-                        folder.rmdir()
-            os.close(descriptor)
+        with lock:
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    if is_new and not self.note.exists() and os.path.samefile(path, lock.fileno()):
+                        path.unlink()  # nothing was begun: leave nothing
+                        for folder in new_folders:
+                            folder.rmdir()
 
     def _checked_note(self) -> dict[str, Any] | None:
         """What made the folder, if it serves this request; None if nothing did, or what did was cleared away."""
         if not self.note.is_file():
-            if self.alone and (other := self._strangers()):
-                raise InputError(f"{self.folder}: holds {other[0]}, of other origin; expected a new or empty folder")
+            others = [path.name for path in self.folder.glob("[!.]*") if not path.name.endswith(".stage.json")]
+            if self.alone and others:
+                raise InputError(f"{self.folder}: holds {min(others)}, of other origin; expected a new or empty folder")
             return None
         note = read_json(self.note)
         if not isinstance(note, dict) or not {"request", "code", "commit", "finished"} <= set(note):
@@ -174,11 +175,6 @@ class Stage:
             made = f"made by other code (commit {note['commit'] or 'unknown'})"
             print(f"{self.folder}: {made}; kept; --overwrite makes it again", file=sys.stderr, flush=True)
         return note
-
-    def _strangers(self) -> list[str]:
-        """Names in the folder that are no lock, no stage's note and no temporary file of a killed process."""
-        names = sorted(path.name for path in self.folder.iterdir() if ".tmp" not in path.suffixes)
-        return [name for name in names if not name.endswith((".lock", ".stage.json"))]
 
     def _made(self) -> list[Path]:
         return [path for pattern in self.makes for path in self.folder.glob(pattern)]
@@ -224,46 +220,33 @@ def require_room(folder: Path, needed: int) -> None:
         raise InputError(f"{folder}: {free / 1e9:.3g} GB free; expected at least {needed / 1e9:.3g} GB")
 
 
-def _lock(path: Path, wait: bool) -> int:
-    """Descriptor of the lock file, locked; its folder is made."""
+def _lock(path: Path, wait: bool) -> IO[str]:
+    """The lock file, locked, which says who holds it; its folder is made."""
+    job = f" of job {os.environ['SLURM_JOB_ID']}" if os.environ.get("SLURM_JOB_ID") else ""
     is_waiting = False
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            if not wait:
-                raise InputError(
-                    f"{path.parent}: another process works there{holder}; wait for it, or pass --wait"
-                ) from None
-            if not is_waiting:
-                print(f"{path.parent}: waiting for another process{holder}", file=sys.stderr, flush=True)
-            is_waiting = True
-            time.sleep(LOOK_S)
-            continue
-        except OSError:  # no locks on this file system
-            os.close(descriptor)
-            raise
-        if os.fstat(descriptor).st_nlink:  # else the folder was removed meanwhile
-            job = os.environ.get("SLURM_JOB_ID", "")
-            holds = {"host": socket.gethostname(), "process": os.getpid(), "since": _now(), "job": job}
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps(holds).encode())
-            return descriptor
-        os.close(descriptor)
-
-
-def _holder(descriptor: int) -> str:
-    """Who holds the lock, as written in its file."""
-    try:
-        holds = json.loads(os.read(descriptor, 4096))
-        job = f" of job {holds['job']}" if holds.get("job") else ""
-        return f" (process {holds['process']}{job} on {holds['host']}, since {holds['since']})"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written yet
-        return ""
+        with ExitStack() as closing:
+            lock = closing.enter_context(path.open("a+", encoding="utf-8", errors="replace"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read()
+                if not wait:
+                    message = f"{path.parent}: another process works there{holder}; wait for it, or pass --wait"
+                    raise InputError(message) from None
+                if not is_waiting:
+                    print(f"{path.parent}: waiting for another process{holder}", file=sys.stderr, flush=True)
+                is_waiting = True
+                time.sleep(LOOK_S)
+                continue
+            if os.fstat(lock.fileno()).st_nlink:  # else the folder was removed meanwhile
+                lock.truncate(0)
+                lock.write(f" (process {os.getpid()}{job} on {socket.gethostname()}, since {_now()})")
+                lock.flush()
+                closing.pop_all()
+                return lock
 
 
 @contextmanager

@@ -73,10 +73,9 @@ def test_another_process_is_refused_by_the_name_of_the_first_and_takes_over_when
         assert not finished
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"host": "a"}'])
-def test_a_lock_that_does_not_say_who_holds_it_is_a_lock(tmp_path: Path, content: str) -> None:
+def test_a_lock_that_does_not_say_yet_who_holds_it_is_a_lock(tmp_path: Path) -> None:
     with bake(tmp_path).opened():
-        (tmp_path / ".bake.lock").write_text(content)
+        (tmp_path / ".bake.lock").write_text("")
         with pytest.raises(InputError, match="another process works there; wait"), bake(tmp_path).opened():
             pass
     assert (tmp_path / ".bake.lock").exists(), "it stays: on a network another machine may have it open"
