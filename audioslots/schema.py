@@ -160,7 +160,7 @@ def checked(model: type[AnySection], document: Any, source: str) -> AnySection:
         message = f"no such kind {kind!r}; {nearest(kind, list(kinds.configs))}"
         keys.append("kind")
     elif first["type"] == "union_tag_not_found" and kinds:
-        kind = nearest_of(str(first["input"]), list(kinds.configs)) or kinds.default
+        kind = [*difflib.get_close_matches(str(first["input"]), kinds.configs, n=1), kinds.default][0]
         message = f"{first['input']!r}; expected a section, such as {{kind: {kind}}}"
     elif "input" in first and not isinstance(first["input"], dict):
         message = f"{message} (found {first['input']!r})"
@@ -169,13 +169,8 @@ def checked(model: type[AnySection], document: Any, source: str) -> AnySection:
 
 def nearest(word: str, valid: list[str]) -> str:
     """The valid word closest to a misspelt one, for an error message."""
-    close = nearest_of(word, valid)
-    return f"did you mean {close!r}?" if close else f"expected one of {sorted(valid)}"
-
-
-def nearest_of(word: str, valid: list[str]) -> str | None:
-    """The valid word closest to a misspelt one; None where none is close."""
-    return next(iter(difflib.get_close_matches(word, valid, n=1)), None)
+    close = difflib.get_close_matches(word, valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {sorted(valid)}"
 
 
 def read_yaml(path: Path) -> Any:

@@ -15,7 +15,8 @@ from running import ROOT, dry_run, refusal, snakemake, write_config
 from snakemake.cli import get_argument_parser
 
 from audioslots.cli.app import app
-from audioslots.config.benchmark import Benchmark, read_benchmark, resolve, runs_to_make, variants
+from audioslots.config.benchmark import Benchmark, read_benchmark, resolve, variants
+from audioslots.config.runs import list_runs
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 TEXT = "".join(path.read_text(encoding="utf-8") for path in RULES)
@@ -66,7 +67,7 @@ def check_call(words: list[str]) -> None:
 def lay_inputs(read: Benchmark, folder: Path) -> None:
     """Empty files in place of the models of another benchmark that training starts from."""
     known = variants(read)
-    for name, seed in runs_to_make(read, known, {}):
+    for name, seed in list_runs(read, known, {}):
         if (init := known[name].init_from) and init.benchmark:
             model = folder / str(resolve(read, name, seed, known).init_model)
             model.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,7 @@ def test_a_benchmark_is_planned_on_test_and_on_dev(name: str, given: dict[str, A
     assert {rule for rule, asked in shown if re.search(r"\bgpu=[1-9]", asked)} == {"train", "separate"}
 
     # Both sets, test and dev, are made in the way that the benchmark says, and every run is scored on both.
-    runs = {f"{variant}/seed{seed}" for variant, seed in runs_to_make(read, variants(read), {})}
+    runs = {f"{variant}/seed{seed}" for variant, seed in list_runs(read, variants(read), {})}
     scored = option("--out", [call for call in calls if call[0] == "evaluate"])
     assert {path for path in scored if "/dev/" in path} == {
         f"results/{read.name}/dev/{run}/scores.parquet" for run in runs | {"mixture/seed0"}

@@ -1,4 +1,4 @@
-"""What a variant is trained at besides its own steps and its own learning rate.
+"""Training lengths and learning rates of a benchmark: the same variants with fewer steps, or another rate.
 
 *Training lengths* are a variant's steps, half of them, a quarter and so on, each with a learning-rate schedule of its
 own: they show how a result grows with training, and whether a difference between variants is conclusive. *Learning
@@ -37,48 +37,40 @@ def shares(lengths: int) -> list[float]:
 
 
 def name_at(name: str, share: float) -> str:
-    """What a variant is called that is trained for a share of its steps."""
+    """Name of a variant that is trained for a share of its steps."""
     return f"{name}-x{share:g}"
 
 
-def of_steps(variant: Variant, share: float) -> Variant:
+def shorten(variant: Variant, share: float) -> Variant:
     """A variant with a share of its steps."""
     steps = variant.training.steps
-    return _trained_otherwise(variant, steps=min(steps, max(1, round(share * steps))))
+    return _change_training(variant, steps=min(steps, max(1, round(share * steps))))
 
 
-def at_rate(variant: Variant, rate: float) -> Variant:
-    """A variant with a learning rate."""
-    return _trained_otherwise(variant, learning_rate=rate)
+def with_rate(variant: Variant, rate: float) -> Variant:
+    """A variant with another learning rate."""
+    return _change_training(variant, learning_rate=rate)
 
 
-def at_lengths(known: Mapping[str, Variant], lengths: Mapping[str, int]) -> dict[str, Variant]:
-    """The variants at their shorter lengths, by ``name_at``.
-
-    Args:
-        known: variants by name.
-        lengths: how many lengths each is trained at; 1 where it is absent.
+def shorten_all(by_name: Mapping[str, Variant], lengths: Mapping[str, int]) -> dict[str, Variant]:
+    """The variants at their shorter lengths, by ``name_at``; ``lengths`` says how many each is trained at, if not 1.
 
     Raises:
         InputError: a variant has the name already.
     """
-    found: dict[str, Variant] = {}
-    for name, variant in known.items():
+    shorter: dict[str, Variant] = {}
+    for name, variant in by_name.items():
         for share in shares(lengths.get(name, 1)):
-            if name_at(name, share) in known:
+            if name_at(name, share) in by_name:
                 raise InputError(f"lengths: a variant is called {name_at(name, share)} already; expected another name")
-            less = of_steps(variant, share)
+            less = shorten(variant, share)
             title = f"{variant.title or name}, {less.training.steps:,} steps"
-            found[name_at(name, share)] = less.model_copy(update={"title": title})
-    return found
+            shorter[name_at(name, share)] = less.model_copy(update={"title": title})
+    return shorter
 
 
-def chosen(rates: LearningRates | None, folder: Path) -> dict[str, float]:
-    """Variant -> the learning rate that was best on dev; {} where none was chosen yet.
-
-    Args:
-        rates: of the benchmark, if it tries any.
-        folder: of the benchmark's file.
+def read_chosen_rates(rates: LearningRates | None, folder: Path) -> dict[str, float]:
+    """Variant -> the learning rate that was best on dev; {} where none was chosen yet. ``folder``: of the benchmark.
 
     Raises:
         InputError: the table lacks a column, or holds no rate.
@@ -88,13 +80,13 @@ def chosen(rates: LearningRates | None, folder: Path) -> dict[str, float]:
     try:
         table = pd.read_csv(path)
         best = table[table["chosen"].astype(bool)]
-        found = dict(zip(best["variant"].astype(str), best["learning_rate"].astype(float), strict=True))
+        chosen = dict(zip(best["variant"].astype(str), best["learning_rate"].astype(float), strict=True))
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: {error}; expected the table of `audioslots select-lr`") from None
-    if wrong := [name for name, rate in found.items() if not rate > 0]:
-        raise InputError(f"{path}: learning_rate of {wrong[0]}: {found[wrong[0]]}; expected a number above 0")
-    return found
+    if wrong := [name for name, rate in chosen.items() if not rate > 0]:
+        raise InputError(f"{path}: learning_rate of {wrong[0]}: {chosen[wrong[0]]}; expected a number above 0")
+    return chosen
 
 
-def _trained_otherwise(variant: Variant, **changes: Any) -> Variant:
+def _change_training(variant: Variant, **changes: Any) -> Variant:
     return variant.model_copy(update={"training": variant.training.model_copy(update=changes)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from audioslots.config.benchmark import Benchmark, members, resolve, twins, untrained, variants
+from audioslots.config.benchmark import Benchmark, find_shared_models, members, resolve, untrained, variants
 from audioslots.config.lengths import name_at, shares
 from audioslots.config.study import read_study
 from audioslots.config.untrained import EXTERNAL, title
@@ -19,7 +19,7 @@ def summary(benchmark: Benchmark) -> dict[str, Any]:
     """
     asked, benchmark = variants(benchmark), benchmark.whole
     corpus, test, known = benchmark.corpus, benchmark.test, variants(benchmark)
-    same, described = twins(known), test.described(benchmark.sources, benchmark.counts, benchmark.task)
+    same, described = find_shared_models(known), test.described(benchmark.sources, benchmark.counts, benchmark.task)
     studies: list[dict[str, Any]] = []
     for name in benchmark.studies:
         study, (found, baseline_title) = read_study(name, benchmark.place.ablations), members(benchmark, name)

@@ -84,45 +84,37 @@ class Training(Section):
         return 1 if self.adjacent else self.chunks_per_assignment
 
     @model_validator(mode="after")
-    def _batches_are_whole(self) -> Self:
+    def _check_chunks(self) -> Self:
         chunks = self.chunks_per_assignment
         if chunks > 1 and self.batch % (chunks * self.accumulate):
             raise ValueError(
-                f"batch {self.batch} in {self.accumulate} parts does not hold whole groups of chunks_per_assignment "
+                f"batch {self.batch} in {self.accumulate} passes does not hold whole groups of chunks_per_assignment "
                 f"{chunks}; expected a multiple of {chunks * self.accumulate}"
             )
         if self.separate_crops > 1 and self.mixing == "static":
             raise ValueError(
                 f"chunks_per_assignment {chunks} with mixing static; expected adjacent true, 1, or mixing dynamic"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _overlap_of_adjacent(self) -> Self:
         if self.adjacent_overlap != 0.5 and not self.adjacent:
             raise ValueError(f"adjacent_overlap {self.adjacent_overlap} with adjacent false; expected 0.5, or true")
         return self
 
     @model_validator(mode="after")
-    def _mixtures_without_sources(self) -> Self:
-        if self.assignment == "mixit" and self.loss != "snr":
-            raise ValueError(
-                f"assignment mixit with loss {self.loss}; expected snr, which sums of slots are compared by"
-            )
-        for key in ("ratio", "single_speaker_fraction"):
-            if self.assignment == "mixit" and (value := getattr(self, key)):
-                raise ValueError(f"{key} {value} with assignment mixit, without sources; expected 0")
-        if self.assignment != "mixit" and self.supervised:
-            raise ValueError(
-                f"supervised {self.supervised} with assignment {self.assignment}; expected 0, or assignment mixit"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _static_is_fixed(self) -> Self:
+    def _check_mixtures(self) -> Self:
         if self.mixing == "static" and (self.speed or self.even_speakers or self.single_speaker_fraction):
             raise ValueError(
                 "mixing static fixes speed, speakers and who speaks; expected speed 0, even_speakers false and "
                 "single_speaker_fraction 0"
             )
+        if self.assignment != "mixit":
+            if self.supervised:
+                raise ValueError(
+                    f"supervised {self.supervised} with assignment {self.assignment}; expected 0, or mixit"
+                )
+            return self
+        if self.loss != "snr":
+            raise ValueError(f"assignment mixit with loss {self.loss}; expected snr, which compares sums of slots")
+        for key in ("ratio", "single_speaker_fraction"):
+            if value := getattr(self, key):
+                raise ValueError(f"{key} {value} with assignment mixit, without sources; expected 0")
         return self

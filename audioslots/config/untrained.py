@@ -13,7 +13,7 @@ from typing import NamedTuple
 MIXTURE = "mixture"
 EXTERNAL = "external-"
 COST = ("parameters", "macs_per_second", "real_time_factor", "delay_ms")
-"""What may be told of the cost of an external system, each a positive number."""
+"""Costs that may be given for an external system, each a positive number."""
 TITLES = {
     "ibm": "binary mask",
     "irm": "ratio mask",
@@ -28,11 +28,11 @@ NUMBERED = {kind for kind, title in TITLES.items() if "{}" in title}
 BASELINES = (MIXTURE, *(f"oracle-{kind}" for kind in TITLES if kind not in NUMBERED))
 """The names that need no number."""
 
-_NAME = re.compile(r"oracle-(?P<kind>[a-z]+)(?:-(?P<number>\d+(?:\.\d+)?))?(?:-(?P<window>\d+)-(?P<hop>\d+))?")
+_NAME = re.compile(r"oracle-(?P<kind>[a-z]+)(-(?P<number>\d+(\.\d+)?))??(-(?P<window>\d+)-(?P<hop>\d+))?")
 
 
 class Oracle(NamedTuple):
-    """What the name of an oracle says.
+    """An oracle: an upper bound, computed from the true sources.
 
     Attributes:
         kind: of ``TITLES``.
@@ -46,7 +46,7 @@ class Oracle(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name that says this."""
+        """Its name, which ``parse`` reads."""
         number = [] if self.number is None else [f"{self.number:g}"]
         return "-".join(["oracle", self.kind, *number, *map(str, self.stft or ())])
 
@@ -58,18 +58,14 @@ class Oracle(NamedTuple):
 
 
 def parse(name: str) -> Oracle | None:
-    """What the name of an oracle says; None where it is no oracle's name."""
-    found = _NAME.fullmatch(name)
-    if found is None or found["kind"] not in TITLES:
+    """The oracle of a name; None of any other name."""
+    parts = _NAME.fullmatch(name)
+    if parts is None or parts["kind"] not in TITLES or (parts["number"] is None) == (parts["kind"] in NUMBERED):
         return None
-    number, window, hop = found["number"], found["window"], found["hop"]
-    kind = found["kind"]
-    if kind not in NUMBERED and number is not None or kind in NUMBERED and number is None:
+    number = float(parts["number"]) if parts["number"] else None
+    if number is not None and (number == 0 or parts["kind"] == "misi" and number % 1):
         return None
-    if number is not None and (float(number) <= 0 or kind == "misi" and not float(number).is_integer()):
-        return None
-    stft = None if window is None else (int(window), int(hop))
-    return Oracle(kind, None if number is None else float(number), stft)
+    return Oracle(parts["kind"], number, (int(parts["window"]), int(parts["hop"])) if parts["window"] else None)
 
 
 def is_untrained(name: str) -> bool:

@@ -11,7 +11,15 @@ from typing import Any
 import pandas as pd
 import torch
 
-from audioslots.config.benchmark import Benchmark, members, read_for_counting, resolve, twins, untrained, variants
+from audioslots.config.benchmark import (
+    Benchmark,
+    find_shared_models,
+    members,
+    read_for_counting,
+    resolve,
+    untrained,
+    variants,
+)
 from audioslots.config.study import read_study
 from audioslots.config.variant import Resolved
 from audioslots.models.base import center_crop
@@ -73,8 +81,8 @@ def plan(
     """
     read = read_for_counting(benchmark, studies)
     known = variants(read)
-    same = twins(known)
-    configs = {name: resolve(read, name, read.seeds[0], known=known) for name in known}
+    same = find_shared_models(known)
+    configs = {name: resolve(read, name, read.seeds[0], known) for name in known}
     models = {_model(config): config for config in configs.values()}
     counted = {key: (count(config).sum(), separation_memory(config)) for key, config in models.items()}
     rows = [_row(config, name not in same, read, *counted[_model(config)]) for name, config in configs.items()]
@@ -201,7 +209,7 @@ def sustained(benchmark: Path, chunks: int, device: str) -> float:
     """
     read = read_for_counting(benchmark)
     known = variants(read)
-    config = resolve(read, next(iter(known)), read.seeds[0], known=known)
+    config = resolve(read, next(iter(known)), read.seeds[0], known)
     operations = count(config).sum()["macs_per_second"] * (1 + BACKWARD) * chunks * config.chunk_s
     model, loss = build(config).to(device), Matched(config, has_noise=bool(config.noise)).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)

@@ -9,23 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_variant import CONV_TASNET, RESOLVED, resolved
 
 from audioslots.config.study import deltas, locate_imports, merge
 from audioslots.config.variant import Resolved
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
 from audioslots.schema import KINDS, checked, provenance
-
-RESOLVED: dict[str, Any] = {
-    **{"name": "made", "benchmark": "made", "seed": 0, "rate": 8000, "sources": 2, "train": "packed/train"},
-    **{"validation": "packed/dev", "held_out_speakers": 0, "data_identity": "abc"},
-}
-CONV_TASNET: dict[str, Any] = {"model": {"kind": "conv_tasnet"}, "training": {"loss": "snr"}}
-
-
-def resolved(**delta: Any) -> Resolved:
-    return checked(Resolved, merge(RESOLVED, delta), "config.json")
-
 
 # --- provenance ----------------------------------------------------------------------------------------------------
 
@@ -45,7 +35,7 @@ def resolved(**delta: Any) -> Resolved:
     ],
 )
 def test_provenance_is_derived_from_the_value(delta: dict[str, Any], key: str, word: str) -> None:
-    assert provenance(resolved(**delta))[key] == word
+    assert provenance(resolved(delta))[key] == word
 
 
 # --- kinds ---------------------------------------------------------------------------------------------------------
@@ -93,7 +83,7 @@ def test_a_wrong_kind_or_key_is_named_with_the_file_and_the_nearest(tmp_path: Pa
 @pytest.mark.parametrize("key", ["encoder", "slots", "decoder", "context_s", "spectrogram"])
 def test_a_key_of_the_model_outside_its_section_is_named_with_its_place(key: str) -> None:
     with pytest.raises(InputError, match=f"^config.json: {key}: unknown key; did you mean 'model.{key}'"):
-        resolved(**{key: {}})
+        resolved({key: {}})
 
 
 @pytest.mark.parametrize(
@@ -139,7 +129,7 @@ def test_a_network_of_a_file_is_located_beside_the_yaml_from_any_folder(
     identities = set()
     for folder, path in ((tmp_path, "ablations/net.py:Net"), (tmp_path / "ablations", "net.py:Net")):
         monkeypatch.chdir(folder)
-        config = resolved(**deltas("own", tmp_path / "ablations")["mine"])
+        config = resolved(deltas("own", tmp_path / "ablations")["mine"])
         assert config.model.path == path and config.model.source_digest
         identities.add(config.identity)
     assert len(identities) == 1
@@ -147,7 +137,7 @@ def test_a_network_of_a_file_is_located_beside_the_yaml_from_any_folder(
     assert locate_imports({"model": package}, tmp_path) == {"model": package}
     (tmp_path / "ablations" / "net.py").unlink()
     with pytest.raises(InputError, match=r"config.json: model: path net.py: no such file; expected one beside"):
-        resolved(**deltas("own", tmp_path / "ablations")["mine"])
+        resolved(deltas("own", tmp_path / "ablations")["mine"])
 
 
 # --- values --------------------------------------------------------------------------------------------------------
@@ -192,7 +182,7 @@ MIXIT = {"loss": "snr", "assignment": "mixit"}
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: "),
         ({"training": {"loss": "sisdr"}}, "training.loss: "),
         ({"training": {"loss": "si_sdr"}, "model": {"slots": {"count": 3}}}, "training.loss si_sdr pulls no slot"),
-        ({"training": {"chunks_per_assignment": 3}}, "training: batch 64 in 1 parts"),
+        ({"training": {"chunks_per_assignment": 3}}, "training: batch 64 in 1 passes"),
         (
             {"training": {"chunks_per_assignment": 2, "mixing": "static"}},
             "training: chunks_per_assignment 2 with mixing",
@@ -208,14 +198,14 @@ MIXIT = {"loss": "snr", "assignment": "mixit"}
 )
 def test_a_value_that_cannot_work_is_one_line_naming_the_key(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError) as error:
-        resolved(**wrong)
+        resolved(wrong)
     assert says in str(error.value) and str(error.value).startswith("config.json: ")
     assert "pydantic" not in str(error.value)
 
 
 def test_si_sdr_serves_as_many_slots_as_sources_and_slots_left_free() -> None:
-    assert resolved(training={"loss": "si_sdr"}).model.num_slots == 2
-    free = resolved(training={"loss": "si_sdr", "unmatched": "free"}, model={"slots": {"count": 8}})
+    assert resolved({"training": {"loss": "si_sdr"}}).model.num_slots == 2
+    free = resolved({"training": {"loss": "si_sdr", "unmatched": "free"}, "model": {"slots": {"count": 8}}})
     assert free.model.num_slots == 8
 
 
@@ -242,7 +232,7 @@ def test_a_file_that_is_no_variant_is_one_line(tmp_path: Path, content: str) -> 
     ],
 )
 def test_a_document_reads_back_as_the_same_variant(tmp_path: Path, delta: dict[str, Any], ceiling: str) -> None:
-    config = resolved(**delta)
+    config = resolved(delta)
     document = config.document()
     assert (document["identity"], document["ceiling"]) == (config.identity, ceiling)
     write_json(tmp_path / "config.json", document)
@@ -251,11 +241,11 @@ def test_a_document_reads_back_as_the_same_variant(tmp_path: Path, delta: dict[s
 
 
 def test_lengths_are_in_samples_and_context_is_of_whole_hops() -> None:
-    assert resolved(rate=16000).chunk == 8000
-    config = resolved(model={"context_s": 0.1, "spectrogram": {"hop": 256}})
+    assert resolved({"rate": 16000}).chunk == 8000
+    config = resolved({"model": {"context_s": 0.1, "spectrogram": {"hop": 256}}})
     assert (config.chunk, config.context, config.crop) == (4000, 768, 4000 + 2 * 768)
     four = {"chunks_per_assignment": 4, "adjacent": True, "adjacent_overlap": 0.75}
-    assert resolved(training=four).crop_samples == 4000 + 3 * 1000
+    assert resolved({"training": four}).crop_samples == 4000 + 3 * 1000
 
 
 def test_values_never_change_after_reading() -> None:

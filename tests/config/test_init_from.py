@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from made_benchmark import ROOT, write_benchmark, write_study
 
-from audioslots.config.benchmark import absent_models, members, read_benchmark, resolve, runs_to_make, variants
+from audioslots.config.benchmark import members, read_benchmark, resolve, variants
+from audioslots.config.runs import find_absent_models, list_runs
 from audioslots.config.study import FOLDER
 from audioslots.layout import MODEL, results_of, run_folder
 from audioslots.runtime.errors import InputError
@@ -130,20 +131,20 @@ def test_a_model_that_is_not_there_is_one_line_with_the_command_that_makes_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     benchmark = read_benchmark(write(tmp_path, benchmark="source", variant="first"))
-    runs = runs_to_make(benchmark, variants(benchmark), {})
+    runs = list_runs(benchmark, variants(benchmark), {})
     models = [Path(f"results/source/runs/first/seed{seed}/model.safetensors") for seed in (0, 1)]
     lines = [
         f"target: variant after: {model}: no such file; run: make run BENCHMARK=source STUDIES=sources"
         for model in models
     ]
-    assert absent_models(benchmark, runs)["after"] in lines
+    assert find_absent_models(benchmark, runs)["after"] in lines
     for model, absent in zip(models, ({"after": lines[1]}, {}), strict=True):
         model.parent.mkdir(parents=True)
         model.touch()
-        assert absent_models(benchmark, runs) == absent
-    assert absent_models(benchmark, [("plain", 0)]) == {}, "only what is to be made counts"
+        assert find_absent_models(benchmark, runs) == absent
+    assert find_absent_models(benchmark, [("plain", 0)]) == {}, "only what is to be made counts"
     within = read_benchmark(write(tmp_path / "within", variant="plain"))
-    assert absent_models(within, runs_to_make(within, variants(within), {})) == {}, "the workflow trains it"
+    assert find_absent_models(within, list_runs(within, variants(within), {})) == {}, "the workflow trains it"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_the_repositorys_benchmarks_name_the_command_that_makes_what_they_start_
     benchmark = read_benchmark(ROOT / "config" / f"{name}.yaml")
     from_others = [key for key, v in variants(benchmark).items() if v.init_from and v.init_from.benchmark]
     assert from_others and set(from_others) <= set(members(benchmark, study)[0])
-    absent = absent_models(benchmark, [(key, benchmark.seeds[0]) for key in variants(benchmark)])
+    absent = find_absent_models(benchmark, [(key, benchmark.seeds[0]) for key in variants(benchmark)])
     assert list(absent) == from_others
     assert all(line.endswith(f": no such file; run: {command}") for line in absent.values())
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

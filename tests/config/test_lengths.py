@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 
-from audioslots.config.benchmark import Benchmark, read_benchmark, resolve, resolve_rate, twins, variants
+from audioslots.config.benchmark import Benchmark, find_shared_models, read_benchmark, resolve, resolve_rate, variants
 from audioslots.config.lengths import name_at, shares
 from audioslots.config.summary import summary
 from audioslots.reporting.rates import choose
@@ -38,8 +38,8 @@ def write_rates(folder: Path, *rows: tuple[str, float, bool]) -> None:
 def test_every_trained_variant_has_its_lengths_and_one_of_the_same_weights_has_none() -> None:
     assert shares(1) == [] and shares(3) == [0.25, 0.5] and name_at("film", 0.25) == "film-x0.25"
     longest, every = variants(tiny()), variants(tiny(lengths=3))
-    same = twins(longest)
-    assert same == twins(every) == {"audioslots-direct": "audioslots"}
+    same = find_shared_models(longest)
+    assert same == find_shared_models(every) == {"audioslots-direct": "audioslots"}
     shorter = [f"{name}-x{share}" for name in ("audioslots", "film") for share in (0.25, 0.5)]
     assert list(every) == [*longest, *shorter]
     for name in shorter:

@@ -6,14 +6,14 @@ MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
 RUN = f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}"
 MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
-CHOOSES = choosing_run(benchmark, MADE)
+CHOOSES = choose_listening_run(benchmark, MADE)
 CHOSEN_BY = ancient(f"{RESULTS}/runs/{CHOOSES[0]}/seed{CHOOSES[1]}/scores.parquet")
 
 
 # A variant that differs from another only in separation trains nothing: it is that other's model with its own config.
 rule separate:
     input:
-        model=lambda run: MODEL.format(variant=TWINS.get(run.variant, run.variant), seed=run.seed),
+        model=lambda run: MODEL.format(variant=SHARED.get(run.variant, run.variant), seed=run.seed),
         config=rules.resolve.output,
         mixtures=lambda run: f"{MIXTURES[run.part]}/manifest.json",
     output:

@@ -1,6 +1,6 @@
 # Learning rates tried on dev speakers before all else (`snakemake learning_rates`), where the benchmark says which.
 TRIED = [f"{factor:g}" for factor in benchmark.learning_rates.factors] if benchmark.learning_rates else []
-TUNED = [name for name in variants(benchmark.model_copy(update={"lengths": 1})) if name not in TWINS]
+TUNED = [name for name in variants(benchmark.model_copy(update={"lengths": 1})) if name not in SHARED]
 RATE = f"{RESULTS}/learning_rates/{{variant}}/{{factor}}"
 
 

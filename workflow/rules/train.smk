@@ -1,6 +1,6 @@
 # One training per variant and seed.
 PACKED = [benchmark.packed(subset) for subset in (benchmark.corpus.train, benchmark.corpus.validation) if subset]
-RESOLVE = lambda run: resolve(benchmark.whole, run.variant, int(run.seed), known=ALL)
+RESOLVE = lambda run: resolve(benchmark.whole, run.variant, int(run.seed), ALL)
 GPU = int(benchmark.device != "cpu")  # that a job asks for
 
 
@@ -33,7 +33,7 @@ rule train:
     log:
         f"{RESULTS}/runs/{{variant}}/seed{{seed}}/train.log",
     wildcard_constraints:
-        variant="|".join(name for name in ALL if name not in TWINS),
+        variant="|".join(name for name in ALL if name not in SHARED),
     priority: 1
     resources:
         gpu=GPU,
