@@ -79,12 +79,18 @@ def locate_imports(document: Any, folder: Path) -> Any:
 
 
 def merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``delta``, section by section; another ``kind`` drops the keys that it lacks."""
+    """``base`` with the values of ``delta``, section by section.
+
+    Another ``kind`` drops the keys that it lacks, and an imported network of another ``path`` the arguments.
+    """
     merged = dict(base)
     for key, value in delta.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            below = KINDS[key].drop_keys(merged[key], value.get("kind")) if key in KINDS else merged[key]
-            merged[key] = merge(below, value)
+        if isinstance(value, dict) and isinstance(section := merged.get(key), dict):
+            if key in KINDS:
+                section = KINDS[key].drop_keys(section, value.get("kind"))
+            if value.get("path", section.get("path")) != section.get("path"):
+                section = {name: kept for name, kept in section.items() if name != "arguments"}
+            merged[key] = merge(section, value)
         else:
             merged[key] = value
     return merged
@@ -98,10 +104,10 @@ def deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[st
         other, _, name = study.start.partition("/")
         if other in (study_name, *seen):
             raise InputError(f"ablations/{study_name}.yaml: from: {study.start!r} leads back here; expected it not to")
-        known = deltas(other, folder, (study_name, *seen))
-        if name not in known:
+        others = deltas(other, folder, (study_name, *seen))
+        if name not in others:
             raise InputError(
-                f"ablations/{study_name}.yaml: from: no variant {study.start!r}; {nearest(name, list(known))}"
+                f"ablations/{study_name}.yaml: from: no variant {study.start!r}; {nearest(name, list(others))}"
             )
-        start = known[name]
+        start = others[name]
     return {name: merge(start, delta) for name, delta in study.variants.items()}

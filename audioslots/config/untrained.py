@@ -1,4 +1,4 @@
-"""Systems that are not trained here, by name: the one list of them, with their titles.
+"""Systems that are not trained here, by name, with their titles.
 
 A name is ``mixture``, or ``oracle-<kind>[-<number>][-<window>-<hop>]``: the kind of oracle, its number where it has
 one, and the STFT it is computed with, in samples; the sample rate's default where that is left out. Or it is
@@ -79,7 +79,7 @@ def is_external(name: str) -> bool:
 
 
 def title(name: str) -> str | None:
-    """Title of an untrained system; None where the name is no such system's."""
+    """Title of an untrained system; None of any other name."""
     if name == MIXTURE:
         return "Mixture"
     if is_external(name):

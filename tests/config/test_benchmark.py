@@ -12,7 +12,7 @@ import pytest
 import yaml
 from made_benchmark import HELD_OUT, LONG, MADE, ROOT, made, write_study
 
-from audioslots.baselines.oracles import baseline
+from audioslots.baselines.oracles import open_baseline
 from audioslots.config.benchmark import find_shared_models, members, read_benchmark, resolve, variants
 from audioslots.config.summary import summary
 from audioslots.config.untrained import BASELINES
@@ -38,8 +38,9 @@ def folder(tmp_path: Path) -> Path:
 def test_every_benchmark_resolves(path: Path) -> None:
     benchmark = read_benchmark(yaml.safe_load(path.read_text(encoding="utf-8")), path)
     assert benchmark.name == path.stem
-    for name in variants(benchmark):
-        config = resolve(benchmark, name, benchmark.seeds[0])
+    by_name = variants(benchmark)
+    for name in by_name:
+        config = resolve(benchmark, name, benchmark.seeds[0], by_name)
         assert config.name == name and config.title and config.rate == benchmark.rate
     assert "mixture" in benchmark.baselines, "the others reuse its scores"
     assert benchmark.dev is not None, "choices are not made on the test"
@@ -47,17 +48,17 @@ def test_every_benchmark_resolves(path: Path) -> None:
 
 
 def test_every_study_is_run_by_a_benchmark_and_no_benchmark_is_a_study() -> None:
-    assert {path.stem for path in STUDIES} == {name for path in CONFIGS for name in read_benchmark(path).whole.studies}
+    studies = {name for path in CONFIGS for name in read_benchmark(path, check=False).studies}
+    assert {path.stem for path in STUDIES} - studies == {"systems"}, "which needs another package"
     assert len(CONFIGS) <= 12, "a study on the same data is a study of the same benchmark"
 
 
 def test_baselines_that_can_be_named_can_be_evaluated() -> None:
-    assert [baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
+    assert [open_baseline(name, 8000).name for name in BASELINES] == list(BASELINES)
 
 
-@pytest.mark.parametrize("name", [path.stem for path in CONFIGS if path.stem.startswith("mini")])
-def test_mini_benchmarks_have_40_test_speakers_half_of_them_women(name: str) -> None:
-    corpus = read_benchmark(ROOT / "config" / f"{name}.yaml").corpus
+def test_the_mini_benchmark_has_40_test_speakers_half_of_them_women() -> None:
+    corpus = read_benchmark(ROOT / "config" / "mini.yaml", check=False).corpus
     drawn = Counter((speaker.subset, speaker.sex) for speaker in draw_speakers(corpus.speakers, corpus.seed))
     assert drawn["test-clean", "F"] == drawn["test-clean", "M"] == 20
     assert drawn["dev-clean", "F"] == drawn["dev-clean", "M"] == 8
@@ -172,6 +173,7 @@ def test_bad_study_is_one_line_naming_the_file(tmp_path: Path, content: str, say
     assert "bad.yaml: " in str(error.value) and says in str(error.value)
 
 
+NOISY: dict[str, Any] = {"task": "sep_noisy", "noise": {"hours": 0.5}}
 OFFICIAL = {"subset": "train-clean", "rows": "official"}
 
 
@@ -204,6 +206,17 @@ OFFICIAL = {"subset": "train-clean", "rows": "official"}
         ({"test": LONG | {"length_s": None}, "mode": "max"}, "test: conversations are of no length_s"),
         ({"test": LONG | {"length_s": [9, 3]}, "mode": "max"}, "test: conversations are of no length_s"),
         ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given, and train-clean is no"),
+        ({"noise": {"hours": 1}}, "noise or wham of task sep_clean"),
+        ({"wham": "w"}, "noise or wham of task sep_clean"),
+        ({"task": "sep_noisy"}, "task sep_noisy: give either noise"),
+        (NOISY | {"wham": "w"}, "task sep_noisy: give either noise"),
+        (NOISY | {"sources": [1, 2]}, "of several numbers of sources or conversations"),
+        (NOISY | {"mode": "max", "test": LONG}, "of several numbers of sources or conversations"),
+        ({"more_seeds": {"film": [1]}}, "more_seeds.film: [0, 1, 1] repeat"),
+        ({"more_seeds": {"fimil": [4]}}, "more_seeds.fimil: no such variant; did you mean 'film'?"),
+        ({"lengths": 0}, "lengths: "),
+        ({"learning_rates": {"factors": [1], "chosen": "rates.csv"}}, "learning_rates.factors: "),
+        ({"learning_rates": {"factors": [1, 2], "chosen": "../rates.csv"}}, "learning_rates.chosen: "),
         ({"sources": 3}, "model: 2 slots (or outputs) for 3 sources"),
         ({"variant": {"training": {"loss": "si_sdr"}}}, "training.loss si_sdr pulls no slot beyond the sources"),
     ],

@@ -91,20 +91,6 @@ def test_a_damaged_table_of_rates_is_one_line(file: Path, text: str, says: str) 
         tiny(file, learning_rates=RATES)
 
 
-@pytest.mark.parametrize(
-    ("changes", "key"),
-    [
-        ({"lengths": 0}, "lengths"),
-        ({"learning_rates": {**RATES, "factors": [1]}}, "learning_rates.factors"),
-        ({"learning_rates": {**RATES, "chosen": "../else.csv"}}, "learning_rates.chosen"),
-        ({"learning_rates": {"factors": [1, 2]}}, "learning_rates.chosen"),
-    ],
-)
-def test_wrong_keys_are_one_line(changes: dict[str, Any], key: str) -> None:
-    with pytest.raises(InputError, match=key):
-        tiny(**changes)
-
-
 def test_what_a_benchmark_is_without_is_neither_run_nor_compared() -> None:
     benchmark = tiny(without=["film"])
     assert "film" not in variants(benchmark)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import yaml
 from made_benchmark import MADE, ROOT, made, write_benchmark, write_study
 
-from audioslots.config.benchmark import find_shared_models, read_benchmark, resolve, variants
+from audioslots.config.benchmark import read_benchmark, resolve, variants
 from audioslots.config.runs import list_runs
 from audioslots.config.study import FOLDER
 from audioslots.config.summary import summary
@@ -23,52 +22,23 @@ WIDE: dict[str, Any] = {"plain": {}, "wide": {"model": {"width": 64}}}
 # --- where studies are found ---------------------------------------------------------------------------------------
 
 
-def test_a_benchmark_without_studies_above_it_is_refused_though_the_package_and_the_working_folder_have_some(
+def test_studies_are_those_beside_the_snakefile_or_in_the_nearest_folder_above_the_benchmarks_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    path = write_benchmark(tmp_path / "config" / "own.yaml", studies=["audioslots"])
-    with pytest.raises(InputError, match=rf"ablations: no such folder in {path.parent} or above"):
-        read_benchmark(path)
-    snakefile = tmp_path / "workflow"
+    monkeypatch.chdir(ROOT)  # whose studies, and those of the package, are not the file's
+    path, snakefile = write_benchmark(tmp_path / "inner" / "config" / "own.yaml"), tmp_path / "clone"
     snakefile.mkdir()
-    with pytest.raises(InputError, match=rf"{snakefile} or {path.parent} or above"):
+    with pytest.raises(InputError, match=rf"ablations: no such folder in {snakefile} or {path.parent} or above"):
         read_benchmark(path, beside=[snakefile])
-
-
-@pytest.mark.parametrize("inside", ["", "config", "config/more"])
-def test_studies_are_those_of_the_nearest_folder_above_the_benchmarks_file(
-    tmp_path: Path, inside: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_study(tmp_path / FOLDER, "first", {"outer": {}})
-    path = write_benchmark(tmp_path / "inner" / inside / "own.yaml")
-    assert list(variants(read_benchmark(path))) == ["outer"]
-    write_study(tmp_path / "inner" / FOLDER, "first", {"inner": {}})
-    read = read_benchmark(path)
-    assert list(variants(read)) == ["inner"] and read.place.ablations == tmp_path / "inner" / FOLDER
+    for folder, beside in ((tmp_path, []), (tmp_path / "inner", [snakefile]), (snakefile, [snakefile])):
+        write_study(folder / FOLDER, "first", {f"of-{folder.name}": {}})
+        read = read_benchmark(path, beside=beside)
+        assert list(variants(read)) == [f"of-{folder.name}"] and read.place.ablations == folder / FOLDER
     monkeypatch.chdir(path.parent)
-    assert list(variants(read_benchmark(Path("own.yaml")))) == ["inner"]
-
-
-def test_studies_beside_the_snakefile_come_first_and_where_it_has_none_the_files_own(tmp_path: Path) -> None:
-    path = write_benchmark(tmp_path / "user" / "own.yaml")
-    write_study(tmp_path / "user" / FOLDER, "first", {"of-the-file": {}})
-    snakefile = tmp_path / "clone"
-    snakefile.mkdir()
-    assert list(variants(read_benchmark(path, beside=[snakefile]))) == ["of-the-file"]
-    write_study(snakefile / FOLDER, "first", {"of-the-workflow": {}})
-    assert list(variants(read_benchmark(path, beside=[snakefile]))) == ["of-the-workflow"]
+    assert list(variants(read_benchmark(Path("own.yaml")))) == ["of-inner"]
 
 
 # --- base ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_benchmark_has_the_keys_of_its_base_where_it_lacks_them() -> None:
-    base = read_benchmark(ROOT / "config" / "mini.yaml", check=False)
-    changes = {"base": "mini.yaml", "name": "part", "studies": ["loss"], "corpus": {"hours": 1.0}}
-    read = read_benchmark(changes, ROOT / "config" / "part.yaml")
-    corpus = base.corpus.model_copy(update={"hours": 1.0})
-    assert read == base.model_copy(update={"name": "part", "studies": ["loss"], "corpus": corpus}).at(read.place)
 
 
 @pytest.fixture
@@ -200,26 +170,8 @@ def test_more_seeds_are_of_that_variant_only(path: Path) -> None:
     assert summary(read)["identities"] == identities and len(set(identities["deep"].values())) == 4
 
 
-@pytest.mark.parametrize(
-    ("seeds", "says"),
-    [
-        ({"deep": [1]}, "more_seeds.deep: [0, 1, 1] repeat"),
-        ({"deap": [4]}, "more_seeds.deap: no such variant; did you mean 'deep'?"),
-        ({"deep": [-1]}, "more_seeds.deep.0: "),
-    ],
-)
-def test_a_repeated_seed_or_one_of_no_variant_is_one_line(path: Path, seeds: Any, says: str) -> None:
-    with pytest.raises(InputError, match=re.escape(says)):
-        read_benchmark(asked(path, more_seeds=seeds), path)
-
-
 def test_runs_that_are_published_are_not_made_again() -> None:
     benchmark = made("audioslots", more_seeds={"film": [2]})
-    resolved = variants(benchmark)
     published = {"film": {0, 2}, "audioslots": {0, 1}, "of-no-study": {0}}
-    assert list_runs(benchmark, resolved, published) == [
-        ("audioslots-direct", 0),
-        ("audioslots-direct", 1),
-        ("film", 1),
-    ]
-    assert find_shared_models(resolved) == {"audioslots-direct": "audioslots"}
+    runs = list_runs(benchmark, variants(benchmark), published)
+    assert runs == [("audioslots-direct", 0), ("audioslots-direct", 1), ("film", 1)]
