@@ -106,7 +106,7 @@ class Kinds:
 
     def drop_keys(self, base: dict[str, Any], kind: Any) -> dict[str, Any]:
         """``base`` without the keys of other kinds that ``kind`` lacks; an unknown key stays, for an error."""
-        if not isinstance(kind, str) or kind not in self.configs or kind == base.get("kind"):
+        if not isinstance(kind, str) or kind not in self.configs or base.get("kind") == kind:
             return base
         others = {key for config in self.configs.values() for key in config.model_fields}
         lacking = others - set(self.configs[kind].model_fields)

@@ -115,14 +115,15 @@ class Oracle(_Untrained):
         parts = sources if np.abs(noise).max() * PCM <= count + 1 else np.vstack([sources, noise[None]])
         waveforms = torch.from_numpy(np.vstack([parts, mixture[None]]).astype(np.float64))
         spectra = stft(waveforms)  # [sources, noise if any, mixture; bins, frames]
-        if self.kind == "misi":
-            estimates = misi(spectra[:-1].abs(), waveforms[-1], stft, int(self.number or 0))
-        else:
-            if self.kind == "ratio":
+        match self.kind:
+            case "misi":
+                estimates = misi(spectra[:-1].abs(), waveforms[-1], stft, int(self.number or 0))
+            case "ratio":
                 masks = ratio_masks(spectra[:-1].abs(), float(self.number or 1))
-            else:
+                estimates = stft.inverse(masks * spectra[-1], len(mixture))
+            case _:
                 masks = MASKS[self.kind](spectra[:-1], spectra[-1])
-            estimates = stft.inverse(masks * spectra[-1], len(mixture))
+                estimates = stft.inverse(masks * spectra[-1], len(mixture))
         return {"none": estimates[:count].numpy().astype(np.float32)}
 
 

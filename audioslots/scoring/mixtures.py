@@ -149,12 +149,12 @@ def _read_rendered(folder: Path, kinds: tuple[str, ...]) -> list[TestMixture]:
 
 def _read_other(folder: Path, kinds: tuple[str, ...]) -> list[TestMixture]:
     """The mixtures of a folder that others have made."""
-    kind = next(kind for kind in kinds if (folder / kind).is_dir())
-    names = sorted(path.stem for path in (folder / kind).glob("[!.]*.wav"))
+    mixed = next(name for name in kinds if (folder / name).is_dir())
+    names = sorted(path.stem for path in (folder / mixed).glob("[!.]*.wav"))
     if not names:
-        raise InputError(f"{folder / kind}: no WAV files; expected mixtures")
+        raise InputError(f"{folder / mixed}: no WAV files; expected mixtures")
     sources = len([number for number in range(1, 10) if (folder / f"s{number}").is_dir()])
-    least, words = (1, "one or more") if kind == SINGLE else (2, "two or more")
+    least, words = (1, "one or more") if mixed == SINGLE else (2, "two or more")
     if sources < least or not (folder / f"s{sources}").is_dir():
         raise InputError(
             f"{folder}: {sources} of the folders s1, s2, ...; expected the sources of the mixtures, {words}"
@@ -165,8 +165,8 @@ def _read_other(folder: Path, kinds: tuple[str, ...]) -> list[TestMixture]:
         speakers = next((speakers for speakers in matches if len(speakers) == sources), None)
         unknown += speakers is None
         speakers = speakers or tuple(f"{name}-s{number}" for number in range(1, sources + 1))
-        speakers = speakers[: 1 if kind == SINGLE else None]
-        items.append(TestMixture(folder, name, speakers, ("",) * len(speakers), kind))
+        speakers = speakers[: 1 if mixed == SINGLE else None]
+        items.append(TestMixture(folder, name, speakers, ("",) * len(speakers), mixed))
     if unknown:
         print(
             f"{folder}: the names of {unknown} of {len(names)} mixtures contain no speakers; each source is taken to "
