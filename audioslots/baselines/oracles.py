@@ -22,56 +22,35 @@ STFTS = {8000: (256, 64), 16000: (512, 125)}
 TINY = torch.finfo(torch.float64).tiny
 
 
-def ideal_binary_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """1 for the source with the largest magnitude in a bin, 0 for the others."""
-    return torch.zeros_like(sources.real).scatter_(0, sources.abs().argmax(0, keepdim=True), 1.0)
-
-
-def ideal_ratio_mask(sources: Tensor, mixture: Tensor, power: int = 1) -> Tensor:
-    """``|s_i|^power / sum_j |s_j|^power``; 0 where all are silent."""
-    weights = sources.abs() if power == 1 else sources.abs().square()
+def normalize(weights: Tensor) -> Tensor:
+    """Each source's share of the sum over sources [sources, bins, frames]; 0 where all are silent."""
     return weights / weights.sum(0, keepdim=True).clamp_min(TINY)
 
 
-def wiener_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """The ratio mask of power 2."""
-    return ideal_ratio_mask(sources, mixture, 2)
-
-
-def phase_sensitive_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """``Re(s_i / x)``, clipped to 0..1 (Erdogan et al., 2015)."""
-    return (sources / mixture).real.nan_to_num(0.0).clamp(0.0, 1.0)
-
-
-def magnitude_mask(sources: Tensor, mixture: Tensor) -> Tensor:
-    """``|s_i| / |x|``: the true magnitude with the mixture's phase, the bound of every model that borrows it."""
-    return sources.abs() / mixture.abs().clamp_min(TINY)
-
-
 MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "ibm": ideal_binary_mask,
-    "irm": ideal_ratio_mask,
-    "wiener": wiener_mask,
-    "psm": phase_sensitive_mask,
-    "magnitude": magnitude_mask,
+    # 1 for the source with the largest magnitude in a bin, 0 for the others
+    "ibm": lambda s, x: torch.zeros_like(s.real).scatter_(0, s.abs().argmax(0, keepdim=True), 1.0),
+    # |s_i| / sum_j |s_j|, and the same of powers
+    "irm": lambda s, x: normalize(s.abs()),
+    "wiener": lambda s, x: normalize(s.abs().square()),
+    # Re(s_i / x), clipped to 0..1 (Erdogan et al., 2015)
+    "psm": lambda s, x: (s / x).real.nan_to_num(0.0).clamp(0.0, 1.0),
+    # |s_i| / |x|: the true magnitude with the mixture's phase, the bound of every model that borrows it
+    "magnitude": lambda s, x: s.abs() / x.abs().clamp_min(TINY),
 }
 """Kind of oracle -> function of (sources [sources, bins, frames], mixture [bins, frames]), both complex, to real masks
 [sources, bins, frames]. The others, ``ratio`` and ``misi``, are a model's reconstruction of true magnitudes."""
 
 
-@dataclass(frozen=True)
 class _Untrained:
-    """What needs no training is what its fields say."""
+    """A system that its fields describe in full."""
+
+    modules = (__name__,)
 
     @property
     def identity(self) -> str:
-        """What decides its estimates."""
+        """What decides the estimates."""
         return repr(self)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """Modules of this package whose code decides them."""
-        return (__name__,)
 
 
 @dataclass(frozen=True)
@@ -89,15 +68,10 @@ class Mixture(_Untrained):
 
 @dataclass(frozen=True)
 class Oracle(_Untrained):
-    """Estimates made with the true sources by way of the mixture's STFT (Hann window, in samples).
+    """Estimates made with the true sources by way of the mixture's STFT (Hann window; window and hop in samples).
 
-    The residual, mixture − Σ sources, is noise and has a mask of its own where it is more than the rounding of files of
-    16 bits.
-
-    Attributes:
-        name: of ``audioslots.config.untrained``.
-        kind: a key of ``MASKS``, ``ratio`` or ``misi``.
-        number: power of the magnitudes (ratio) or iterations (misi).
+    The residual, mixture − Σ sources, has a mask of its own where it is more than the rounding of files of 16 bits.
+    ``kind`` is a key of ``MASKS``, ``ratio`` or ``misi``; ``number`` is the power of ratio or the iterations of misi.
     """
 
     name: str

@@ -13,7 +13,7 @@ from audioslots.config.untrained import BASELINES, COST, is_untrained
 from audioslots.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from audioslots.scoring.systems import SavedSystem, System
+    from audioslots.scoring.estimates import SavedSystem, System
 
 use = Typer()
 

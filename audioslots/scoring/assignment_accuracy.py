@@ -44,15 +44,8 @@ def assignment_accuracy(estimates: ArrayLike, sources: ArrayLike, rate: int) -> 
 def assignment_accuracy_over_time(estimates: ArrayLike, sources: ArrayLike, rate: int) -> Signal:
     """``assignment_accuracy`` in each of ``PERIODS_S``, with the outputs assigned by the first of them alone.
 
-    So an order that is lost on the way, and not recovered, shows in all that comes after.
-
-    Args:
-        estimates: as of ``assignment_accuracy``.
-        sources: likewise.
-        rate: Hz.
-
-    Returns:
-        [periods, sources], 0 to 1. NaN for a period in which a source is not active, and as of ``assignment_accuracy``.
+    So an order that is lost on the way, and not recovered, shows in all that comes after. The result is [periods,
+    sources], 0 to 1; NaN for a period in which a source is not active, and as of ``assignment_accuracy``.
     """
     shares, active = _shares_of_outputs(estimates, sources, rate)
     edges = [*(round(start / WINDOW_S) for start in PERIODS_S), len(shares)]
@@ -98,11 +91,7 @@ def _cut(signals: Signal, samples: int) -> Signal:
 
 def _match_levels(estimates: Signal, sources: Signal) -> Signal:
     """Each source's output at that source's level (RMS), further ones scaled by the mean of those factors."""
-    own, level = _rms(estimates[: len(sources)]), _rms(sources)
+    own, level = (np.sqrt(np.square(signals).mean(-1)) for signals in (estimates[: len(sources)], sources))
     factors = np.where(own > 0, level / np.where(own > 0, own, 1.0), 1.0)
     further = np.full(len(estimates) - len(sources), factors.mean())
     return estimates * np.concatenate([factors, further])[:, None]
-
-
-def _rms(signals: Signal) -> Signal:
-    return np.asarray(np.sqrt(np.square(signals).mean(-1)))

@@ -1,4 +1,4 @@
-"""Saved estimates of a test set: a folder of them, made by one job and scored by another.
+"""Estimates of a test set: the systems that make them, and a folder that one job fills and another scores.
 
 <mixture>.npz   [estimates, samples] by stitching, 32-bit floats, and ``separation_s``, the seconds they took
 manifest.json   whose they are, of which mixtures, by which code
@@ -10,9 +10,11 @@ import os
 import shutil
 import struct
 import sys
+import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -23,7 +25,6 @@ from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, write_json, written_aside
 from audioslots.runtime.stage import Stage
 from audioslots.scoring.mixtures import TestMixture, Waveforms, digest_mixtures, read_mixtures
-from audioslots.scoring.systems import SavedSystem, System, separate_mixture
 
 MANIFEST = "manifest.json"
 KEYS = ("variant", "seed", "rate", "identity", "mixtures", "modules", "code", "commit")
@@ -32,20 +33,81 @@ DAMAGED = (BadZipFile, OSError, EOFError, ValueError, KeyError, RuntimeError, st
 """What a file that was cut or altered can raise as it is read."""
 
 
-@dataclass(frozen=True)
-class SavedEstimates(SavedSystem):
-    """The estimates of a folder, in place of the system that made them: of its name, seed, rate and identity.
+class System(Protocol):
+    """A system that separates: a trained model, an oracle, the mixture itself.
 
     Attributes:
-        mixtures: digests of the files that say which mixtures they are of.
+        name: of the variant.
+        seed: of its training, 0 where nothing is trained.
+        rate: Hz.
+        identity: what decides the estimates, besides code; an evaluation is resumed only where it is the same.
+        modules: of this package, whose code decides the estimates.
     """
 
-    folder: Path
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def rate(self) -> int: ...  # noqa: D102
+    @property
+    def identity(self) -> str: ...  # noqa: D102
+    @property
+    def modules(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
+        """Estimates [estimates, samples] by stitching ("blind", "oracle" or "none"); the sources are for oracles."""
+
+
+@dataclass(frozen=True)
+class SavedSystem(ABC):
+    """Estimates on disk, in place of the system that made them; attributes as of ``System``."""
+
     name: str
     seed: int
     rate: int
     identity: str
     modules: tuple[str, ...]
+
+    @abstractmethod
+    def read(self, item: TestMixture, samples: int) -> tuple[dict[str, Waveforms], float]:
+        """Estimates [estimates, samples] of a mixture by stitching, and the seconds that separating it took.
+
+        Raises:
+            InputError: they are absent, damaged, or something else.
+        """
+
+
+class SeparatedMixture(NamedTuple):
+    """A mixture [samples], its sources [sources, samples], its estimates by stitching, and the seconds they took."""
+
+    mixture: Waveforms
+    sources: Waveforms
+    estimates: dict[str, Waveforms]
+    separation_s: float
+
+
+def separate_mixture(system: System | SavedSystem, item: TestMixture) -> SeparatedMixture:
+    """Read a mixture and separate it, or read its estimates.
+
+    Raises:
+        InputError: a WAV file is bad, the rates differ, or as ``SavedSystem.read``.
+    """
+    mixture, sources, rate = item.read()
+    if rate != system.rate:
+        raise InputError(f"{item.folder}: mixtures at {rate} Hz; expected {system.name}'s {system.rate} Hz")
+    if isinstance(system, SavedSystem):
+        return SeparatedMixture(mixture, sources, *system.read(item, len(mixture)))
+    started = time.perf_counter()
+    estimates = system.by_stitching(mixture, sources)
+    return SeparatedMixture(mixture, sources, estimates, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class SavedEstimates(SavedSystem):
+    """The estimates of a folder, and the digests of the ``mixtures`` that they are of."""
+
+    folder: Path
     mixtures: dict[str, str]
 
     @classmethod
@@ -63,23 +125,19 @@ class SavedEstimates(SavedSystem):
             by = f"made by other code (commit {manifest['commit'] or 'unknown'})"
             print(f"{folder}: {by}; kept; --overwrite makes it again", file=sys.stderr, flush=True)
         name, seed, rate, identity = (manifest[key] for key in ("variant", "seed", "rate", "identity"))
-        return cls(folder, name, seed, rate, identity, modules, manifest["mixtures"])
+        return cls(name, seed, rate, identity, modules, folder, manifest["mixtures"])
 
     def read(self, item: TestMixture, samples: int) -> tuple[dict[str, Waveforms], float]:
-        """As of ``SavedSystem``; estimates of any length are returned, as the system has made them."""
+        """Estimates and seconds, as of ``SavedSystem``; of any length, as the system has made them."""
         return _read_estimates(_file(self.folder, item))
 
 
 def separate_set(system: System, mixtures: Path, out: Path) -> None:
-    """Separate the mixtures of a folder and save the estimates, exact to the bit, for ``evaluate`` to score.
+    """Separate a finished folder of mixtures and save the estimates, exact to the bit, for ``evaluate`` to score.
 
-    It is a stage beside ``out``, of its name. The folder comes whole: until then its files are kept aside, where no
-    workflow that clears up after a failed job finds them, and the same call resumes an interrupted one.
-
-    Args:
-        system: what separates.
-        mixtures: a finished folder, as ``evaluate`` takes it.
-        out: folder to write, absent, empty, or of an earlier call.
+    It is a stage beside ``out``, of its name. The folder ``out`` is absent, empty, or of an earlier call, and comes
+    whole: until then its files are kept aside, where no workflow that clears up after a failed job finds them, and the
+    same call resumes an interrupted one.
 
     Raises:
         InputError: the mixtures are not finished, a WAV file is absent or bad, the rates differ, ``out`` holds other

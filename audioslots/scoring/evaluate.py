@@ -20,12 +20,11 @@ from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, write_json, written_aside
 from audioslots.runtime.stage import Stage
 from audioslots.runtime.workers import in_order
-from audioslots.scoring.estimates import SavedEstimates
+from audioslots.scoring.estimates import SavedEstimates, SavedSystem, SeparatedMixture, System, separate_mixture
 from audioslots.scoring.examples import choose_examples, write_example
 from audioslots.scoring.metrics import score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, digest_mixtures, read_mixtures
 from audioslots.scoring.scores import COLUMNS, read_mixture_scores, read_scores
-from audioslots.scoring.systems import SavedSystem, SeparatedMixture, System, separate_mixture
 
 COSTS, EXAMPLES = "evaluation.json", "examples"
 """What is written beside the scores."""
@@ -82,7 +81,7 @@ def evaluate(system: System | SavedSystem, mixtures: Path, out: Path, options: E
 
     Args:
         system: what separates, or the estimates that it, or any other system, has made of these mixtures.
-        mixtures: a finished folder ``.../wav8k/min/<split>``; the mixture list and speakers are in ``../metadata``.
+        mixtures: a finished folder, as of ``read_mixtures``.
         out: scores.parquet, one row per mixture, source and stitching.
         options: see there.
 

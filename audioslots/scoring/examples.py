@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
+from itertools import count as counted
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,8 @@ def choose_examples(scores: pd.DataFrame, count: int) -> dict[str, str]:
         lost = (by_mixture["oracle"] - by_mixture["blind"]).dropna().sort_values(ascending=False, kind="stable")
         if len(lost) and lost.iloc[0] > 0:
             reasons.setdefault(lost.index[0], LOST)
-    shares = _shares()
+    # the ends, then the odd quarters, eighths, and so on: every rank in the end
+    shares = chain((0.05, 0.95), (step / 2**n for n in counted(2) for step in range(1, 2**n, 2)))
     while len(reasons) < min(count, len(ranked)):
         share = next(shares)
         reasons.setdefault(ranked[round(share * (len(ranked) - 1))], SHARE.format(100 * share))
@@ -45,26 +48,12 @@ def choose_examples(scores: pd.DataFrame, count: int) -> dict[str, str]:
 chosen = choose_examples
 
 
-def _shares() -> Iterator[float]:
-    """The ends, then the odd quarters, eighths, and so on: every rank in the end."""
-    yield from (0.05, 0.95)
-    steps = 4
-    while True:
-        yield from (step / steps for step in range(1, steps, 2))
-        steps *= 2
-
-
 def write_example(
     folder: Path, mixture: Waveforms, sources: Waveforms, estimates: Sequence[Waveforms], rate: int
 ) -> None:
-    """Write a mixture, its sources and estimates, as ``mixture.wav``, ``s<k>.wav`` and ``estimate<k>.wav``.
+    """Write a mixture [samples], its sources [sources, samples] and the estimate of each into a folder of their own.
 
-    Args:
-        folder: of the example, written again if it is there.
-        mixture: waveform (samples,).
-        sources: waveforms (sources, samples).
-        estimates: (samples,) of each source.
-        rate: Hz. A waveform that would clip is scaled to a peak of one.
+    ``mixture.wav``, ``s<k>.wav`` and ``estimate<k>.wav`` are of 16 bits; what would clip is scaled to a peak of one.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -16,8 +16,8 @@ from audioslots.config.untrained import COST, EXTERNAL
 from audioslots.data.audio import AUDIO_SUFFIXES, open_audio
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_table, sha256
+from audioslots.scoring.estimates import SavedSystem
 from audioslots.scoring.mixtures import TestMixture, Waveforms, read_mixtures
-from audioslots.scoring.systems import SavedSystem
 from audioslots.separation.resampling import resample
 
 
@@ -58,17 +58,9 @@ class AudioFiles(SavedSystem):
 
     The loudest are scored where there are more than sources; silence stands in for those that are too few, and what no
     metric can score is counted as a failure.
-
-    Attributes:
-        files: of each mixture's ID.
     """
 
-    name: str
-    rate: int
-    identity: str
     files: dict[str, tuple[Path, ...]]
-    seed: int = 0
-    modules: tuple[str, ...] = (__name__,)
 
     @classmethod
     def load(cls, place: Path, name: str, mixtures: Path) -> AudioFiles:
@@ -100,7 +92,7 @@ class AudioFiles(SavedSystem):
                 raise InputError(f"{path}: leads to {path.resolve()}; expected a file in {home}")
         for item in items:
             digest.update("\n".join([item.mixture_id, *map(sha256, files[item.mixture_id])]).encode())
-        return cls(external_name(name), items[0].read_rate(), digest.hexdigest()[:16], files)
+        return cls(external_name(name), 0, items[0].read_rate(), digest.hexdigest()[:16], (__name__,), files)
 
     def read(self, item: TestMixture, samples: int) -> tuple[dict[str, Waveforms], float]:
         """Estimates [estimates, samples] of a mixture at its rate, as ``none``; 0 s, since nobody knows the time.
@@ -114,11 +106,7 @@ class AudioFiles(SavedSystem):
 
 @dataclass(frozen=True)
 class FunctionSystem:
-    """A Python function as a ``System``.
-
-    Attributes:
-        separate: mixture [samples] as 32-bit floats and rate, Hz -> estimates [estimates, samples].
-    """
+    """A Python function of a mixture [samples], as 32-bit floats, and rate, Hz, to estimates [estimates, samples]."""
 
     separate: Callable[[Waveforms, int], ArrayLike]
     name: str

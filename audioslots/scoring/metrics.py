@@ -36,13 +36,8 @@ def si_sdr(estimate: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     Le Roux et al., "SDR - half-baked or well done?", 2019, equation 3. Equals torchmetrics'
     ``scale_invariant_signal_distortion_ratio(zero_mean=True)``.
 
-    Args:
-        estimate: [..., samples], broadcast against ``reference``.
-        reference: [..., samples].
-
-    Returns:
-        [...] in dB: inf where the estimate is a scaled copy, -inf where it is orthogonal to the reference, NaN where
-        either is constant or not finite.
+    Both are [..., samples] and broadcast. The result [...] is inf where the estimate is a scaled copy, -inf where it is
+    orthogonal to the reference, NaN where either is constant or not finite.
     """
     estimate, reference = remove_mean(estimate), remove_mean(reference)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -59,12 +54,8 @@ def sdr(estimate: ArrayLike, reference: ArrayLike) -> float:
     sources: the estimate is projected on the shifted copies of its own reference. The normal equations are solved by
     Levinson's recursion, several times faster than in general form and the same for any number of threads.
 
-    Args:
-        estimate: [samples].
-        reference: [samples].
-
     Raises:
-        Undefined: the shifted copies of the reference are linearly dependent (a pure tone, for example).
+        Undefined: the shifted copies of the reference [samples] are linearly dependent (a pure tone, for example).
     """
     estimate, reference = normalize_peak(estimate), normalize_peak(reference)
     padded = len(reference) + FILTER_TAPS - 1
@@ -161,8 +152,6 @@ OUTPUT_COLUMNS = ("outputs", "leak_db")
 that of the others, dB."""
 OVER_TIME = tuple(f"assignment_accuracy_from_{start:g}_s" for start in PERIODS_S)
 """Columns of a period of the mixture: from the start that they name to that of the next."""
-FIRST_METRICS = ("si_sdr_db", "sdr_db", "pesq", "stoi", "estoi")
-"""Metrics that all scores have, also those of the first version."""
 
 
 def metric_columns(*names: str) -> list[str]:
@@ -177,19 +166,15 @@ def metric_columns(*names: str) -> list[str]:
 
 SCORE_COLUMNS = (*metric_columns(*METRICS), *OVER_TIME, *OUTPUT_COLUMNS)
 """Columns of the scores that hold numbers."""
-LATER = tuple(column for column in SCORE_COLUMNS if column not in metric_columns(*FIRST_METRICS))
+FIRST = metric_columns("si_sdr_db", "sdr_db", "pesq", "stoi", "estoi")
+LATER = tuple(column for column in SCORE_COLUMNS if column not in FIRST)
 """Of these, the columns that scores of earlier versions may lack: they are missing there, without a reason."""
 
 
 def find_permutation(estimates: ArrayLike, sources: ArrayLike) -> tuple[int, ...]:
-    """Which estimate belongs to each source: the assignment with the highest sum of SI-SDR.
+    """The index of the estimate of every source: the assignment with the highest sum of SI-SDR.
 
-    Args:
-        estimates: [estimates, samples], at least as many as sources.
-        sources: [sources, samples].
-
-    Returns:
-        For every source the index of its estimate. A silent or non-finite estimate is the last choice for all.
+    Estimates are [K, samples], at least as many as sources [S, samples]. A silent or non-finite one is the last choice.
     """
     estimates, sources = np.asarray(estimates), np.asarray(sources)
     pairs = si_sdr(estimates[None], sources[:, None])
@@ -198,13 +183,7 @@ def find_permutation(estimates: ArrayLike, sources: ArrayLike) -> tuple[int, ...
 
 
 def score_mixture(sources: ArrayLike, mixture: ArrayLike, rate: int) -> list[dict[str, Any]]:
-    """Scores of the unprocessed mixture, one dict per source: ``input_<metric>`` where needed, and ``failure``.
-
-    Args:
-        sources: [sources, samples].
-        mixture: [samples].
-        rate: Hz.
-    """
+    """Scores of the unprocessed mixture, one dict per source: ``input_<metric>`` where needed, and ``failure``."""
     sources, mixture = np.asarray(sources, np.float64), np.asarray(mixture, np.float64)
     names = [name for name, metric in METRICS.items() if metric.needs_input]
     estimates = np.broadcast_to(mixture, (len(sources), len(mixture)))
@@ -221,11 +200,11 @@ def score(
     """Every metric of every source, under the one permutation that has the highest sum of SI-SDR.
 
     Args:
-        estimates: [estimates, samples], at least as many as sources.
-        sources: [sources, samples].
+        estimates: [K, samples], at least as many as sources.
+        sources: [S, samples].
         mixture: [samples].
         rate: Hz.
-        mixture_scores: what ``score_mixture`` returns for this mixture, computed where it is None.
+        mixture_scores: of ``score_mixture`` for this mixture, computed where it is None.
 
     Returns:
         One dict per source: the ``SCORE_COLUMNS``; permutation (str, such as "1,0": the index of the estimate given to

@@ -33,12 +33,7 @@ STOI_SHORT = "less than 30 frames of speech"
 def pesq(estimate: Signal, reference: Signal, rate: int) -> float:
     """Perceptual evaluation of speech quality (MOS-LQO, 1 to 4.6): narrow-band at 8 kHz, wide-band at 16 kHz.
 
-    Equals the ``pesq`` package (ITU-T P.862 and P.862.2).
-
-    Args:
-        estimate: [samples], finite and not silent.
-        reference: [samples], likewise.
-        rate: Hz.
+    Equals the ``pesq`` package (ITU-T P.862 and P.862.2). Both signals are [samples], finite and not silent.
 
     Raises:
         Undefined: another rate, less than 0.25 s, no speech, more than 50 utterances, or a level out of range.
@@ -72,17 +67,14 @@ def _pesq_in_child(estimate: Signal, reference: Signal, rate: int) -> float:
 
 
 def stoi(estimate: Signal, reference: Signal, rate: int) -> float:
-    """Short-time objective intelligibility (Taal et al., 2011), 0 to 1. Equals the ``pystoi`` package.
+    """Short-time objective intelligibility (Taal et al., 2011), 0 to 1, without silent frames of the reference.
 
-    Args:
-        estimate: [samples].
-        reference: [samples], whose silent frames are left out.
-        rate: Hz.
+    Equals the ``pystoi`` package. Both signals are [samples].
 
     Raises:
         Undefined: less than about 0.4 s of speech.
     """
-    return _stoi_and_estoi(_bytes(reference), _bytes(estimate), rate)[0]
+    return _stoi_and_estoi(reference.tobytes(), estimate.tobytes(), rate)[0]
 
 
 def estoi(estimate: Signal, reference: Signal, rate: int) -> float:
@@ -91,11 +83,7 @@ def estoi(estimate: Signal, reference: Signal, rate: int) -> float:
     The package adds noise of 1e-16 from numpy's global generator, which decides the result where an estimate is silent
     for a while. Here it is always that of seed 0, so that a score is the same in every process and order.
     """
-    return _stoi_and_estoi(_bytes(reference), _bytes(estimate), rate)[1]
-
-
-def _bytes(signal: Signal) -> bytes:
-    return np.asarray(signal, np.float64).tobytes()
+    return _stoi_and_estoi(reference.tobytes(), estimate.tobytes(), rate)[1]
 
 
 @lru_cache(maxsize=4)  # STOI of every source comes before ESTOI of every source

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,7 +40,7 @@ SOURCES = torch.tensor([[[3 + 0j, 0 + 0j, 1 + 0j]], [[0 + 1j, 0 + 0j, -2 + 0j]]]
         ("magnitude", [[3 / 10**0.5, 0, 1], [1 / 10**0.5, 0, 2]]),
     ],
 )
-def test_masks_follow_their_definitions(name: str, expected: list[list[float]]) -> None:
+def test_masks_follow_their_definitions(name, expected):
     mask = MASKS[name](SOURCES, SOURCES.sum(0))
     assert torch.allclose(mask[:, 0], torch.tensor(expected, dtype=torch.float64))
 
@@ -56,7 +54,7 @@ NAMED = [*BASELINES, "oracle-ratio-1.5", "oracle-misi-3", "oracle-misi-3-512-256
 
 @pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("length", [1, 100, 8001])
-def test_every_baseline_returns_an_estimate_a_source_of_the_mixtures_length(name: str, length: int) -> None:
+def test_every_baseline_returns_an_estimate_a_source_of_the_mixtures_length(name, length):
     sources = noises(length)
     system = open_baseline(name, 8000)
     assert (system.name, system.seed, system.rate) == (name, 0, 8000)
@@ -67,7 +65,7 @@ def test_every_baseline_returns_an_estimate_a_source_of_the_mixtures_length(name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if name != "mixture"])
-def test_an_oracle_returns_a_lone_source_as_it_is(name: str) -> None:
+def test_an_oracle_returns_a_lone_source_as_it_is(name):
     sources = noises(8000)
     sources[1] = 0.0
     estimates = open_baseline(name, 8000).by_stitching(sources.sum(0), sources)["none"]
@@ -76,13 +74,13 @@ def test_an_oracle_returns_a_lone_source_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize(("ratio", "mask"), [("oracle-ratio-1", "oracle-irm"), ("oracle-ratio-2", "oracle-wiener")])
-def test_ratio_masks_of_power_one_and_two_are_the_fields_masks(ratio: str, mask: str) -> None:
+def test_ratio_masks_of_power_one_and_two_are_the_fields_masks(ratio, mask):
     sources = noises(4000)
     ours, known = (open_baseline(name, 8000).by_stitching(sources.sum(0), sources)["none"] for name in (ratio, mask))
     np.testing.assert_allclose(ours, known, atol=1e-6)
 
 
-def test_the_stft_in_a_name_is_the_one_that_is_used() -> None:
+def test_the_stft_in_a_name_is_the_one_that_is_used():
     sources = noises(4000)
     system = open_baseline("oracle-psm-512-128", 8000)
     assert (system.window, system.hop) == (512, 128)  # type: ignore[union-attr]
@@ -90,20 +88,20 @@ def test_the_stft_in_a_name_is_the_one_that_is_used() -> None:
     assert np.abs(system.by_stitching(sources.sum(0), sources)["none"] - default).max() > 0.01
 
 
-def test_baselines_of_another_kind_or_stft_have_another_identity() -> None:
+def test_baselines_of_another_kind_or_stft_have_another_identity():
     names = ["mixture", "oracle-ibm", "oracle-irm", "oracle-ibm-512-128"]
     assert len({open_baseline(name, 8000).identity for name in names}) == 4
     assert open_baseline("oracle-ibm", 8000).identity == open_baseline("oracle-ibm", 8000).identity
 
 
-def test_unknown_names_and_rates_are_refused() -> None:
+def test_unknown_names_and_rates_are_refused():
     with pytest.raises(InputError, match="oracle-nonsense: unknown baseline; expected one of mixture, oracle-ibm"):
         open_baseline("oracle-nonsense", 8000)
     with pytest.raises(InputError, match="44100 Hz"):
         open_baseline("oracle-ibm", 44100)
 
 
-def test_bounds_on_official_mixtures_are_those_of_the_whole_test_set(shared: Path) -> None:
+def test_bounds_on_official_mixtures_are_those_of_the_whole_test_set(shared):
     rows = pd.read_csv(shared / "librimix" / "libri2mix_test-clean_sample.csv").iloc[::16]
     gains: dict[str, list[float]] = {name: [] for name in MEASURED_BOUNDS}
     for row in rows.to_dict("records"):

@@ -30,7 +30,7 @@ def conversation(turns: str = "abab", seconds: float = 2.0) -> Signals:
     return sources
 
 
-def test_true_sources_stay_in_their_output_whatever_their_overlap_and_level() -> None:
+def test_true_sources_stay_in_their_output_whatever_their_overlap_and_level():
     for turns in ("abab", "xxxx", "a-xb"):
         sources = conversation(turns)
         for level in (1.0, 1e-3, 1e30, -1.0):
@@ -38,7 +38,7 @@ def test_true_sources_stay_in_their_output_whatever_their_overlap_and_level() ->
 
 
 @pytest.mark.parametrize("turns", ["xxxx", "abab", "xaxb"])
-def test_a_swap_counts_for_as_long_as_it_lasts(turns: str) -> None:
+def test_a_swap_counts_for_as_long_as_it_lasts(turns):
     sources = conversation(turns)
     swapped = sources.copy()
     quarter = sources.shape[-1] // 4
@@ -49,19 +49,19 @@ def test_a_swap_counts_for_as_long_as_it_lasts(turns: str) -> None:
         assert accuracy == pytest.approx((windows * active).sum() / active.sum())
 
 
-def test_outputs_that_hold_the_same_share_a_window() -> None:
+def test_outputs_that_hold_the_same_share_a_window():
     sources = conversation("xxxx")
     mixture = sources.sum(0)
     assert assignment_accuracy([mixture, mixture], sources, RATE).mean() == 0.5
 
 
-def test_leakage_alone_is_no_swap() -> None:
+def test_leakage_alone_is_no_swap():
     sources = conversation("abxb")
     leaky = sources + 0.4 * sources[::-1]
     assert assignment_accuracy(leaky, sources, RATE).tolist() == [1.0, 1.0]
 
 
-def test_a_source_that_moves_to_a_third_output_has_left_its_own() -> None:
+def test_a_source_that_moves_to_a_third_output_has_left_its_own():
     sources = conversation("xxxx")
     outputs = np.vstack([sources, np.zeros_like(sources[:1])])
     half = sources.shape[-1] // 2
@@ -70,7 +70,7 @@ def test_a_source_that_moves_to_a_third_output_has_left_its_own() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_cannot_be_measured_is_missing_and_hurts_nothing_else() -> None:
+def test_what_cannot_be_measured_is_missing_and_hurts_nothing_else():
     sources = conversation("xx")
     silent = np.stack([np.zeros_like(sources[0]), sources[1]])
     accuracy = assignment_accuracy(sources, silent, RATE)
@@ -82,14 +82,14 @@ def test_what_cannot_be_measured_is_missing_and_hurts_nothing_else() -> None:
     assert assignment_accuracy(sources[:, :100], sources[:, :100], RATE).tolist() == [1.0, 1.0]  # shorter than a window
 
 
-def test_the_permutation_of_a_mixture_decides_which_output_is_a_source_s_own() -> None:
+def test_the_permutation_of_a_mixture_decides_which_output_is_a_source_s_own():
     sources = conversation("xaxb")
     rows = score(sources[::-1], sources, sources.sum(0) + 1e-3, RATE)
     assert [row["assignment_accuracy"] for row in rows] == [1.0, 1.0]
     assert rows[0]["permutation"] == "1,0"
 
 
-def test_an_order_that_is_lost_shows_in_all_that_comes_after() -> None:
+def test_an_order_that_is_lost_shows_in_all_that_comes_after():
     sources = conversation("x" * 50, seconds=1.0)  # 10 s, 20 s and 20 s
     lost = sources.copy()
     lost[:, 20 * RATE :] = sources[::-1, 20 * RATE :]
@@ -101,7 +101,7 @@ def test_an_order_that_is_lost_shows_in_all_that_comes_after() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_period_in_which_a_source_is_silent_is_missing() -> None:
+def test_a_period_in_which_a_source_is_silent_is_missing():
     accuracy = assignment_accuracy_over_time(conversation("ab" * 6), conversation("ab" * 6), RATE)
     assert accuracy[:2].tolist() == [[1.0, 1.0]] * 2 and np.isnan(accuracy[2]).all()
     late = conversation("a" * 5 + "b")  # the second speaks after 10 s alone

@@ -51,7 +51,7 @@ def assert_equal(out: Path, expected: pd.DataFrame) -> None:
 # --- what is written -----------------------------------------------------------------------------------------------
 
 
-def test_every_source_of_every_mixture_has_a_row_with_the_contracts_columns(whole: pd.DataFrame) -> None:
+def test_every_source_of_every_mixture_has_a_row_with_the_contracts_columns(whole):
     assert whole.dtypes.map(str).to_dict() == COLUMNS
     rows = [(mixture, source, stitching) for mixture in IDS for source in (1, 2) for stitching in ("blind", "oracle")]
     assert list(zip(whole["mixture_id"], whole["source"], whole["stitching"], strict=True)) == rows
@@ -63,7 +63,7 @@ def test_every_source_of_every_mixture_has_a_row_with_the_contracts_columns(whol
     assert (whole["si_sdri_db"] > 5).all()
 
 
-def test_failures_are_rows_with_reasons_and_are_counted(made_mixtures: Path, tmp_path: Path) -> None:
+def test_failures_are_rows_with_reasons_and_are_counted(made_mixtures, tmp_path):
     evaluate(Broken(), made_mixtures, tmp_path / "scores.parquet")
     table = pd.read_parquet(tmp_path / "scores.parquet")
     assert len(table) == 6
@@ -74,9 +74,7 @@ def test_failures_are_rows_with_reasons_and_are_counted(made_mixtures: Path, tmp
         assert failures[f"pesq: {reason}"] == 2
 
 
-def test_scores_do_not_depend_on_the_number_of_processes(
-    made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_do_not_depend_on_the_number_of_processes(made_mixtures, tmp_path, whole, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     evaluate(Leaky(), made_mixtures, tmp_path / "scores.parquet", EvaluationOptions("mini", jobs=2))
@@ -85,9 +83,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(
     assert len(list((tmp_path / "examples").glob("*/*.wav"))) == 3 * 5
 
 
-def test_each_mixture_is_read_and_separated_once_and_only_separation_is_timed(
-    made_mixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_mixture_is_read_and_separated_once_and_only_separation_is_timed(made_mixtures, tmp_path, monkeypatch):
     clock, read_mixtures, read = [0.0], [], TestMixture.read
 
     class Slow(Leaky):
@@ -113,9 +109,7 @@ def test_each_mixture_is_read_and_separated_once_and_only_separation_is_timed(
 # --- what is reused ------------------------------------------------------------------------------------------------
 
 
-def test_the_mixtures_scores_are_computed_once_and_reused(
-    made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mixtures_scores_are_computed_once_and_reused(made_mixtures, tmp_path, whole, monkeypatch):
     calls: list[int] = []
     score_mixture = evaluate_module.score_mixture
 
@@ -182,9 +176,7 @@ def test_examples_are_chosen_by_a_system_s_scores_in_the_sources_order_and_never
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 2])
-def test_an_interrupted_evaluation_goes_on_to_the_same_table(
-    made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame, stop_at: int
-) -> None:
+def test_an_interrupted_evaluation_goes_on_to_the_same_table(made_mixtures, tmp_path, whole, stop_at):
     out, again = tmp_path / "scores.parquet", Leaky()
     with pytest.raises(KeyboardInterrupt):
         evaluate(Leaky(stop_at), made_mixtures, out, EvaluationOptions("mini"))
@@ -197,9 +189,7 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_table(
 
 
 @pytest.mark.parametrize("of", [2, 3, 50])
-def test_shards_give_the_same_table_and_examples(
-    made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame, of: int
-) -> None:
+def test_shards_give_the_same_table_and_examples(made_mixtures, tmp_path, whole, of):
     out, system, merging = tmp_path / "scores.parquet", Leaky(), Leaky()
     for number in reversed(range(1, of + 1)):
         evaluate(system, made_mixtures, out, shard(number, of, 4))
@@ -210,7 +200,7 @@ def test_shards_give_the_same_table_and_examples(
     assert len(list((tmp_path / "examples").glob("*/*.wav"))) == 3 * 5
 
 
-def test_what_another_model_scored_is_not_taken_up(made_mixtures: Path, tmp_path: Path) -> None:
+def test_what_another_model_scored_is_not_taken_up(made_mixtures, tmp_path):
     out = tmp_path / "scores.parquet"
     evaluate(Leaky(), made_mixtures, out, shard(1, 2))
     for other, options in ((Leaky(identity="b"), shard(1, 2)), (Leaky(), EvaluationOptions("other", shard=(1, 2)))):
@@ -235,7 +225,7 @@ evaluate.evaluate(Leaky(), Path(sys.argv[2]), Path(sys.argv[3]), evaluate.Evalua
 """
 
 
-def test_a_killed_evaluation_goes_on(made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame) -> None:
+def test_a_killed_evaluation_goes_on(made_mixtures, tmp_path, whole):
     out, here = tmp_path / "scores.parquet", Path(__file__)
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, here.parent, made_mixtures, out],
@@ -252,9 +242,7 @@ def test_a_killed_evaluation_goes_on(made_mixtures: Path, tmp_path: Path, whole:
     assert_equal(out, whole)
 
 
-def test_a_table_has_one_writer_and_shards_may_run_beside_it(
-    made_mixtures: Path, tmp_path: Path, whole: pd.DataFrame
-) -> None:
+def test_a_table_has_one_writer_and_shards_may_run_beside_it(made_mixtures, tmp_path, whole):
     out = tmp_path / "scores.parquet"
     with Stage(tmp_path, "scores", {}, ()).locked():
         with pytest.raises(InputError, match="another process works there|locked by"):
@@ -267,9 +255,7 @@ def test_a_table_has_one_writer_and_shards_may_run_beside_it(
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 
-def test_systems_of_another_rate_or_with_fewer_estimates_than_sources_are_refused(
-    made_mixtures: Path, tmp_path: Path
-) -> None:
+def test_systems_of_another_rate_or_with_fewer_estimates_than_sources_are_refused(made_mixtures, tmp_path):
     class Single(Leaky):
         def by_stitching(self, mixture: Waveforms, sources: Waveforms) -> dict[str, Waveforms]:
             return {"blind": mixture[None]}
@@ -292,7 +278,7 @@ def test_systems_of_another_rate_or_with_fewer_estimates_than_sources_are_refuse
         (lambda path: sf.write(path, np.zeros((9600, 2)), RATE), "expected one channel"),
     ],
 )
-def test_a_bad_wav_is_named_and_no_scores_are_left(copied_mixtures: Path, tmp_path: Path, damage, message: str) -> None:
+def test_a_bad_wav_is_named_and_no_scores_are_left(copied_mixtures, tmp_path, damage, message):
     damage(copied_mixtures / "s2" / "m-third.wav")
     with pytest.raises(InputError, match=message):
         evaluate(Broken(), copied_mixtures, tmp_path / "out" / "scores.parquet", NO_EXAMPLES)

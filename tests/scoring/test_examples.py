@@ -21,7 +21,7 @@ def scores(by_stitching: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     )
 
 
-def test_the_median_the_most_lost_and_the_ends_are_heard_in_this_order() -> None:
+def test_the_median_the_most_lost_and_the_ends_are_heard_in_this_order():
     blind = np.random.default_rng(0).permutation(41) / 4.0  # 0 to 10 dB: the median is 5
     oracle = blind + 0.1
     oracle[7] += 3.0
@@ -33,20 +33,20 @@ def test_the_median_the_most_lost_and_the_ends_are_heard_in_this_order() -> None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 9])
-def test_fewer_are_the_first_of_more_and_never_more_than_there_are(count: int) -> None:
+def test_fewer_are_the_first_of_more_and_never_more_than_there_are(count):
     rows = scores({"blind": [3.0, 1.0, 2.0, 5.0, 4.0], "oracle": [3.0, 1.5, 2.0, 5.0, 4.0]})
     all_of_them = list(choose_examples(rows, 5).items())
     assert len(all_of_them) == 5 and list(choose_examples(rows, count).items()) == all_of_them[:count]
 
 
-def test_no_order_is_lost_where_there_is_none_to_lose() -> None:
+def test_no_order_is_lost_where_there_is_none_to_lose():
     values = [3.0, 1.0, 2.0]
     for rows in (scores({"none": values}), scores({"blind": values, "oracle": values})):
         found = choose_examples(rows, 3)
         assert LOST not in found.values() and len(found) == 3 and next(iter(found)) == "m02"
 
 
-def test_a_mixture_without_a_score_is_not_heard() -> None:
+def test_a_mixture_without_a_score_is_not_heard():
     found = choose_examples(scores({"blind": [np.nan, 2.0, 1.0], "oracle": [9.0, 2.0, 1.0]}), 3)
     assert list(found) == ["m02", "m01"]
     assert (
@@ -55,7 +55,7 @@ def test_a_mixture_without_a_score_is_not_heard() -> None:
     )
 
 
-def test_rows_in_another_order_choose_the_same() -> None:
+def test_rows_in_another_order_choose_the_same():
     rows = scores({"blind": [2.0, 2.0, 2.0, 1.0], "oracle": [2.0, 2.5, 2.5, 1.0]})
     assert list(choose_examples(rows, 4).items()) == list(
         choose_examples(rows.sample(frac=1, random_state=1), 4).items()

@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-import torch
 from made_systems import IDS, RATE, Leaky
 from numpy.typing import NDArray
 from scipy.signal import butter, resample_poly, sosfiltfilt
@@ -27,7 +25,6 @@ from audioslots.scoring.mixtures import read_mixtures
 from audioslots.scoring.scores import read_scores
 
 Estimates = dict[str, NDArray[np.float32]]
-Writer = Callable[[Path, Estimates], Path]
 
 
 @pytest.fixture(scope="module")
@@ -41,29 +38,21 @@ def write(path: Path, waveform: NDArray[np.float32], rate: int = RATE) -> None:
     sf.write(path, waveform, rate, subtype="FLOAT")
 
 
-def write_all(made: Estimates, name: str) -> None:
+def by_source(folder: Path, made: Estimates, name: str = "s{number}/{mixture_id}.wav") -> Path:
     for mixture_id, estimates in made.items():
         for number, estimate in enumerate(estimates, start=1):
-            write(Path(name.format(number=number, mixture_id=mixture_id)), estimate)
-
-
-def by_source(folder: Path, made: Estimates) -> Path:
-    write_all(made, f"{folder}/s{{number}}/{{mixture_id}}.wav")
+            write(folder / name.format(number=number, mixture_id=mixture_id), estimate)
     return folder
 
 
 def side_by_side(folder: Path, made: Estimates) -> Path:
-    write_all(made, f"{folder}/{{mixture_id}}_s{{number}}.wav")
-    return folder
+    return by_source(folder, made, "{mixture_id}_s{number}.wav")
 
 
 def table(folder: Path, made: Estimates) -> Path:
-    write_all(made, f"{folder}/deep/{{number}}-{{mixture_id}}.wav")
-    rows = [
-        {"mixture_ID": name} | {f"estimate_{number}_path": f"deep/{number}-{name}.wav" for number in (1, 2)}
-        for name in made
-    ]
-    pd.DataFrame(rows).to_csv(folder / "estimates.csv", index=False)
+    by_source(folder, made, "deep/{number}-{mixture_id}.wav")
+    columns = {f"estimate_{number}_path": [f"deep/{number}-{name}.wav" for name in made] for number in (1, 2)}
+    pd.DataFrame({"mixture_ID": list(made)} | columns).to_csv(folder / "estimates.csv", index=False)
     return folder / "estimates.csv"
 
 
@@ -73,61 +62,44 @@ def scores(place: Path, mixtures: Path, out: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("layout", [by_source, side_by_side, table])
-def test_an_own_run_scored_as_an_external_system_has_its_scores_to_the_bit(
-    made_mixtures: Path, made: Estimates, tmp_path: Path, layout: Writer
-) -> None:
+def test_an_own_run_scored_as_an_external_system_has_its_scores_to_the_bit(made_mixtures, made, tmp_path, layout):
     evaluate(Leaky(), made_mixtures, tmp_path / "own" / "scores.parquet", EvaluationOptions("mini"))
     own = read_scores(tmp_path / "own" / "scores.parquet").query("stitching == 'blind'").reset_index(drop=True)
-    found = scores(layout(tmp_path / "files", made), made_mixtures, tmp_path / "external")
-    assert set(found["variant"]) == {"external-other"} and set(found["stitching"]) == {"none"}
+    other = scores(layout(tmp_path / "files", made), made_mixtures, tmp_path / "external")
+    assert set(other["variant"]) == {"external-other"} and set(other["stitching"]) == {"none"}
     same = [column for column in own if column not in ("variant", "seed", "stitching")]
     assert set(SCORE_COLUMNS) < set(same)
-    pd.testing.assert_frame_equal(found[same], own[same], check_exact=True)
+    pd.testing.assert_frame_equal(other[same], own[same], check_exact=True)
 
 
-def test_neither_order_nor_rate_of_the_estimates_matters(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
+def test_neither_order_nor_rate_of_the_estimates_matters(made_mixtures, made, tmp_path):
     low = butter(8, 3000, fs=RATE, output="sos")  # filters of resampling are not alike near half the rate
     made = {key: sosfiltfilt(low, estimates).astype(np.float32) for key, estimates in made.items()}
     expected = scores(by_source(tmp_path / "files", made), made_mixtures, tmp_path / "a")
-    turned = {mixture_id: estimates[::-1] for mixture_id, estimates in made.items()}
-    found = scores(by_source(tmp_path / "turned", turned), made_mixtures, tmp_path / "b")
-    assert np.array_equal(found["si_sdr_db"], expected["si_sdr_db"])
     for mixture_id, estimates in made.items():
-        for number, estimate in enumerate(estimates, start=1):
+        for number, estimate in enumerate(estimates[::-1], start=1):
             faster = resample_poly(estimate, 2, 1).astype(np.float32)
             write(tmp_path / "faster" / f"s{number}" / f"{mixture_id}.wav", faster, 2 * RATE)
-    found = scores(tmp_path / "faster", made_mixtures, tmp_path / "c")
-    np.testing.assert_allclose(found["si_sdr_db"], expected["si_sdr_db"], atol=0.01)
+    table = scores(tmp_path / "faster", made_mixtures, tmp_path / "b")
+    np.testing.assert_allclose(table["si_sdr_db"], expected["si_sdr_db"], atol=0.01)
 
 
-def test_of_more_estimates_the_loudest_are_scored_and_for_fewer_silence_stands_in(
-    made_mixtures: Path, made: Estimates, tmp_path: Path
-) -> None:
-    expected = scores(by_source(tmp_path / "files", made), made_mixtures, tmp_path / "a")
-    more = {key: np.concatenate([0.01 * one[:1], one, 0.02 * one[1:]]) for key, one in made.items()}
-    found = scores(by_source(tmp_path / "more", more), made_mixtures, tmp_path / "b")
-    assert np.array_equal(found["si_sdr_db"], expected["si_sdr_db"])
-    fewer = {key: one[:1] for key, one in made.items()}
-    found = scores(by_source(tmp_path / "fewer", fewer), made_mixtures, tmp_path / "c")
-    for _, rows in found.groupby("mixture_id"):
-        assert rows["si_sdr_db"].isna().sum() == 1
-        assert rows["failure"].str.contains("estimate is silent").sum() == 1
-    only = pd.read_csv(table(tmp_path / "table", made))
-    only.loc[0, "estimate_2_path"] = ""
-    only.to_csv(tmp_path / "table" / "estimates.csv", index=False)
-    found = scores(tmp_path / "table" / "estimates.csv", made_mixtures, tmp_path / "d")
-    assert found["si_sdr_db"].isna().sum() == 1, "of one mixture alone"
+def test_silence_stands_in_for_an_estimate_that_is_missing(made_mixtures, made, tmp_path):
+    place = table(tmp_path / "table", made)
+    shorter = pd.read_csv(place)
+    shorter.loc[0, "estimate_2_path"] = ""
+    shorter.to_csv(place, index=False)
+    rows = scores(place, made_mixtures, tmp_path / "out")
+    assert rows["si_sdr_db"].isna().sum() == rows["failure"].str.contains("estimate is silent").sum() == 1
 
 
-def test_select_loudest_keeps_the_loudest_in_their_order() -> None:
+def test_select_loudest_keeps_the_loudest_in_their_order():
     estimates = np.array([[2.0, 0.0], [0.1, 0.0], [3.0, 0.0]], np.float32)
     assert select_loudest(estimates, 2).tolist() == [[2.0, 0.0], [3.0, 0.0]]
     assert select_loudest(estimates[:1], 3).tolist() == [[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
 
 
-def test_changed_files_are_scored_anew_and_the_same_ones_are_not(
-    made_mixtures: Path, made: Estimates, tmp_path: Path
-) -> None:
+def test_files_that_changed_are_scored_again_and_the_same_ones_are_not(made_mixtures, made, tmp_path):
     place = by_source(tmp_path / "files", made)
     first = scores(place, made_mixtures, tmp_path / "out")
     written = (tmp_path / "out" / "scores.parquet").stat().st_mtime_ns
@@ -136,10 +108,10 @@ def test_changed_files_are_scored_anew_and_the_same_ones_are_not(
     write(place / "s1" / f"{IDS[0]}.wav", made[IDS[0]][1])
     with pytest.raises(InputError, match="identity is"):
         scores(place, made_mixtures, tmp_path / "out")
-    assert not scores(place, made_mixtures, tmp_path / "anew").equals(first)
+    assert not scores(place, made_mixtures, tmp_path / "other").equals(first)
 
 
-# --- folders that cannot be --------------------------------------------------------------------------------------
+# --- what is refused -----------------------------------------------------------------------------------------------
 
 
 def link_out(place: Path) -> None:
@@ -184,9 +156,7 @@ SHORT, STEREO, NAN = np.zeros(6399, np.float32), np.zeros((9600, 2), np.float32)
         ),
     ],
 )
-def test_a_bad_folder_ends_with_one_line(
-    made_mixtures: Path, made: Estimates, tmp_path: Path, damage: Callable[[Path], object], expected: str
-) -> None:
+def test_a_bad_folder_ends_with_one_line(made_mixtures, made, tmp_path, damage, expected):
     place = by_source(tmp_path / "files", made)
     damage(place)
     with pytest.raises(InputError) as caught:
@@ -206,22 +176,14 @@ def test_a_bad_folder_ends_with_one_line(
         ('"', "CSV"),
     ],
 )
-def test_a_bad_table_ends_with_one_line(made_mixtures: Path, tmp_path: Path, content: str, expected: str) -> None:
+def test_a_bad_table_ends_with_one_line(made_mixtures, tmp_path, content, expected):
     (tmp_path / "estimates.csv").write_text(content)
     with pytest.raises(InputError) as caught:
         AudioFiles.load(tmp_path / "estimates.csv", "other", made_mixtures)
     assert expected in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_table_cannot_name_files_elsewhere(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
-    path = table(tmp_path / "table", made)
-    write(tmp_path / "secret.wav", made[IDS[0]][0])
-    pd.read_csv(path).replace(f"deep/1-{IDS[0]}.wav", "../secret.wav").to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"\.\./secret\.wav: leads to "):
-        AudioFiles.load(path, "other", made_mixtures)
-
-
-def test_an_empty_folder_a_name_and_no_folder_are_said(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
+def test_an_empty_folder_a_bad_name_and_no_folder_are_refused(made_mixtures, made, tmp_path):
     (tmp_path / "empty").mkdir()
     for place, expected in ((tmp_path / "empty", "no estimates of"), (tmp_path / "absent", "no such folder or file")):
         with pytest.raises(InputError, match=expected):
@@ -234,7 +196,7 @@ def test_an_empty_folder_a_name_and_no_folder_are_said(made_mixtures: Path, made
         AudioFiles.load(tmp_path / "loose", "other", made_mixtures)
 
 
-def test_the_command_scores_files(made_mixtures: Path, made: Estimates, tmp_path: Path) -> None:
+def test_the_command_scores_files(made_mixtures, made, tmp_path):
     place, out = side_by_side(tmp_path / "files", made), tmp_path / "out" / "scores.parquet"
     command = [sys.executable, "-m", "audioslots.cli", "evaluate", "--mixtures", made_mixtures, "--out", out]
     options = ["--estimates", place, "--name", "other", "--cost", "parameters=2e6"]
@@ -246,7 +208,7 @@ def test_the_command_scores_files(made_mixtures: Path, made: Estimates, tmp_path
 
 
 @pytest.mark.parametrize("option", ["parameters=many", "parameters=-1", "parameters=inf", "speed=2", "parameters"])
-def test_a_cost_is_a_positive_number_of_a_known_key(option: str) -> None:
+def test_a_cost_is_a_positive_number_of_a_known_key(option):
     assert parse_costs(["parameters=2e6", "delay_ms=10"]) == {"parameters": 2e6, "delay_ms": 10.0}
     with pytest.raises(InputError, match=f"--cost: {option}; expected a positive number of parameters, "):
         parse_costs([option])
@@ -255,15 +217,12 @@ def test_a_cost_is_a_positive_number_of_a_known_key(option: str) -> None:
 # --- functions -----------------------------------------------------------------------------------------------------
 
 
-def test_a_function_has_the_scores_of_its_files_to_the_bit(
-    made_mixtures: Path, made: Estimates, tmp_path: Path
-) -> None:
+def test_a_function_has_the_scores_of_its_files_to_the_bit(made_mixtures, made, tmp_path):
     by_length = {estimates.shape[1]: estimates for estimates in made.values()}
-    found = audioslots.evaluate(
-        lambda mixture, rate: by_length[len(mixture)], made_mixtures, tmp_path / "scores.parquet", "other"
-    )
+    out = tmp_path / "scores.parquet"
+    table = audioslots.evaluate(lambda mixture, rate: by_length[len(mixture)], made_mixtures, out, "other")
     expected = scores(by_source(tmp_path / "files", made), made_mixtures, tmp_path / "out").assign(benchmark="")
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -275,24 +234,7 @@ def test_a_function_has_the_scores_of_its_files_to_the_bit(
         (lambda mixture, rate: np.full((2, len(mixture)), np.inf), "not finite"),
     ],
 )
-def test_what_a_function_may_not_return(
-    made_mixtures: Path, tmp_path: Path, returned: Callable[..., NDArray], expected: str
-) -> None:
+def test_what_a_function_may_not_return(made_mixtures, tmp_path, returned, expected):
     with pytest.raises(InputError, match=expected):
         audioslots.evaluate(returned, made_mixtures, tmp_path / "scores.parquet", "f")
     assert not (tmp_path / "scores.parquet").exists()
-
-
-def test_torchaudios_conv_tasnet_is_scored_as_a_function(made_mixtures: Path, tmp_path: Path) -> None:
-    """A class of another package, with the weights that it starts from."""
-    from torchaudio.models import conv_tasnet_base
-
-    torch.manual_seed(0)
-    model = conv_tasnet_base().eval()
-
-    @torch.inference_mode()
-    def separate(mixture: NDArray[np.float32], rate: int) -> torch.Tensor:
-        return model(torch.from_numpy(mixture)[None, None])[0]
-
-    found = audioslots.evaluate(separate, made_mixtures, tmp_path / "scores.parquet", "conv-tasnet-base")
-    assert len(found) == 6 and np.isfinite(found["si_sdr_db"]).all()

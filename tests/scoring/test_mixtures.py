@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def copy(noisy: Path, to: Path, *names: str) -> Path:
 # --- kinds of mixtures ---------------------------------------------------------------------------------------------
 
 
-def test_a_path_names_one_of_several_kinds_and_the_clean_one_comes_first(noisy: Path) -> None:
+def test_a_path_names_one_of_several_kinds_and_the_clean_one_comes_first(noisy):
     clean, sources, kind = read_first(noisy)
     both, same, noisy_kind = read_first(noisy / "mix_both")
     single, first, single_kind = read_first(noisy / "mix_single")
@@ -75,7 +74,7 @@ def test_a_path_names_one_of_several_kinds_and_the_clean_one_comes_first(noisy: 
 
 
 @pytest.mark.parametrize("kind", ["mix_both", "mix_single"])
-def test_a_folder_without_metadata_is_read_the_same(noisy: Path, tmp_path: Path, kind: str) -> None:
+def test_a_folder_without_metadata_is_read_the_same(noisy, tmp_path, kind):
     bare = copy(noisy, tmp_path / "tt", *TYPES, "s1", "s2", "noise")
     ours, theirs = ({item.mixture_id: item.read() for item in read_mixtures(place / kind)} for place in (noisy, bare))
     assert ours.keys() == theirs.keys()
@@ -87,7 +86,7 @@ def test_a_folder_without_metadata_is_read_the_same(noisy: Path, tmp_path: Path,
     assert digest_mixtures(only / kind) == digest_mixtures(only)
 
 
-def test_enhancement_needs_one_source_and_separation_two(noisy: Path, tmp_path: Path) -> None:
+def test_enhancement_needs_one_source_and_separation_two(noisy, tmp_path):
     assert len(read_mixtures(copy(noisy, tmp_path / "single", "mix_single", "s1"))[0].speakers) == 1
     with pytest.raises(InputError, match="0 of the folders s1, s2, ...; expected the sources of the mixtures, one or"):
         read_mixtures(copy(noisy, tmp_path / "none", "mix_single"))
@@ -96,9 +95,7 @@ def test_enhancement_needs_one_source_and_separation_two(noisy: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(("kind", "sources"), [("mix_both", 2), ("mix_single", 1)])
-def test_scores_have_a_row_per_source_against_the_mixture_of_their_kind(
-    noisy: Path, tmp_path: Path, kind: str, sources: int
-) -> None:
+def test_scores_have_a_row_per_source_against_the_mixture_of_their_kind(noisy, tmp_path, kind, sources):
     system = open_baseline("oracle-irm", 8000)
     separate_set(system, noisy / kind, tmp_path / "estimates")
     evaluate(system, noisy / kind, tmp_path / "scores.parquet", EvaluationOptions(num_examples=1))
@@ -107,7 +104,7 @@ def test_scores_have_a_row_per_source_against_the_mixture_of_their_kind(
     assert (scores["input_si_sdr_db"] < 30).all() and (tmp_path / "examples").is_dir()
 
 
-def test_oracle_masks_leave_the_noise_out(noisy: Path) -> None:
+def test_oracle_masks_leave_the_noise_out(noisy):
     both, sources, _ = read_first(noisy / "mix_both")
     noise = both - sources.sum(axis=0)
     for name in ("oracle-ibm", "oracle-irm", "oracle-wiener", "oracle-ratio-1.5", "oracle-misi-5"):
@@ -124,7 +121,7 @@ def test_oracle_masks_leave_the_noise_out(noisy: Path) -> None:
 # --- folders that others have made ---------------------------------------------------------------------------------
 
 
-def test_scores_are_those_of_the_same_audio_with_metadata(made_mixtures: Path, other: Path, tmp_path: Path) -> None:
+def test_scores_are_those_of_the_same_audio_with_metadata(made_mixtures, other, tmp_path):
     tables = []
     for name, folder in (("with", made_mixtures), ("without", other)):
         evaluate(Leaky(), folder, tmp_path / name / "scores.parquet", EvaluationOptions("mini", num_examples=0))
@@ -146,18 +143,14 @@ def test_scores_are_those_of_the_same_audio_with_metadata(made_mixtures: Path, o
         ),
     ],
 )
-def test_speakers_are_those_of_the_names(
-    other: Path, names: tuple[str, ...], speakers: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_speakers_are_those_of_the_names(other, names, speakers, capsys):
     for path in other.glob("*/*.wav"):
         path.rename(path.with_name(f"{names[sorted(IDS).index(path.stem)]}.wav"))
     assert {item.mixture_id: item.speakers for item in read_mixtures(other)} == dict(zip(names, speakers, strict=True))
     assert capsys.readouterr().err == ""
 
 
-def test_where_names_contain_no_speakers_each_source_is_another_speakers_with_a_warning(
-    other: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_names_contain_no_speakers_each_source_is_another_speakers_with_a_warning(other, capsys):
     items = read_mixtures(other)
     assert len({speaker for item in items for speaker in item.speakers}) == 6
     assert [item.mixture_id for item in items] == sorted(IDS)
@@ -165,7 +158,7 @@ def test_where_names_contain_no_speakers_each_source_is_another_speakers_with_a_
     assert "the names of 3 of 3 mixtures contain no speakers" in error and error.count("\n") == 1
 
 
-def test_other_audio_under_the_same_names_is_another_set(other: Path) -> None:
+def test_other_audio_under_the_same_names_is_another_set(other):
     before = digest_mixtures(other)
     assert before == digest_mixtures(other)
     sf.write(other / "s2" / f"{IDS[0]}.wav", np.zeros(6400), RATE)
@@ -183,9 +176,7 @@ def test_other_audio_under_the_same_names_is_another_set(other: Path) -> None:
         (lambda other: (other / "record.jsonl").touch(), "not finished; expected a manifest.json"),
     ],
 )
-def test_a_folder_without_mixtures_ends_with_one_line(
-    other: Path, damage: Callable[[Path], None], message: str
-) -> None:
+def test_a_folder_without_mixtures_ends_with_one_line(other, damage, message):
     damage(other)
     with pytest.raises(InputError, match=message) as caught:
         read_mixtures(other)
@@ -203,7 +194,7 @@ def test_a_folder_without_mixtures_ends_with_one_line(
         ("info_test.csv", "mixture_ID,speaker_1_ID,speaker_1_sex,speaker_2_ID,speaker_2_sex\n", "no row for z-first"),
     ],
 )
-def test_bad_metadata_is_named(copied_mixtures: Path, name: str, text: str | None, message: str) -> None:
+def test_bad_metadata_is_named(copied_mixtures, name, text, message):
     path = copied_mixtures.parent / "metadata" / name
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(InputError, match=f"{name}: {message}"):

@@ -16,7 +16,7 @@ from tests.reporting.made_results import scores as made_scores
 PUBLISHED = sorted((Path(__file__).resolve().parents[2] / "results" / "reference").glob("*/scores.parquet"))
 
 
-def test_columns_that_an_earlier_version_lacks_are_missing(tmp_path: Path) -> None:
+def test_columns_that_an_earlier_version_lacks_are_missing(tmp_path):
     scores = made_scores("audioslots", 5.0)
     scores.drop(columns=list(LATER), errors="ignore").to_parquet(tmp_path / "scores.parquet", index=False)
     read = read_scores(tmp_path / "scores.parquet")
@@ -27,7 +27,7 @@ def test_columns_that_an_earlier_version_lacks_are_missing(tmp_path: Path) -> No
         read_scores(tmp_path / "scores.parquet")
 
 
-def test_the_assignment_accuracy_had_another_name(tmp_path: Path) -> None:
+def test_the_assignment_accuracy_had_another_name(tmp_path):
     scores = made_scores("audioslots", 5.0).assign(assignment_accuracy_from_0_s=0.5)
     scores.loc[0, "failure"] = "pesq: undefined; assignment_accuracy: estimate is silent"
     old = scores.rename(columns=lambda name: name.replace("assignment_accuracy", "own_output"))
@@ -38,7 +38,7 @@ def test_the_assignment_accuracy_had_another_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
-def test_published_scores_are_read_and_stay_as_they_are(path: Path) -> None:
+def test_published_scores_are_read_and_stay_as_they_are(path):
     before = sha256(path)
     read = read_scores(path)
     assert set(read.columns) == set(COLUMNS) and read["assignment_accuracy"].notna().any()
@@ -46,7 +46,7 @@ def test_published_scores_are_read_and_stay_as_they_are(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "no such file"), (b"PAR", "not readable")])
-def test_a_file_that_is_no_table_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_file_that_is_no_table_is_named(tmp_path, content, message):
     if content is not None:
         (tmp_path / "scores.parquet").write_bytes(content)
     with pytest.raises(InputError, match=rf"scores\.parquet: {message}"):
