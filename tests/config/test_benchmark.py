@@ -87,20 +87,16 @@ def test_later_deltas_win_section_by_section_along_a_chain_of_studies(folder: Pa
 
 
 def test_another_kind_drops_the_keys_that_it_lacks_in_every_delta(folder: Path) -> None:
-    deltas = {
-        "base": {"model": {"decoder": {"layers": 3}}},
-        "film": {"model": {"decoder": {"kind": "film", "kernel": 7}}},
-        "waveforms": {"model": {"kind": "conv_tasnet", "filters": 64}, "training": {"loss": "si_sdr"}},
-    }
-    write_study(folder, "kinds", deltas, start="start/start")
+    film = {"model": {"decoder": {"kind": "film", "kernel": 7}}}
+    waveforms = {"model": {"kind": "conv_tasnet", "filters": 64}, "training": {"loss": "si_sdr"}}
     write_study(folder, "start", {"start": {"model": {"decoder": {"width": 16}}}})
-    scale = {"model": {"width": 32, "encoder": {"kind": "frames", "kernel": 5}, "decoder": {"kind": "broadcast"}}}
+    write_study(folder, "kinds", {"base": {}, "film": film, "waveforms": waveforms}, start="start/start")
+    scale = {"model": {"width": 32, "encoder": {"kind": "frames", "kernel": 5}}}
     overrides = {"film": {"model": {"encoder": {"kind": "resnet", "blocks": [1]}}}}
-    base, film, waveforms = variants(made("kinds", folder=folder, variant=scale, overrides=overrides)).values()
-    assert (base.model.decoder.kind, base.model.decoder.width, base.model.decoder.layers) == ("broadcast", 16, 3)
-    assert (film.model.decoder.kind, film.model.decoder.kernel, film.model.decoder.layers) == ("film", 7, 5)
-    assert (film.model.encoder.kind, film.model.encoder.blocks, film.model.width) == ("resnet", (1,), 32)
-    assert (waveforms.model.kind, waveforms.model.filters, waveforms.model.layers) == ("conv_tasnet", 64, 8)
+    models = [v.model for v in variants(made("kinds", folder=folder, variant=scale, overrides=overrides)).values()]
+    assert models[0].decoder.width == 16 and models[0].encoder.kernel == 5
+    assert (models[1].decoder.kernel, models[1].encoder.blocks, models[1].width) == (7, (1,), 32)
+    assert (models[2].kind, models[2].filters, models[2].layers) == ("conv_tasnet", 64, 8)
 
 
 def test_a_variant_that_is_its_studys_baseline_is_not_trained_twice(folder: Path) -> None:
@@ -186,7 +182,6 @@ OFFICIAL = {"subset": "train-clean", "rows": "official"}
         ({"variant": {"model": {"widht": 16}}}, "variant: model.widht: unknown key; did you mean 'width'?"),
         ({"variant": {"context_s": 0.5}}, "variant: context_s: unknown key; did you mean 'model.context_s'?"),
         ({"variant": {"model": {"decoder": {"kind": "broadcats"}}}}, "variant: model.decoder.kind: no such kind"),
-        ({"variant": {"training": {"steps": -1}}}, "variant: training.steps: "),
         ({"seeds": [1, 1]}, "seeds: [1, 1] repeat"),
         ({"studies": ["outptu"]}, "did you mean 'output'?"),
         ({"overrides": {"slots-33": {}}}, "overrides.slots-33: no such variant; did you mean 'slots-3'?"),
@@ -198,18 +193,14 @@ OFFICIAL = {"subset": "train-clean", "rows": "official"}
         ({"corpus": {"kind": "synthesized"}}, "corpus: give either validation (a subset) or held_out_speakers"),
         ({"corpus": MADE["corpus"] | {"hours": float("inf")}}, "corpus.hours: "),
         ({"dev": {"subset": "train-clean"}}, "dev.subset train-clean does not validate"),
-        ({"corpus": HELD_OUT, "dev": {"subset": "dev-clean"}}, "dev.subset dev-clean does not validate"),
         ({"corpus": HELD_OUT, "dev": OFFICIAL}, "dev.rows official"),
         ({"dev": {"subset": "dev-clean"}, "test": {"subset": "dev-clean"}}, "dev.subset dev-clean is the test's too"),
         ({"test": LONG}, "mode min cuts the end of conversations"),
         ({"test": {"subset": "test-clean", "length_s": [30, 120]}}, "test: rows drawn have no length_s"),
-        ({"test": LONG | {"length_s": None}, "mode": "max"}, "test: conversations are of no length_s"),
         ({"test": LONG | {"length_s": [9, 3]}, "mode": "max"}, "test: conversations are of no length_s"),
         ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given, and train-clean is no"),
         ({"noise": {"hours": 1}}, "noise or wham of task sep_clean"),
-        ({"wham": "w"}, "noise or wham of task sep_clean"),
         ({"task": "sep_noisy"}, "task sep_noisy: give either noise"),
-        (NOISY | {"wham": "w"}, "task sep_noisy: give either noise"),
         (NOISY | {"sources": [1, 2]}, "of several numbers of sources or conversations"),
         (NOISY | {"mode": "max", "test": LONG}, "of several numbers of sources or conversations"),
         ({"more_seeds": {"film": [1]}}, "more_seeds.film: [0, 1, 1] repeat"),

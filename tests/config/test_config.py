@@ -25,11 +25,9 @@ from audioslots.schema import KINDS, checked, provenance
     [
         ({}, "training.steps", "secondary"),
         ({"training": {"steps": 299_999}}, "training.steps", "ours"),
-        ({"model": {"encoder": {"blocks": [3, 4, 6, 3]}}}, "model.encoder.blocks", "secondary"),
         ({"model": {"encoder": {"blocks": [3, 4, 6]}}}, "model.encoder.blocks", "ours"),
         ({}, "model.output", "paper"),
         ({"model": {"output": "sigmoid"}}, "model.output", "ours"),
-        ({}, "training.warmup", "secondary"),
         ({}, "init_from", "ours"),
         (CONV_TASNET, "model.filters", "paper"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from made_benchmark import ROOT
 from made_variant import CONV_TASNET, resolved
+from pydantic import create_model
 
 from audioslots.config.benchmark import read_benchmark, resolve, variants
 from audioslots.config.data import MixtureSet, Noise
@@ -18,7 +19,7 @@ from audioslots.config.study import merge
 from audioslots.config.training import Training
 from audioslots.config.variant import Resolved
 from audioslots.models.base import Spectrogram
-from audioslots.schema import KINDS, Kinds, Section, hyper
+from audioslots.schema import KINDS, Kinds, Section
 
 PINNED = Path(__file__).with_name("defaults.json")
 HASHED: dict[str, type[Section]] = {"variant": Resolved, "mixtures": MixtureSet, "noise": Noise}
@@ -55,25 +56,13 @@ def test_no_default_changes_by_accident() -> None:
 # --- keys that come later ------------------------------------------------------------------------------------------
 
 
-class LaterTraining(Training):
-    """With a key that this version lacks."""
-
-    momentum: float = hyper(0.9, "of a later version")
-
-
-class LaterSeparation(Separation):
-    """With a key that this version lacks."""
-
-    fade: bool = hyper(False, "of a later version")
+def later(section: type[Section], **keys: Any) -> Any:
+    """A section of a later version, with keys that this version lacks."""
+    return create_model(section.__name__, __base__=section, **{key: (type(v), v) for key, v in keys.items()})
 
 
-class Later(Resolved):
-    """A resolved variant of a later version."""
-
-    training: LaterTraining = LaterTraining()
-    separation: LaterSeparation = LaterSeparation()
-    section: Spectrogram = Spectrogram()
-    extra: str | None = hyper(None, "of a later version")
+LaterTraining, LaterSeparation = later(Training, momentum=0.9), later(Separation, fade=False)
+Later = later(Resolved, training=LaterTraining(), separation=LaterSeparation(), stft=Spectrogram(), extra="")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +78,7 @@ def mini() -> list[Resolved]:
     [
         ({}, True, True),
         ({"training": {"momentum": 0.8}}, False, False),
-        ({"section": {"exponent": 0.5}}, False, False),
+        ({"stft": {"exponent": 0.5}}, False, False),
         ({"extra": "more"}, False, False),
         ({"separation": {"fade": True}}, True, False),
     ],
@@ -99,10 +88,10 @@ def test_only_another_value_than_the_default_of_a_new_key_changes_identities(
 ) -> None:
     assert len(mini) > 100
     for config in mini:
-        later = Later.of(merge(config.document(), delta), config.name)
-        assert (later.identity == config.identity) == is_same, config.name
-        assert (later.run_identity == config.run_identity) == is_same_run, config.name
-        assert Later.of(later.document(), config.name) == later
+        other = Later.of(merge(config.document(), delta), config.name)
+        assert (other.identity == config.identity) == is_same, config.name
+        assert (other.run_identity == config.run_identity) == is_same_run, config.name
+        assert Later.of(other.document(), config.name) == other
 
 
 # --- what counts, and what does not --------------------------------------------------------------------------------
