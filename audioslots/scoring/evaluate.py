@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -35,7 +36,7 @@ class EvaluationOptions:
     """How a system is evaluated.
 
     Attributes:
-        benchmark: name of the benchmark, for its column.
+        benchmark: name, for its column.
         jobs: number of scoring processes.
         mixture_scores: scores.parquet of the variant "mixture" for the same mixtures, whose input scores are reused.
         num_examples: number of mixtures kept as WAV, at most, as ``choose_examples`` chooses them.
@@ -58,14 +59,11 @@ class EvaluationOptions:
 DEFAULTS = EvaluationOptions()
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(NamedTuple):
     """What a scoring process does with one mixture: write its rows and times to ``part``, its audio to ``example``."""
 
-    described: dict[str, Any]
     item: TestMixture
     separated: SeparatedMixture
-    rate: int
     mixture_scores: list[dict[str, Any]] | None
     part: Path
     example: Path | None
@@ -112,18 +110,17 @@ def evaluate(system: System | SavedSystem, mixtures: Path, out: Path, options: E
     first, step = options.shard
 
     def separate() -> Iterator[_Job]:
-        waiting = [pair for pair in zip(items, parts, strict=True)][first - 1 :: step]
-        waiting = [(item, part) for item, part in waiting if not part.is_file()]
+        pairs = list(zip(items, parts, strict=True))[first - 1 :: step]
+        waiting = [(item, part) for item, part in pairs if not part.is_file()]
         for item, part in tqdm(waiting, f"evaluate {system.name}", unit="mixture", disable=None):
-            is_example = bool(options.num_examples) if chosen is None else item.mixture_id in chosen
+            is_example = item.mixture_id in chosen if chosen is not None else options.num_examples > 0
             example = kept / EXAMPLES / item.mixture_id if is_example else None
-            separated, known = separate_mixture(system, item), inputs.get(item.mixture_id)
-            yield _Job(described, item, separated, system.rate, known, part, example)
+            yield _Job(item, separate_mixture(system, item), inputs.get(item.mixture_id), part, example)
 
     with nullcontext(False) if step > 1 else stage.opened() as is_finished:  # shards may run side by side
         if is_finished and out.exists() and (out.parent / COSTS).exists():
             return
-        for _ in in_order(_score, separate(), options.jobs):
+        for _ in in_order(partial(_score, described, system.rate), separate(), options.jobs):
             pass
         if step == 1:
             scored = [read_json(part) for part in parts]
@@ -135,41 +132,29 @@ def evaluate(system: System | SavedSystem, mixtures: Path, out: Path, options: E
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _score(job: _Job) -> None:
+def _score(described: dict[str, Any], rate: int, job: _Job) -> None:
     """Write the rows of one mixture (by source, then stitching), the seconds they took, and its audio."""
     started = time.perf_counter()
     item, (mixture, sources, estimates, separation_s) = job.item, job.separated
-    inputs = job.mixture_scores or score_mixture(sources, mixture, job.rate)
-    scores = {
-        stitching: score(estimates[stitching], sources, mixture, job.rate, inputs) for stitching in sorted(estimates)
-    }
-    audio_s = len(mixture) / job.rate
+    inputs, audio_s = job.mixture_scores or score_mixture(sources, mixture, rate), len(mixture) / rate
+    scores = {name: score(estimates[name], sources, mixture, rate, inputs) for name in sorted(estimates)}
+    pair = "".join(sorted(item.sexes)) if all(item.sexes) else ""
+    described = {**described, "mixture_id": item.mixture_id, "pair": pair, "duration_s": audio_s}
     rows = [
-        {
-            **job.described,
-            "mixture_id": item.mixture_id,
-            "source": index + 1,
-            "speaker_id": item.speakers[index],
-            "sex": item.sexes[index],
-            "pair": "".join(sorted(item.sexes)) if all(item.sexes) else "",
-            "duration_s": audio_s,
-            "stitching": stitching,
-            **of_sources[index],
-        }
-        for index in range(len(sources))
-        for stitching, of_sources in scores.items()
+        {**described, "source": number, "speaker_id": speaker, "sex": sex, "stitching": stitching, **each[number - 1]}
+        for number, (speaker, sex) in enumerate(zip(item.speakers, item.sexes, strict=True), start=1)
+        for stitching, each in scores.items()
     ]
     seconds = {"audio_s": audio_s, "separation_s": separation_s, "scoring_s": time.perf_counter() - started}
     if job.example:
         stitching = min(estimates)  # "blind" comes before "oracle"
         order = scores[stitching][0]["permutation"].split(",")
-        write_example(job.example, mixture, sources, [estimates[stitching][int(index)] for index in order], job.rate)
+        write_example(job.example, mixture, sources, [estimates[stitching][int(index)] for index in order], rate)
     write_json(job.part, {"rows": rows, **seconds})
 
 
 def _move_examples(kept: Path, chosen: Mapping[str, str] | list[str], out: Path) -> None:
     """Move the examples that are chosen from where all are kept to where they stay."""
-    os.sync()  # they were written without
     for mixture_id in chosen:
         example, place = kept / EXAMPLES / mixture_id, out / EXAMPLES / mixture_id
         if example.exists():  # else it was moved before an interruption

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+from audioslots.runtime.files import written_aside
 from audioslots.scoring.mixtures import Waveforms
 
 MEDIAN, LOST, SHARE = "the median", "loses most to the blind order", "{:.3g} % of the way from the worst to the best"
@@ -55,11 +56,11 @@ def write_example(
 
     ``mixture.wav``, ``s<k>.wav`` and ``estimate<k>.wav`` are of 16 bits; what would clip is scaled to a peak of one.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed process has left
     waveforms = {"mixture": mixture}
     for number, (source, estimate) in enumerate(zip(sources, estimates, strict=True), start=1):
         waveforms |= {f"s{number}": source, f"estimate{number}": estimate}
     for name, waveform in waveforms.items():
         finite = np.nan_to_num(np.asarray(waveform, np.float64), posinf=0.0, neginf=0.0)
-        sf.write(folder / f"{name}.wav", finite / max(1.0, np.abs(finite).max(initial=0.0)), rate, subtype="PCM_16")
+        with written_aside(folder / f"{name}.wav") as aside:
+            sf.write(aside, finite / max(1.0, np.abs(finite).max(initial=0.0)), rate, subtype="PCM_16")

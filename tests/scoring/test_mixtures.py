@@ -184,6 +184,21 @@ def test_a_folder_without_mixtures_ends_with_one_line(other, damage, message):
 
 
 @pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "no such file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:20]), "cannot be decoded"),
+        (lambda path: sf.write(path, np.zeros(99), RATE), "99 samples at 8000 Hz; expected the mixture's 9600 at 8000"),
+        (lambda path: sf.write(path, np.zeros((9600, 2)), RATE), r"shape \(9600, 2\); expected one channel"),
+    ],
+)
+def test_a_bad_wav_is_named(copied_mixtures, damage, message):
+    damage(copied_mixtures / "s2" / f"{IDS[2]}.wav")
+    with pytest.raises(InputError, match=rf"s2/{IDS[2]}\.wav: {message}"):
+        read_mixtures(copied_mixtures)[2].read()
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("mixture_test_mix_clean.csv", None, "no such file"),
