@@ -17,8 +17,8 @@ NEEDS_NO_CLUSTER = {
     *("--dag", "--rulegraph", "--filegraph", "--summary", "-S", "--detailed-summary", "-D", "--list-rules", "--list"),
     *("-l", "--help", "-h", "--delete-all-output", "--cleanup-metadata"),
 }
-"""Options of Snakemake by which it submits nothing; so does ``-n``, alone or among other letters."""
-LONGEST_LOOK_S = 200  # between two looks of the plugin at its jobs: up to 180 s
+"""Options with which Snakemake submits nothing; so does ``-n``, by itself or among other letters."""
+LONGEST_POLL_S = 200  # between two polls of the plugin: up to 180 s
 INSTEAD = "run on this machine instead: make demo, or snakemake --cores all --configfile config/<benchmark>.yaml"
 
 
@@ -32,22 +32,15 @@ def leave_warnings_to_training() -> None:
 
 
 def minutes(first: int) -> Callable[[Any, int], int]:
-    """Wall time that a rule asks for: ``first`` minutes, as much again with every attempt.
-
-    A training that ran out of time resumes from its checkpoint, so no attempt is lost.
-    """
+    """Wall time that a rule asks for: ``first`` minutes per attempt so far, since a training resumes in the next."""
     return lambda wildcards, attempt: first * attempt
 
 
 def site(name: str, kind: type[bool] | type[float] | type[str] = str) -> Any:
-    """A site's setting from the environment: AUDIOSLOTS_<name>; false, zero or empty where it is not given.
-
-    Args:
-        name: of the setting.
-        kind: bool (``yes`` or ``no``), float or str.
+    """A site's setting, from the environment variable AUDIOSLOTS_<name>; false, zero or empty where it is not set.
 
     Raises:
-        SystemExit: it is of another kind.
+        SystemExit: it is of another kind; a bool is ``yes`` or ``no``.
     """
     given = os.environ.get(f"AUDIOSLOTS_{name}", "")
     with suppress(ValueError, KeyError):
@@ -58,22 +51,19 @@ def site(name: str, kind: type[bool] | type[float] | type[str] = str) -> Any:
 
 
 def runs_nothing(arguments: Sequence[str] | None = None) -> bool:
-    """Whether Snakemake is called with an option by which it runs no job: a dry run and the like.
-
-    Args:
-        arguments: Snakemake's; those of this process where not given.
-    """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    short = re.compile("-[a-zA-Z]*n[a-zA-Z]*")
-    return any(word.partition("=")[0] in NEEDS_NO_CLUSTER or short.fullmatch(word) for word in given)
+    """Whether Snakemake's arguments, by default this process's, are of a dry run or the like."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return any(
+        word.partition("=")[0] in NEEDS_NO_CLUSTER or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", word) for word in given
+    )
 
 
 def require_slurm(squeue: bool, arguments: Sequence[str] | None = None) -> None:
     """End with one line and status 2 where ``snakemake --profile slurm`` could submit nothing.
 
     Args:
-        squeue: whether squeue is to be asked how jobs are, instead of sacct.
-        arguments: Snakemake's; a dry run and the like need no Slurm, and pass.
+        squeue: poll squeue for the state of jobs, instead of sacct.
+        arguments: Snakemake's, as of ``runs_nothing``; a dry run needs no Slurm.
 
     Raises:
         SystemExit: Slurm's commands are missing, or the cluster does not answer.
@@ -87,23 +77,23 @@ def require_slurm(squeue: bool, arguments: Sequence[str] | None = None) -> None:
         reason = answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"]
         _end(f"sinfo: {reason[-1]}; expected a cluster that answers; {INSTEAD}")
     if squeue:
-        _rely_on_squeue()
+        _read_job_age_once()
 
 
-def _rely_on_squeue() -> None:
-    """Have Snakemake's Slurm plugin read MinJobAge now, once: how long squeue still knows a job that has ended.
+def _read_job_age_once() -> None:
+    """Have Snakemake's Slurm plugin read MinJobAge now and never again: how long squeue knows a job that has ended.
 
-    The plugin reads it before every look at its jobs. When the controller does not answer just then, it turns to sacct;
-    without an accounting database that fails for good, and the jobs are waited for for ever.
+    The plugin reads it before every poll. When the controller does not answer just then, it turns to sacct; without an
+    accounting database that fails for good, and Snakemake waits for the jobs for ever.
 
     Raises:
-        SystemExit: squeue forgets jobs before Snakemake looks again.
+        SystemExit: squeue forgets jobs before the next poll.
     """
     import snakemake_executor_plugin_slurm as slurm  # asks for Slurm's programs as it is imported
 
     age = slurm.get_min_job_age()
-    if age is None or age < LONGEST_LOOK_S:
-        _end(f"MinJobAge: {age} s; expected {LONGEST_LOOK_S} at least, or accounting: AUDIOSLOTS_ACCOUNTING=yes")
+    if age is None or age < LONGEST_POLL_S:
+        _end(f"MinJobAge: {age} s; expected {LONGEST_POLL_S} at least, or accounting: AUDIOSLOTS_ACCOUNTING=yes")
     slurm.get_min_job_age = lambda: age
 
 

@@ -6,6 +6,7 @@ MIXTURES = {part: benchmark.mixtures(subset) for part, subset in SETS.items()}
 EXAMPLES = {"runs": benchmark.examples, "dev": 0}
 RUN = f"{RESULTS}/{{part}}/{{variant}}/seed{{seed}}"
 MODEL = f"{RESULTS}/runs/{{variant}}/seed{{seed}}/model.safetensors"
+EXTERNAL = {f"external-{name}": system for name, system in benchmark.external.items()}
 CHOOSES = choose_listening_run(benchmark, MADE)
 CHOSEN_BY = ancient(f"{RESULTS}/runs/{CHOOSES[0]}/seed{CHOOSES[1]}/scores.parquet")
 
@@ -38,8 +39,8 @@ rule separate:
 rule evaluate:
     input:
         estimates=rules.separate.output,
-        mixture=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
-        chosen_by=lambda run: (CHOSEN_BY if run.part == "runs" and (run.variant, int(run.seed)) != CHOOSES else []),
+        mixture_scores=f"{RESULTS}/{{part}}/mixture/seed0/scores.parquet",
+        chosen_by=lambda run: [] if run.part == "dev" or (run.variant, int(run.seed)) == CHOOSES else CHOSEN_BY,
     output:
         scores=f"{RUN}/scores.parquet",
         costs=f"{RUN}/evaluation.json",
@@ -57,9 +58,7 @@ rule evaluate:
         benchmark=benchmark.name,
         examples=lambda run: EXAMPLES[run.part],
         known=lambda run, input: " ".join(
-            f"--{option} {input[key]}"
-            for option, key in {"mixture-scores": "mixture", "chosen-by": "chosen_by"}.items()
-            if input.get(key)
+            f"--{key.replace('_', '-')} {input[key]}" for key in ("mixture_scores", "chosen_by") if input.get(key)
         ),
     shell:
         "audioslots --wait --overwrite evaluate {params.system} --mixtures {params.mixtures} --out {output.scores}"
@@ -80,7 +79,7 @@ use rule evaluate as evaluate_mixture with:
 
 use rule evaluate as evaluate_oracle with:
     input:
-        mixture=rules.evaluate.input.mixture,
+        mixture_scores=rules.evaluate.input.mixture_scores,
         chosen_by=CHOSEN_BY,
     wildcard_constraints:
         part="runs",
@@ -92,19 +91,16 @@ use rule evaluate as evaluate_oracle with:
 # Estimates that a system of another package has made: a folder or a CSV, named under `external`.
 use rule evaluate as evaluate_external with:
     input:
-        estimates=lambda run: benchmark.external[run.variant.removeprefix("external-")].estimates,
-        mixture=rules.evaluate.input.mixture,
+        estimates=lambda run: EXTERNAL[run.variant].estimates,
+        mixture_scores=rules.evaluate.input.mixture_scores,
         chosen_by=CHOSEN_BY,
     wildcard_constraints:
         part="runs",
-        variant="|".join(f"external-{name}" for name in benchmark.external) or "none",
+        variant="|".join(EXTERNAL) or "none",
     params:
         system=lambda run, input: " ".join(
             [f"--estimates '{input.estimates}' --name {run.variant.removeprefix('external-')}"]
-            + [
-                f"--cost {key}={value:g}"
-                for key, value in benchmark.external[run.variant.removeprefix("external-")].cost.items()
-            ]
+            + [f"--cost {key}={value:g}" for key, value in EXTERNAL[run.variant].cost.items()]
         ),
 
 
