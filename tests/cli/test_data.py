@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from calling import Call, files
 
 RENDER = ("mixtures", "render", "drawn.csv", "--out", "mixtures", "--librispeech")
@@ -46,30 +45,3 @@ def test_official_rows_are_selected_where_their_sources_are(call: Call, corpus: 
     shutil.rmtree(corpus / "test-clean")
     Path("kept.csv").unlink()
     assert "no row has all its sources" in call.refused(*select) and not Path("kept.csv").exists()
-
-
-def test_truncated_speech_is_named_and_leaves_nothing_finished(call: Call, corpus: Path) -> None:
-    damaged = corpus / sample(call, corpus, 6)["source_1_path"][3]
-    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    assert damaged.name in call("corpus", "check", corpus).out
-    assert "1 problems" in call.refused("corpus", "check", corpus)
-    assert str(damaged) in call.refused("corpus", "pack", corpus / "test-clean", "packed", "--rate", 8000)
-    assert files(Path("packed")) == ["unfinished.csv", "unfinished.i16"]
-    for _ in range(2):  # what an interrupted run left is no excuse
-        assert str(damaged) in call.refused(*RENDER, corpus, "--rate", 8000, "--mode", "max")
-    assert not [name for name in files(Path("mixtures")) if ".tmp" in name or name == "manifest.json"]
-
-
-def test_row_without_its_file_is_named_before_anything_is_rendered(call: Call, corpus: Path) -> None:
-    missing = sample(call, corpus, 3)["source_2_path"][1]
-    (corpus / missing).unlink()
-    line = call.refused(*RENDER, corpus, "--rate", 8000)
-    assert "row 2" in line and missing in line and not Path("mixtures").exists()
-
-
-@pytest.mark.parametrize("rate", [0, 44_100])
-def test_rate_that_is_neither_8000_nor_16000_is_refused(call: Call, made_corpus: Path, rate: int) -> None:
-    assert str(rate) in call.refused("corpus", "pack", made_corpus / "dev-clean", "packed", "--rate", rate)
-    sample(call, made_corpus, 2)
-    assert str(rate) in call.refused(*RENDER, made_corpus, "--rate", rate)
-    assert not Path("packed").exists() and not Path("mixtures").exists()
