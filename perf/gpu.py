@@ -19,7 +19,7 @@ import yaml
 from training import CONFIG, measure, packed_speech, resolved
 
 from audioslots.config.study import merge
-from audioslots.profiling.plan import plan, sustained
+from audioslots.profiling.cost import Assumptions, estimate_cost, measure_rate
 from audioslots.runtime.code import commit
 from audioslots.runtime.files import write_json
 
@@ -86,8 +86,9 @@ def losses(root: Path, device: str, steps: int) -> dict[str, dict[str, float]]:
 def cost(device: str, batch: int) -> dict[str, Any]:
     """What a benchmark costs at the rate measured here, as of `audioslots cost --measure`."""
     benchmark = CONFIG / ("smoke.yaml" if device == "cpu" else "libri2mix.yaml")
-    rate = float(sustained(benchmark, batch, device))
-    return {"benchmark": benchmark.name, "tera_macs_per_second": rate, "total": plan(benchmark, rate).total}
+    rate = measure_rate(benchmark, batch, device)
+    summary = estimate_cost(benchmark, assumptions=Assumptions(rate=rate)).summary
+    return {"benchmark": benchmark.name, "tera_macs_per_second": rate, "total": summary}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option, Typer
 
 from audioslots.cli.options import Device, torch_device
-from audioslots.profiling.cards import CARDS, EFFICIENCY
+from audioslots.profiling.gpus import EFFICIENCY, GPUS
 
 train = Typer()
 
@@ -66,10 +66,10 @@ def profile_variants(
     page: Page = None,
 ) -> None:
     """Count parameters, multiply-accumulates and training memory. Nothing is trained."""
-    from audioslots.profiling.sizes import sizes
+    from audioslots.profiling import model_profile
     from audioslots.reporting.publish import put
 
-    table = sizes(benchmark, variant)
+    table = model_profile.profile_variants(benchmark, variant)
     if page is not None:
         put(page, benchmark.as_posix(), table.markdown().strip())
     print(table.plain())
@@ -78,7 +78,7 @@ def profile_variants(
 @train.command("cost")
 def estimate_cost(
     benchmark: Benchmark,
-    gpu: Annotated[Literal[tuple(CARDS)], Option(help="GPU to assume.")] = "h100",  # type: ignore[valid-type]
+    gpu: Annotated[Literal[tuple(GPUS)], Option(help="GPU to assume.")] = "h100",  # type: ignore[valid-type]
     efficiency: Annotated[float, Option(min=0.01, max=1.0, help="Share of the data-sheet rate.")] = EFFICIENCY,
     rate: Annotated[float | None, Option(min=1e-6, help="Rate to assume, 10^12 multiply-accumulates/s.")] = None,
     measure: Annotated[int, Option(min=0, help="Chunks per training step that measures the rate on --device.")] = 0,
@@ -87,15 +87,15 @@ def estimate_cost(
     page: Page = None,
 ) -> None:
     """Count a benchmark's jobs, GPU hours, memory and disk. Nothing is run."""
-    from audioslots.profiling.plan import plan, sustained
+    from audioslots.profiling import cost
     from audioslots.reporting.publish import put
 
     if measure:
-        rate = sustained(benchmark, measure, torch_device(device))
-        print(f"measured: {rate:.3g}·10¹² multiply-accumulates a second")
-    made = plan(benchmark, rate, study, gpu, efficiency)
-    prices = [] if rate else [made.prices]
+        rate = cost.measure_rate(benchmark, measure, torch_device(device))
+        print(f"measured: {rate:.3g}·10¹² multiply-accumulates per second")
+    estimated = cost.estimate_cost(benchmark, study, cost.Assumptions(gpu, efficiency, rate))
+    gpu_hours = [] if rate else [estimated.gpu_hours]
     if page is not None:
-        text = [made.total, *(table.markdown().strip() for table in prices)]
-        put(page, f"the plan of {benchmark.as_posix()}", "\n\n".join(text))
-    print(made.table.plain(), *(table.plain() for table in prices), made.total, sep="\n\n")
+        text = [estimated.summary, *(table.markdown().strip() for table in gpu_hours)]
+        put(page, f"the cost of {benchmark.as_posix()}", "\n\n".join(text))
+    print(estimated.variants.plain(), *(table.plain() for table in gpu_hours), estimated.summary, sep="\n\n")

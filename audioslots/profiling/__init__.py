@@ -1,1 +1,1 @@
-"""Counted before anything runs: sizes of models, and what a benchmark will ask for."""
+"""Counted before anything runs: what a model takes, and what a benchmark costs."""
