@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from audioslots.reporting.words import number, whole
 
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import valued
-from audioslots.reporting.words import number, whole
 from audioslots.runtime.files import write_text
 from audioslots.stats import comparisons
 from audioslots.stats import summaries as statistics

@@ -25,20 +25,20 @@ def publish_results(
     command: Annotated[str, Option(help="Command that reproduces the results; by default the published one.")] = "",
 ) -> None:
     """Add a benchmark's scored runs to its published results."""
-    from audioslots.reporting.publish import publish, show
+    from audioslots.reporting.publish import publish_results, show_results
 
-    folder = publish(results, out, command)
-    show(root.resolve(), folder.resolve())
+    folder = publish_results(results, out, command)
+    show_results(root.resolve(), folder.resolve())
     print(folder)
 
 
 @results.command("render")
 def render_results(folder: Published, root: Root = Path()) -> None:
     """Render the page and figures of published results again."""
-    from audioslots.reporting.publish import render, show
+    from audioslots.reporting.publish import render_results, show_results
 
-    render(folder)
-    show(root.resolve(), folder.resolve())
+    render_results(folder)
+    show_results(root.resolve(), folder.resolve())
     print(folder / "README.md")
 
 
@@ -48,10 +48,10 @@ def unpack_results(
     out: Annotated[Path | None, Option(help="Results folder to add runs to; by default results/<benchmark>.")] = None,
 ) -> None:
     """Unpack published runs into a results folder. Runs that it has already are kept."""
-    from audioslots.reporting import archive
+    from audioslots.reporting.published import unpack_results
 
     out = out or RESULTS / folder.name
-    print(f"{out}: {len(archive.unpack(folder, out))} runs")
+    print(f"{out}: {len(unpack_results(folder, out))} runs")
 
 
 @results.command("release-weights")
@@ -60,6 +60,6 @@ def release_weights(
     reference: Annotated[Path, Argument(help="Published results that include the run.")],
 ) -> None:
     """Replace the weights in the package by a run's, with a model card."""
-    from audioslots.reporting.card import ship
+    from audioslots.reporting.card import release_weights
 
-    print(ship(run, reference))
+    print(release_weights(run, reference))

@@ -28,9 +28,9 @@ def rank_runs(
     out: Annotated[Path, Option(help="CSV file to write.")],
 ) -> None:
     """Rank runs by mean SI-SDRi, such as on dev mixtures."""
-    from audioslots.reporting.compare import write_means
+    from audioslots.reporting.selection import rank_runs as rank
 
-    print(write_means(scores, out).to_string(index=False))
+    print(rank(scores, out).to_string(index=False))
 
 
 @report.command("report")

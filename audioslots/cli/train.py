@@ -54,9 +54,9 @@ def select_learning_rates(
     out: Annotated[Path, Option(help="CSV file to write.")],
 ) -> None:
     """Select each variant's learning rate by validation."""
-    from audioslots.reporting.rates import choose
+    from audioslots.reporting.selection import select_learning_rates as select
 
-    print(choose(folder, out).plain())
+    print(select(folder, out).to_text())
 
 
 @train.command("profile")
@@ -67,12 +67,12 @@ def profile_variants(
 ) -> None:
     """Count parameters, multiply-accumulates and training memory. Nothing is trained."""
     from audioslots.profiling import model_profile
-    from audioslots.reporting.publish import put
+    from audioslots.reporting.publish import replace_marked
 
     table = model_profile.profile_variants(benchmark, variant)
     if page is not None:
-        put(page, benchmark.as_posix(), table.markdown().strip())
-    print(table.plain())
+        replace_marked(page, benchmark.as_posix(), table.to_markdown().strip())
+    print(table.to_text())
 
 
 @train.command("cost")
@@ -88,7 +88,7 @@ def estimate_cost(
 ) -> None:
     """Count a benchmark's jobs, GPU hours, memory and disk. Nothing is run."""
     from audioslots.profiling import cost
-    from audioslots.reporting.publish import put
+    from audioslots.reporting.publish import replace_marked
 
     if measure:
         rate = cost.measure_rate(benchmark, measure, torch_device(device))
@@ -96,6 +96,6 @@ def estimate_cost(
     estimated = cost.estimate_cost(benchmark, study, cost.Assumptions(gpu, efficiency, rate))
     gpu_hours = [] if rate else [estimated.gpu_hours]
     if page is not None:
-        text = [estimated.summary, *(table.markdown().strip() for table in gpu_hours)]
-        put(page, f"the cost of {benchmark.as_posix()}", "\n\n".join(text))
-    print(estimated.variants.plain(), *(table.plain() for table in gpu_hours), estimated.summary, sep="\n\n")
+        text = [estimated.summary, *(table.to_markdown().strip() for table in gpu_hours)]
+        replace_marked(page, f"the cost of {benchmark.as_posix()}", "\n\n".join(text))
+    print(estimated.variants.to_text(), *(table.to_text() for table in gpu_hours), estimated.summary, sep="\n\n")

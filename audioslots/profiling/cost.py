@@ -23,9 +23,8 @@ from audioslots.config.study import read_study
 from audioslots.models.base import center_crop
 from audioslots.profiling.gpus import EFFICIENCY, GPUS
 from audioslots.profiling.model_profile import profile_model, separation_memory
-from audioslots.reporting.table import Table
-from audioslots.reporting.tables import titled, valued
-from audioslots.reporting.words import counted, duration, number, whole
+from audioslots.reporting.formatting import format_count, format_duration, format_number
+from audioslots.reporting.table import TITLE, Column, Table
 from audioslots.separation.weights import build
 from audioslots.training.objective import Matched
 from audioslots.training.system import arithmetic
@@ -114,12 +113,12 @@ def estimate_cost(benchmark: Path, studies: list[str] | None = None, assumptions
     data = pd.DataFrame(rows, index=list(known))
     data["gpu_hours"] = data["gpu_hours_per_run"] * data["runs"]
     columns = [
-        titled(),
-        valued("Steps", "steps", whole),
-        valued("Peak training memory (GiB)", "peak_memory_bytes", lambda value: number(value / 2**30, 1)),
-        valued("GPU time per run", "gpu_hours_per_run", lambda value: duration(3600 * value)),
-        valued("Runs", "runs", str),
-        valued("GPU hours", "gpu_hours", lambda value: number(value, 1)),
+        TITLE,
+        Column("Steps", "steps", format_count),
+        Column("Peak training memory (GiB)", "peak_memory_bytes", lambda value: format_number(value / 2**30, 1)),
+        Column("GPU time per run", "gpu_hours_per_run", lambda value: format_duration(3600 * value)),
+        Column("Runs", "runs", str),
+        Column("GPU hours", "gpu_hours", lambda value: format_number(value, 1)),
     ]
     caption = "GPU hours: training, forward and backward, and separation of the test set, but not its scoring."
     table = Table("cost", caption, data.drop(columns=list(GPUS)), columns)
@@ -140,10 +139,10 @@ def _summarise(read: Benchmark, data: pd.DataFrame, evaluations: int, assumption
     return (
         f"{read.title}: {data.loc[data['steps'] > 0, 'runs'].sum()} trainings, {data['runs'].sum()} separations of the "
         f"test set, {evaluations} evaluations, {prepared} jobs for the data and 1 for the report; "
-        f"{number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; {number(gigabytes, 1)} GB of disk beside the corpus, "
-        f"and {number(estimates, 1)} GB for the estimates of each run while it is scored. Largest training step: "
-        f"“{largest['title']}”, {number(largest['peak_memory_bytes'] / 2**30, 1)} GiB; separation takes at most "
-        f"{number(data['separation_bytes'].max() / 2**30, 1)} GiB."
+        f"{format_number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; {format_number(gigabytes, 1)} GB of disk beside the corpus, "
+        f"and {format_number(estimates, 1)} GB for the estimates of each run while it is scored. Largest training step: "
+        f"“{largest['title']}”, {format_number(largest['peak_memory_bytes'] / 2**30, 1)} GiB; separation takes at most "
+        f"{format_number(data['separation_bytes'].max() / 2**30, 1)} GiB."
     )
 
 
@@ -154,10 +153,10 @@ def _sum_by_study(read: Benchmark, data: pd.DataFrame, assumptions: Assumptions)
         parts[f"Study: {read_study(name, read.place.ablations).title}"] = list(members(read, name)[0])
     parts["All studies"] = list(data.index)
     hours = pd.DataFrame([{"part": part, **data.loc[names][list(GPUS)].sum()} for part, names in parts.items()])
-    columns = [valued("GPU hours", "part", str, numeric=False)]
-    columns += [valued(gpu.title, key, lambda value: number(value, 1)) for key, gpu in GPUS.items()]
+    columns = [Column("GPU hours", "part", str, numeric=False)]
+    columns += [Column(gpu.title, key, lambda value: format_number(value, 1)) for key, gpu in GPUS.items()]
     caption = (
-        f"{counted(len(read.seeds), 'seed')}. Assumed: {100 * assumptions.efficiency:.0f} % of the data sheets' rates "
+        f"{format_count(len(read.seeds), 'seed')}. Assumed: {100 * assumptions.efficiency:.0f} % of the data sheets' rates "
         "of dense matrix products in the precision of the training. A study includes its baseline, which it may share."
     )
     return Table("gpu-hours", caption, hours, columns)

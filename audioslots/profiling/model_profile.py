@@ -32,8 +32,9 @@ from audioslots.config.benchmark import read_for_counting, resolve
 from audioslots.config.variant import Resolved
 from audioslots.models.base import SeparationModel, center_crop, slot_sizes
 from audioslots.models.compute import count_multiply_accumulates, multiply_accumulates
-from audioslots.reporting import tables
-from audioslots.reporting.tables import Column, Table, number, scaled
+from audioslots.reporting.formatting import format_number, format_si
+from audioslots.reporting.table import Column, Table
+from audioslots.reporting.tables import SLOT_SIZE, slot_size_column
 from audioslots.separation.separator import chunks_per_batch
 from audioslots.separation.weights import build
 from audioslots.training.objective import Matched
@@ -41,9 +42,9 @@ from audioslots.training.trainer import LARGEST_NORM
 
 REST = "Spectrogram, output, loss"
 SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
-    "parameters": ("Parameters", scaled),
-    "macs_per_second": ("MACs per second of audio", scaled),
-    "peak_memory_bytes": ("Peak training memory (GiB)", lambda value: number(value / 2**30)),
+    "parameters": ("Parameters", format_si),
+    "macs_per_second": ("MACs per second of audio", format_si),
+    "peak_memory_bytes": ("Peak training memory (GiB)", lambda value: format_number(value / 2**30)),
 }
 
 
@@ -86,17 +87,17 @@ def profile_variants(benchmark: Path, names: list[str]) -> Table:
         f"Sizes at {read.rate // 1000} kHz, counted, not measured; in parentheses the part's share of the first model. "
         "MACs: multiply-accumulates of separation, without the STFT. Peak training memory: the most that is alive at "
         "one moment of a step, in 32-bit arithmetic (weights, gradients, the optimiser's moments, activations and "
-        f"temporaries), without what the allocator and the kernels add. {tables.BOTTLENECK}"
+        f"temporaries), without what the allocator and the kernels add. {SLOT_SIZE}"
     )
-    columns = [Column("Part", "part", lambda row: row["part"], numeric=False)]
-    columns += [Column(heading, key, _with_share(key, show)) for key, (heading, show) in SHOWN.items()]
-    columns.append(tables.bottleneck())
+    columns = [Column("Part", "part", str, numeric=False)]
+    columns += [Column(heading, key, _with_share(key, show), of_row=True) for key, (heading, show) in SHOWN.items()]
+    columns.append(slot_size_column())
     return Table("profile", caption, pd.concat(rows).rename_axis("part").reset_index(), columns)
 
 
 def _with_share(key: str, show: Callable[[float], str]) -> Callable[[Any], str]:
     share = f"{key}_share"
-    return lambda row: show(row[key]) + ("" if pd.isna(row[share]) else f" ({number(100 * row[share], 1)} %)")
+    return lambda row: show(row[key]) + ("" if pd.isna(row[share]) else f" ({format_number(100 * row[share], 1)} %)")
 
 
 def profile_model(config: Resolved) -> ModelProfile:

@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from audioslots.reporting import style
-from audioslots.reporting.listening import Example, size
+from audioslots.reporting.analysis import Analysis
+from audioslots.reporting.listening import Example, measure_size
+from audioslots.reporting.results import describe_provenance
+from audioslots.reporting.sentences import describe_best
 from audioslots.reporting.table import Table
 from audioslots.runtime.files import write_text
 
@@ -23,88 +25,62 @@ _COLOURS = {style.PAPER: "paper", style.INK: "ink", style.MUTED: "muted", style.
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A saved figure: the name of its files, its SVG, and what it shows."""
+class Drawing:
+    """A saved figure: the name of its files, its SVG, and its caption."""
 
     name: str
     svg: Path
     caption: str
 
     @property
-    def inside(self) -> Markup:
-        """The figure to put inside the page."""
-        return themed(self.svg.read_text(encoding="utf-8"), self.name)
+    def embedded(self) -> Markup:
+        """The figure to embed in the page."""
+        return embed_svg(self.svg.read_text(encoding="utf-8"), self.name)
 
 
-@dataclass(frozen=True)
-class Study:
-    """One question, its answer in a sentence, and the table and figures behind it, the first of these foremost."""
-
-    name: str
-    title: str
-    question: str
-    conclusion: str
-    table: Table
-    figures: Sequence[Drawn]
-
-
-def themed(svg: str, name: str) -> Markup:
-    """A figure of this project to put inside the page: colours taken from the page's, identifiers of its own."""
+def embed_svg(svg: str, name: str) -> Markup:
+    """A figure of this project with the page's colours, its size, and identifiers that are unique in the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     for colour, variable in _COLOURS.items():
         svg = svg.replace(colour, f"var(--{variable})")
-    mark = re.sub(r"[^A-Za-z0-9-]", "-", name)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}-", svg)
-    # Without a size of its own it takes the page's; the viewBox keeps its proportions.
-    opening, rest = svg.split(">", 1)
+    prefix = re.sub(r"[^A-Za-z0-9-]", "-", name)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    opening, rest = svg.split(">", 1)  # the viewBox keeps its proportions
     return Markup(re.sub(r' (width|height)="[^"]*"', "", opening) + ">" + rest)
 
 
-def megabytes(count: int) -> str:
-    """A size in MB (10^6 bytes)."""
-    return f"{count / 1e6:.1f} MB"
-
-
-def write(
+def write_page(
     out: Path,
-    benchmark: Mapping[str, Any],
-    headline: str,
-    studies: Sequence[Study],
-    shown: Sequence[Table],
-    drawn: Sequence[Drawn],
+    analysis: Analysis,
+    tables: Sequence[Table],
+    study_figures: Mapping[str, Sequence[Drawing]],
+    drawings: Sequence[Drawing],
     examples: Sequence[Example],
-    made_by: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write ``out/index.html`` and return its path.
 
     Args:
-        out: folder of the page; the tables are in ``tables/`` in it, the figures in ``figures/``.
-        benchmark: of ``benchmark.json``: title, test_description, train_description.
-        headline: the first sentence.
-        studies: with their conclusions.
-        shown: tables besides those of the studies, of known names.
-        drawn: figures besides those of the studies, of known names.
-        examples: of ``listening.collect``.
-        made_by: of ``runs.made_by``.
+        out: folder of the page, with ``tables/`` and ``figures/``.
+        analysis: of the benchmark.
+        tables: besides those of the studies, of known names.
+        study_figures: name of a study -> its figures, the first one most prominent.
+        drawings: besides those of the studies, of known names.
+        examples: of ``listening.copy_examples``.
     """
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    sizes = {part: megabytes(size(out / part)) for part in ("audio", "figures", "tables")}
     text = environment.get_template("page.html.j2").render(
-        benchmark=benchmark,
-        headline=headline,
-        studies=studies,
-        tables={table.name: table for table in shown},
-        figures={figure.name: figure for figure in drawn},
+        benchmark=analysis.benchmark,
+        headline=describe_best(analysis.main),
+        studies=analysis.studies,
+        study_figures=study_figures,
+        tables={table.name: table for table in tables},
+        figures={drawing.name: drawing for drawing in drawings},
         examples=examples,
-        made_by=made_by,
-        sizes=sizes,
+        provenance=describe_provenance(analysis.runs),
+        sizes={part: f"{measure_size(out / part) / 1e6:.1f} MB" for part in ("audio", "figures", "tables")},
         script_bytes=(_HERE / "page.js").stat().st_size,
     )
     write_text(out / "index.html", text)

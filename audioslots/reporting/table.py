@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from audioslots.reporting.formatting import EMPTY, format_estimate
 from audioslots.runtime.files import write_text, written_aside
 from audioslots.stats.summaries import BEST, TIED
 
@@ -19,12 +20,38 @@ PAGE_ROWS = 40  # of a LaTeX table on one page
 
 @dataclass(frozen=True)
 class Column:
-    """A column as people see it: a heading, the numeric column it sorts by, and the text of a row."""
+    """A column as people see it.
+
+    Attributes:
+        heading: of the column.
+        key: numeric column of the data that it sorts by.
+        show: makes the text, of the value, or of the whole row if ``of_row``.
+        numeric: whether it is aligned as numbers are.
+        of_row: see ``show``.
+    """
 
     heading: str
     key: str
-    text: Callable[[Any], str]
+    show: Callable[[Any], str]
     numeric: bool = True
+    of_row: bool = False
+
+    def text(self, row: Any) -> str:
+        """The text of a row."""
+        return self.show(row if self.of_row else row[self.key])
+
+
+def estimate_column(heading: str, key: str, metric: str = "si_sdri_db") -> Column:
+    """A column of means with their intervals."""
+
+    def show(row: Any) -> str:
+        return format_estimate(row[key], row[f"{key}_low"], row[f"{key}_high"], metric)
+
+    return Column(heading, key, show, of_row=True)
+
+
+TITLE = Column("Variant", "title", str, numeric=False)
+STITCHING = Column("Stitching", "stitching", lambda value: EMPTY if value == "none" else value, numeric=False)
 
 
 @dataclass(frozen=True)
@@ -42,8 +69,7 @@ class Table:
     """A table: ``data`` holds numbers, with units in the names; ``columns`` say how they are shown.
 
     A column of ``data`` called ``<key>_standing`` sets the best of ``<key>`` in bold and marks those tied with it.
-    ``views`` are named choices of rows for the page, a flag a row; the first is what it shows to begin with. ``links``
-    are the (text, address) of a last column that only the page has, a list a row.
+    ``views`` are named choices of rows for the page, a flag per row; it shows the first one initially.
     """
 
     name: str
@@ -51,7 +77,6 @@ class Table:
     data: pd.DataFrame
     columns: Sequence[Column]
     views: Mapping[str, Sequence[bool]] = field(default_factory=dict)
-    links: Sequence[Sequence[tuple[str, str]]] = ()
 
     def cells(self) -> list[list[Cell]]:
         """Shown cells, row by row."""
@@ -60,80 +85,77 @@ class Table:
             cells = []
             for column in self.columns:
                 standing, value = row.get(f"{column.key}_standing", ""), row[column.key]
-                shown = (TIE if standing == TIED else "") + column.text(row)
-                cells.append(Cell(shown, "" if pd.isna(value) else value, standing == BEST, column.numeric))
+                text = (TIE if standing == TIED else "") + column.text(row)
+                cells.append(Cell(text, "" if pd.isna(value) else value, standing == BEST, column.numeric))
             rows.append(cells)
         return rows
 
-    def markdown(self) -> str:
+    def to_markdown(self) -> str:
         """Markdown (GitHub's), the caption above."""
-        head = [_markdown(column.heading) for column in self.columns]
         rule = ["---:" if column.numeric else ":---" for column in self.columns]
-        rows = (head, rule, *self._texts(_markdown, "**%s**"))
-        return f"{_markdown(self.caption)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        head, *body = self._format_rows(_escape_markdown, "**{}**")
+        lines = "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *body))
+        return f"{_escape_markdown(self.caption)}\n\n{lines}"
 
-    def latex(self) -> str:
-        """LaTeX with booktabs: a float of its own, or a longtable where the rows would not fit one page."""
-        head = " & ".join(_latex(column.heading) for column in self.columns)
-        body = "".join(" & ".join(row) + " \\\\\n" for row in self._texts(_latex, r"\textbf{%s}"))
-        kinds = "".join("r" if column.numeric else "l" for column in self.columns)
-        caption = f"\\caption{{{_latex(self.caption)}}}\\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', self.name)}}}"
-        head = f"\\toprule\n{head} \\\\\n\\midrule\n"
-        if len(self.data) > PAGE_ROWS:
-            return (
-                f"% needs \\usepackage{{booktabs,longtable}}\n{{\\footnotesize\n\\begin{{longtable}}{{{kinds}}}\n"
-                f"{caption} \\\\\n{head}\\endfirsthead\n{head}\\endhead\n\\bottomrule\n\\endfoot\n"
-                f"{body}\\end{{longtable}}}}\n"
+    def to_latex(self) -> str:
+        """LaTeX with booktabs, or longtable where the rows would not fit on one page."""
+        head, *body = self._format_rows(_escape_latex, r"\textbf{{{}}}")
+        return str(
+            pd.DataFrame(body, columns=head).to_latex(
+                index=False,
+                column_format="".join("r" if column.numeric else "l" for column in self.columns),
+                longtable=len(body) > PAGE_ROWS,
+                caption=_escape_latex(self.caption),
+                label=f"tab:{re.sub(r'[^A-Za-z0-9-]', '-', self.name)}",
             )
-        return (
-            f"% needs \\usepackage{{booktabs}}\n\\begin{{table}}\n\\centering\\footnotesize\n{caption}\n"
-            f"\\begin{{tabular}}{{{kinds}}}\n{head}{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
         )
 
-    def plain(self) -> str:
+    def to_text(self) -> str:
         """Aligned text for a terminal, without the caption; control characters become spaces."""
-        body = self._texts(lambda text: "".join(mark if mark.isprintable() else " " for mark in text), "%s")
-        rows = [[column.heading for column in self.columns], *body]
-        for k, column in enumerate(self.columns):
-            width = max(len(row[k]) for row in rows)
-            for row in rows:
-                row[k] = row[k].rjust(width) if column.numeric else row[k].ljust(width)
-        lines = ["  ".join(row).rstrip() for row in rows]
+        rows = self._format_rows(lambda text: "".join(mark if mark.isprintable() else " " for mark in text), "{}")
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                f"{text:{'>' if column.numeric else '<'}{width}}"
+                for text, width, column in zip(row, widths, self.columns, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
         return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
-
-    def _texts(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
-        return [[bold % escape(cell.text) if cell.bold else escape(cell.text) for cell in row] for row in self.cells()]
 
     def save(self, folder: Path) -> None:
         """Write ``<name>.csv``, ``.md`` and ``.tex`` into ``folder``."""
         with written_aside(folder / f"{self.name}.csv") as aside:
             self.data.to_csv(aside, index=False, lineterminator="\n")
-        write_text(folder / f"{self.name}.md", self.markdown())
-        write_text(folder / f"{self.name}.tex", self.latex())
+        write_text(folder / f"{self.name}.md", self.to_markdown())
+        write_text(folder / f"{self.name}.tex", self.to_latex())
+
+    def _format_rows(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """Headings, then the rows."""
+        rows = [[(bold if cell.bold else "{}").format(escape(cell.text)) for cell in row] for row in self.cells()]
+        return [[escape(column.heading) for column in self.columns], *rows]
 
 
-def _markdown(value: str) -> str:
-    """Escape what Markdown or HTML would read as a mark, and no more, so that the raw file stays readable."""
-    value = re.sub(r"([\\`*_|~$]|\](?=[(\[:]))", r"\\\1", " ".join(value.split()))
-    return re.sub(r"&(?=[#\w])", "&amp;", value).replace("<", "&lt;").replace("&lt; ", "< ")
+def _escape_markdown(text: str) -> str:
+    """Escape only what Markdown or HTML would read as a mark, so that the raw file stays readable."""
+    text = re.sub(r"([\\`*_|~$]|\](?=[(\[:]))", r"\\\1", " ".join(text.split()))
+    return re.sub(r"&(?=[#\w])", "&amp;", text).replace("<", "&lt;").replace("&lt; ", "< ")
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "–": "--",
-    "≈": "$\\approx$",
-    "≥": "$\\geq$",
-    "−": "$-$",
-    "→": r"$\rightarrow$",
-} | {mark: "\\" + mark for mark in "&_%#${}"}
+_LATEX = str.maketrans(
+    {mark: rf"\{mark}" for mark in "&_%#${}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+        "→": r"$\rightarrow$",
+    }
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "≈": r"$\approx$", "≥": r"$\geq$", "−": "$-$"}
+)
 
 
-def _latex(value: str) -> str:
-    escaped = "".join(_LATEX.get(mark, mark) for mark in " ".join(value.split()))
-    # A row's text that opens with a bracket would be read as the optional argument of the \\ before it.
+def _escape_latex(text: str) -> str:
+    escaped = " ".join(text.split()).translate(_LATEX)
+    # A row that opens with a bracket would be read as the optional argument of the \\ before it.
     return "{}" + escaped if escaped.startswith(("[", "*")) else escaped

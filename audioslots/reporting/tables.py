@@ -1,286 +1,304 @@
-"""The tables of a benchmark and of its studies: results, comparisons, costs and conclusions."""
+"""The tables of a benchmark and of its studies: results, comparisons, costs, conclusions, what a variant changes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from audioslots.reporting.table import TIE, Column, Table
-from audioslots.reporting.words import EMPTY, counted, duration, estimate, number, p_value, scaled, text, whole
-from audioslots.scoring.metrics import LATER, REPORTED
-
-BOTTLENECK = (
-    "Numbers a slot : a source: how many numbers a slot holds, to how many a source's spectrogram of one chunk has "
-    "(frequency bins × frames), and the ratio."
+from audioslots.reporting.formatting import (
+    EMPTY,
+    format_count,
+    format_duration,
+    format_estimate,
+    format_number,
+    format_p,
+    format_si,
+    format_text,
 )
+from audioslots.reporting.results import Run
+from audioslots.reporting.table import STITCHING, TIE, TITLE, Column, Table, estimate_column
+from audioslots.runtime.stage import flat
+from audioslots.scoring.metrics import LATER, REPORTED
+from audioslots.stats.verdicts import INCONCLUSIVE
+
+SLOT_SIZE = (
+    "Slot size / spectrogram size: numbers per slot, numbers per source spectrogram of one chunk (frequency bins × "
+    "frames), and their ratio."
+)
+LITERATURE = Path(__file__).with_name("published.csv")
+"""Results that others published on Libri2Mix, each with the source that this project has read."""
+_NAMES = ("benchmark", "ceiling", "data_identity", "identity", "name", "provenance", "run_identity", "seed", "title")
 
 
-def valued(heading: str, key: str, show: Callable[[Any], str], numeric: bool = True) -> Column:
-    """A column that shows one value of a row."""
-    return Column(heading, key, lambda row: show(row[key]), numeric)
+def add_titles(frame: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """A copy with the titles of its variants as the second column; the name where a variant has none."""
+    frame = frame.copy()
+    frame.insert(1, "title", [titles.get(name, name) for name in frame["variant"]])
+    return frame
 
 
-def titled() -> Column:
-    """The column of a variant's title."""
-    return valued("Variant", "title", str, numeric=False)
+def split_views(data: pd.DataFrame) -> dict[str, list[bool]]:
+    """The views of a table with a row per stitching: without the oracle's rows, and all."""
+    return {"Without oracle stitching": (data["stitching"] != "oracle").tolist(), "All rows": [True] * len(data)}
 
 
-def stitched() -> Column:
-    """The column that says how the chunks were put together."""
-    return valued("Stitching", "stitching", lambda value: EMPTY if value == "none" else value, numeric=False)
-
-
-def ranged(heading: str, key: str, metric: str = "si_sdri_db") -> Column:
-    """A column of means with their intervals."""
-    return Column(heading, key, lambda row: estimate(row[key], row[f"{key}_low"], row[f"{key}_high"], metric))
-
-
-def bottleneck() -> Column:
-    """The column of what a slot holds: its numbers, to those of a source's spectrogram, and the ratio."""
+def slot_size_column() -> Column:
+    """The column of a slot's size, its spectrogram's, and the ratio."""
 
     def show(row: Any) -> str:
         slot, source = row["numbers_a_slot"], row["numbers_a_source"]
         if pd.isna(slot) or pd.isna(source):
             return EMPTY
-        times = source / slot
-        return f"{whole(slot)} : {whole(source)} [1 : {number(times, 0 if times >= 10 else 1)}]"
+        ratio = source / slot
+        return f"{format_count(slot)} / {format_count(source)} [1 / {format_number(ratio, 0 if ratio >= 10 else 1)}]"
 
-    return Column("Numbers a slot : a source", "numbers_a_slot", show)
+    return Column("Slot size / spectrogram size", "numbers_a_slot", show, of_row=True)
 
 
-def results(
+def tabulate_results(
     summary: pd.DataFrame,
-    trained: pd.DataFrame,
+    costs: pd.DataFrame,
     titles: Mapping[str, str],
-    ceilings: Mapping[str, str],
+    bounds: Mapping[str, str],
     members: Mapping[str, Sequence[str]],
     baselines: Sequence[str] = (),
 ) -> Table:
-    """The main table, one row a variant and stitching: what is not trained, the baselines, the rest by blind mean.
+    """The main table, one row per variant and stitching: untrained systems, baselines, the others by blind mean.
 
     Args:
-        summary: of ``statistics.summarise``.
-        trained: one row a trained variant: variant, train_subset, train_hours.
+        summary: of ``summarise``.
+        costs: one row per trained variant: variant, train_subset, train_hours.
         titles: variant -> title.
-        ceilings: variant -> the oracle row that bounds its kind of output; without one where nothing bounds it.
+        bounds: variant -> the oracle that bounds its kind of output, of variants that have one.
         members: title of a study -> its variants.
-        baselines: of the studies: what all others are compared with.
+        baselines: of the studies.
     """
     means = summary.drop_duplicates("variant").set_index("variant")  # "blind" comes before "oracle"
     place = (-means["si_sdri_db"]).where(means["stitching"] != "none", -np.inf)
-    place[means.index.isin(baselines)] = -sys.float_info.max  # finite: after what is not trained
+    place[means.index.isin(baselines)] = -sys.float_info.max  # finite: after untrained systems
     data = summary.sort_values("variant", key=lambda names: names.map(place), kind="stable", ignore_index=True)
-    data.insert(1, "title", data["variant"].map(titles))
-    data["ceiling"] = data["variant"].map(ceilings)
-    data["below_ceiling_db"] = data["ceiling"].map(means["si_sdri_db"]).astype(float) - data["si_sdri_db"]
+    data = add_titles(data, titles)
+    data["oracle_bound"] = data["variant"].map(bounds)
+    data["gap_to_oracle_db"] = data["oracle_bound"].map(means["si_sdri_db"]).astype(float) - data["si_sdri_db"]
     for key in ("train_subset", "train_hours"):
-        data[key] = data["variant"].map(trained.set_index("variant")[key])
+        data[key] = data["variant"].map(costs.set_index("variant")[key])
+    # Scores of an earlier version lack some metrics altogether.
+    metrics = {key: metric for key, metric in REPORTED.items() if key not in LATER or data[key].notna().any()}
     columns = [
-        titled(),
-        stitched(),
-        *(ranged(metric.title, key, key) for key, metric in REPORTED.items() if _measured(data, key)),
-        valued("Below its ceiling (dB)", "below_ceiling_db", number),
-        valued("n", "n", whole),
-        valued("Seeds", "seeds", whole),
-        valued("Failures", "failures", whole),
+        TITLE,
+        STITCHING,
+        *(estimate_column(metric.title, key, key) for key, metric in metrics.items()),
+        Column("Gap to oracle (dB)", "gap_to_oracle_db", format_number),
+        *(Column(heading, heading.lower(), format_count) for heading in ("n", "Seeds", "Failures")),
     ]
-    caption = (
-        f"Means over {counted(data['n'].max(), 'test mixture')} and {counted(data['seeds'].max(), 'seed')} (untrained "
-        f"systems: one), with 95 % intervals. {interval_in_words(data)} {training_in_words(trained)} Stitching: "
-        "how chunks are put together, blind or, as a bound, in the order of the references (oracle). The ceiling of a "
-        "variant is the oracle that bounds its kind of output, where one does. Failures: rows with a score that a "
-        f"metric could not give.{missing_in_words(data)} What the studies compare with comes before what they compare."
-    )
-    if (data["si_sdri_db_standing"] != "").any():
-        caption += (
-            f" Bold: best of the variants stitched blindly; {TIE.strip()}: not shown to be below it, by paired tests "
-            "against it at 5 %, corrected by Holm for the number of all pairs."
-        )
-    user = data["stitching"] != "oracle"
-    views = {"Without oracle stitching": user.tolist(), "All rows": [True] * len(data)}
+    missing = [
+        f"{row['title']} ({row['stitching']}) {metric.title.split(' (')[0]} {format_count(row[f'{key}_missing'])} of "
+        f"{format_count(row['n'] * row['seeds'])}"
+        for _, row in data.iterrows()
+        for key, metric in metrics.items()
+        if row[f"{key}_missing"] and not (key in LATER and pd.isna(row[key]))
+    ]
+    caption = [
+        f"Means over {format_count(data['n'].max(), 'test mixture')} and {format_count(data['seeds'].max(), 'seed')} "
+        f"(untrained systems: one), with 95 % intervals. {describe_intervals(data)} {describe_training(costs)}",
+        "Stitching: how chunks are put in order, blind or, as a bound, by the references (oracle). Gap to oracle: "
+        "distance to the oracle that bounds the variant's kind of output, if any. Failures: rows where a metric is "
+        "undefined.",
+        f"Missing values, excluded from the mean: {'; '.join(missing)}." if missing else "",
+        "The baselines of the studies come first.",
+        f"Bold: best of the blind rows; {TIE.strip()}: not shown to be below it, by paired tests against it at 5 %, "
+        "corrected by Holm for the number of all pairs."
+        if (data["si_sdri_db_standing"] != "").any()
+        else "",
+    ]
+    views = split_views(data)
     for title, names in members.items() if len(members) > 1 else ():
-        views[f"Study: {title}"] = (user & data["variant"].isin(names)).tolist()
-    return Table("main", caption, data, columns, views)
+        views[f"Study: {title}"] = ((data["stitching"] != "oracle") & data["variant"].isin(names)).tolist()
+    return Table("main", " ".join(filter(None, caption)), data, columns, views)
 
 
-def costs(runs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
-    """What each trained variant costs.
+def tabulate_costs(costs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
+    """The cost of each trained variant.
 
     Args:
-        runs: one row a trained variant: variant, seeds, parameters, macs_per_second, real_time_factor, delay_ms,
-            train_s, steps, train_subset, train_hours, train_speakers, peak_memory_bytes, slots, numbers_a_slot,
-            numbers_a_source, occupied_slots, device, threads.
+        costs: of ``results.collect_costs``.
         titles: variant -> title.
     """
-    data = runs.copy()
-    data.insert(1, "title", data["variant"].map(titles))
+
+    def show_occupied(row: Any) -> str:
+        occupied = row["occupied_slots"]
+        return EMPTY if pd.isna(occupied) else f"{format_number(occupied, 1)} of {format_count(row['slots'])}"
+
+    def show_device(row: Any) -> str:
+        return f"{format_text(row['device'])}, {format_count(row['threads'])} threads"
+
     columns = [
-        titled(),
-        valued("Parameters", "parameters", scaled),
-        valued("MACs a second of audio", "macs_per_second", scaled),
-        valued("Real-time factor", "real_time_factor", lambda value: number(value, 4)),
-        valued("Delay (ms)", "delay_ms", whole),
-        valued("Training time", "train_s", duration),
-        valued("Steps", "steps", whole),
-        valued("Train split", "train_subset", text, numeric=False),
-        valued("Hours", "train_hours", lambda value: number(value, 1)),
-        valued("Speakers", "train_speakers", whole),
-        Column("Occupied slots", "occupied_slots", _occupied),
-        bottleneck(),
-        valued("Peak memory (MiB)", "peak_memory_bytes", lambda value: whole(value / 2**20)),
-        Column("Device", "device", lambda row: f"{text(row['device'])}, {whole(row['threads'])} threads", False),
+        TITLE,
+        Column("Parameters", "parameters", format_si),
+        Column("MACs per second of audio", "macs_per_second", format_si),
+        Column("Real-time factor", "real_time_factor", lambda value: format_number(value, 4)),
+        Column("Delay (ms)", "delay_ms", format_count),
+        Column("Training time", "train_s", format_duration),
+        Column("Steps", "steps", format_count),
+        Column("Train split", "train_subset", format_text, numeric=False),
+        Column("Hours", "train_hours", lambda value: format_number(value, 1)),
+        Column("Speakers", "train_speakers", format_count),
+        Column("Occupied slots", "occupied_slots", show_occupied, of_row=True),
+        slot_size_column(),
+        Column("Peak memory (MiB)", "peak_memory_bytes", lambda value: format_count(value / 2**20)),
+        Column("Device", "device", show_device, numeric=False, of_row=True),
     ]
     caption = (
-        "Costs: means over seeds; of peak memory the largest. MACs: multiply-accumulates. Real-time factor: seconds to "
+        "Costs: means over seeds; of peak memory the maximum. MACs: multiply-accumulates. Real-time factor: seconds to "
         "separate one second of audio, several chunks at once. Delay: the algorithmic delay of separation chunk by "
-        "chunk, the longest wait for what an output depends on. Training time is of one seed. Occupied slots: with "
-        f"more energy than −20 dB of the mixture's, in a chunk of the validation. {BOTTLENECK}"
+        "chunk, the longest wait for what an output depends on. Training time: of one seed. Occupied slots: those with "
+        f"more energy than −20 dB of the mixture's, in a validation chunk. {SLOT_SIZE}"
     )
-    return Table("costs", caption, data, columns)
+    return Table("costs", caption, add_titles(costs, titles), columns)
 
 
-def lengths(curves: pd.DataFrame, titles: Mapping[str, str]) -> Table:
-    """What each variant reaches at each training length.
-
-    Args:
-        curves: of ``Lengths.curves``.
-        titles: variant -> title.
-    """
-    data = curves.copy()
-    data.insert(1, "title", data["variant"].map(titles))
-    columns = [
-        titled(),
-        valued("Steps", "steps", whole),
-        valued("Training time", "train_s", duration),
-        ranged("SI-SDRi (dB)", "si_sdri_db"),
-        valued("Seeds", "seeds", whole),
-    ]
-    caption = (
-        "SI-SDRi at each training length, every row a training with a learning-rate schedule of its own, stitched "
-        "blindly: means with 95 % intervals. Training time: steps by the least time a step of the variant's runs."
-    )
-    return Table("lengths", caption, data, columns)
-
-
-def _occupied(row: pd.Series) -> str:
-    occupied = row["occupied_slots"]
-    return EMPTY if pd.isna(occupied) else f"{number(occupied, 1)} of {whole(row['slots'])}"
-
-
-def comparison(
-    frame: pd.DataFrame,
+def tabulate_comparison(
+    comparison: pd.DataFrame,
     name: str,
-    caption: str,
+    baseline: str,
     titles: Mapping[str, str] | None = None,
-    spent: pd.DataFrame | None = None,
+    costs: pd.DataFrame | None = None,
 ) -> Table:
-    """A table of ``comparisons.compare``, with the cost of each variant where it is known.
+    """The comparison of a study, with the cost of each variant where it is known.
 
     Args:
-        frame: of ``comparisons.compare``.
+        comparison: of ``compare_with_baseline`` or ``TrainingLengths.judge``.
         name: of the table and its files.
-        caption: of ``comparison_caption``.
+        baseline: title of the baseline.
         titles: variant -> title; the name where it has none.
-        spent: indexed by variant: macs_per_second, real_time_factor.
+        costs: indexed by variant: macs_per_second, real_time_factor.
     """
-    data = frame.copy()
-    data.insert(1, "title", [(titles or {}).get(name, name) for name in data["variant"]])
-    columns = [
-        titled(),
-        Column(
-            "Difference [95 % interval]",
-            "difference",
-            lambda row: estimate(row["difference"], row["low"], row["high"], row["metric"], sign=True),
-        ),
-        valued("p", "p", p_value),
-        valued("p (Holm)", "p_holm", p_value),
-        valued("Effect size", "effect", lambda value: number(value, sign=True)),
-        valued("n", "n", whole),
-        valued("Missing", "missing", whole),
-        valued("Speakers", "speakers", whole),
-        valued("Seeds", "seeds", whole),
-        valued("Verdict", "verdict", str, numeric=False),
+
+    def show_difference(row: Any) -> str:
+        return format_estimate(row["difference"], row["low"], row["high"], row["metric"], sign=True)
+
+    data = add_titles(comparison, titles or {})
+    columns = [TITLE, Column("Difference [95 % interval]", "difference", show_difference, of_row=True)]
+    for key in map(str, comparison.filter(like="difference_x")):
+        heading = f"At {key.removeprefix('difference_x')} × the steps"
+        columns.append(Column(heading, key, lambda value: format_number(value, sign=True)))
+    has_lengths = "difference_equal_time" in comparison
+    if has_lengths:
+        columns.append(estimate_column("At equal time", "difference_equal_time"))
+    columns += [
+        Column("p", "p", format_p),
+        Column("p (Holm)", "p_holm", format_p),
+        Column("Effect size", "effect", lambda value: format_number(value, sign=True)),
+        *(Column(heading, heading.lower(), format_count) for heading in ("n", "Missing", "Speakers", "Seeds")),
     ]
-    columns[2:2] = _at_lengths(frame)
-    if spent is not None and len(spent):
+    if costs is not None and len(costs):
         for key in ("macs_per_second", "real_time_factor"):
-            data[key] = data["variant"].map(spent[key])
-        columns.insert(-1, valued("MACs a second", "macs_per_second", scaled))
-        columns.insert(-1, valued("Real-time factor", "real_time_factor", lambda value: number(value, 4)))
+            data[key] = data["variant"].map(costs[key])
+        columns.append(Column("MACs per second", "macs_per_second", format_si))
+        columns.append(Column("Real-time factor", "real_time_factor", lambda value: format_number(value, 4)))
+    columns.append(Column("Verdict", "verdict", str, numeric=False))
+    caption = (
+        f"Difference in SI-SDRi (dB) to the baseline, {baseline}, on the same mixtures and seeds, stitched blindly. "
+        f"{describe_intervals(comparison)} p: of the same t-test, and corrected by Holm for the "
+        f"{format_count(len(comparison), 'comparison')} of this table. Verdict: corrected p below 0.05. Effect size: "
+        "the difference in its standard deviations over mixtures."
+    )
+    if has_lengths:
+        caption += (
+            f" A difference is {INCONCLUSIVE} unless it has one sign at every training length and would keep it after "
+            "another doubling like the last. At equal time: after the training time that both variants reach, "
+            "interpolated between two lengths by the logarithm of time."
+        )
     return Table(name, caption, data, columns)
 
 
-def _at_lengths(frame: pd.DataFrame) -> list[Column]:
-    """Columns of what shorter lengths, and equal time, say of a difference; none where there are no lengths."""
-    words = {"0.5": "half the steps", "0.25": "a quarter of the steps", "0.125": "an eighth of the steps"}
-    columns = []
-    for key in frame.columns:
-        if key.startswith("difference_x"):
-            share = key.removeprefix("difference_x")
-            at = words.get(share, f"{share} of the steps")
-            columns.append(valued(f"At {at}", key, lambda value: number(value, sign=True)))
-    if "difference_equal_time" in frame:
-        columns.append(ranged("At equal time", "difference_equal_time"))
-    return columns
-
-
-def comparison_caption(frame: pd.DataFrame, baseline: str) -> str:
-    """How to read a table of ``comparisons.compare`` with the baseline titled ``baseline``."""
-    settled = ""
-    if "difference_equal_time" in frame:
-        settled = (
-            ", and a difference that has one sign at every length and that another doubling of the steps like the last "
-            "would not turn; else it is not converged. At equal time: where the slower of the two has had as much "
-            "training time as the faster took for all its steps, between two lengths by the logarithm of time"
-        )
-    return (
-        f"Difference in SI-SDRi (dB) to the baseline, {baseline}, on the same mixtures and seeds, stitched blindly. "
-        f"{interval_in_words(frame)} p: of the same t-test, and corrected by Holm for the "
-        f"{counted(len(frame), 'comparison')} of this table. Verdict: corrected p below 0.05{settled}. Effect size: "
-        "the difference in its standard deviations over mixtures."
-    )
-
-
-def conclusions(studies: Sequence[tuple[str, str, str]]) -> Table:
-    """What each study found: rows of (title, question, conclusion)."""
+def tabulate_conclusions(studies: Sequence[tuple[str, str, str]]) -> Table:
+    """The questions and conclusions of the studies: rows of (title, question, conclusion)."""
     data = pd.DataFrame(studies, columns=["study", "question", "conclusion"])
-    columns = [valued(key.capitalize(), key, str, numeric=False) for key in ("study", "question", "conclusion")]
-    return Table("conclusions", "What each study asked and found.", data, columns)
+    columns = [Column(heading, heading.lower(), str, numeric=False) for heading in ("Study", "Question", "Conclusion")]
+    return Table("conclusions", "Question and conclusion of each study.", data, columns)
 
 
-def interval_in_words(frame: pd.DataFrame) -> str:
+def tabulate_changes(runs: Sequence[Run], studies: Sequence[tuple[str, Sequence[str]]]) -> Table:
+    """The config keys in which a variant differs from its study's baseline.
+
+    Args:
+        runs: of a benchmark, all seeds.
+        studies: (title, variants), the baseline first.
+    """
+    first = {run.variant: run for run in reversed(runs)}
+    rows = []
+    for study, (baseline, *others) in studies:
+        for name in (baseline, *others):
+            changes = "another system"
+            if ("model" in first[name].config) == ("model" in first[baseline].config):
+                changed = compare_configs(first[name].config, first[baseline].config)
+                changes = "; ".join(f"{key} {_show(old)} → {_show(new)}" for key, old, new in changed) or EMPTY
+            rows.append((study, name, first[name].title, changes))
+    data = pd.DataFrame(rows, columns=["study", "variant", "title", "changes"])
+    caption = "Config keys in which each variant differs from its study's baseline, the first row: old → new value."
+    columns = [TITLE, *(Column(heading, heading.lower(), str, numeric=False) for heading in ("Study", "Changes"))]
+    return Table("changes", caption, data, columns)
+
+
+def compare_configs(config: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(Key, the baseline's value, the variant's) of every setting that differs; names and identities do not count.
+
+    Args:
+        config: of the variant, the content of ``config.json``; a key inside a section is named ``section.key``.
+        baseline: of the baseline. A key that one of them lacks is None there.
+    """
+    new, old = (flat({key: value for key, value in each.items() if key not in _NAMES}) for each in (config, baseline))
+    return [(key, old.get(key), new.get(key)) for key in {**old, **new} if new.get(key) != old.get(key)]
+
+
+def _show(value: Any) -> str:
+    """A value as YAML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    return EMPTY if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def tabulate_literature() -> Table:
+    """The results in ``LITERATURE``, by rate, training split and SI-SDRi.
+
+    Where the source's table leaves out the training split, the note says whether it was read elsewhere or inferred.
+    """
+    texts = {"System": "system", "Trained on": "trained_on", "Mixtures in training": "training"}
+    numbers = {"SI-SDRi (dB)": "si_sdri_db", "SDRi (dB)": "sdri_db"}
+    columns = [
+        *(Column(heading, key, format_text, numeric=False) for heading, key in texts.items()),
+        Column("Rate (Hz)", "rate_hz", format_count),
+        *(Column(heading, key, lambda value: format_number(value, 1)) for heading, key in numbers.items()),
+        Column("Read in", "read_in", format_text, numeric=False),
+        Column("Note", "note", format_text, numeric=False),
+    ]
+    caption = (
+        "Published elsewhere: Libri2Mix, test, 3,000 clean mixtures, min. Comparable with a row above only where test "
+        "mixtures, rate and training split are the same. Nothing here is measured by this project. This project has "
+        "not read the AudioSlots paper's own table of results, so the table lists no figure of it."
+    )
+    return Table("published", caption, pd.read_csv(LITERATURE), columns)
+
+
+def describe_intervals(frame: pd.DataFrame) -> str:
     """How the intervals of a table with a ``seeds`` column were made."""
     seeds = frame["seeds"].max() if len(frame) else 1
-    levels = "that share a speaker or a seed" if seeds > 1 else "that share a speaker (the one seed is taken as given)"
-    return f"Intervals: Student's t, with a variance that allows for correlation of scores {levels}."
+    shared = "that share a speaker or a seed" if seeds > 1 else "that share a speaker (the one seed is taken as given)"
+    return f"Intervals: Student's t, with a variance that allows for correlation of scores {shared}."
 
 
-def _measured(data: pd.DataFrame, key: str) -> bool:
-    """Whether a metric has a column: one that earlier scores lack has none where no row has a value."""
-    return key not in LATER or bool(data[key].notna().any())
-
-
-def missing_in_words(data: pd.DataFrame) -> str:
-    """Which means of the main table leave values out, and how many; empty where none does.
-
-    A metric that the scores of an earlier version lack altogether is not named.
-    """
-    parts = [
-        f"{row['title']} ({row['stitching']}) {metric.title.split(' (')[0]} {whole(row[f'{key}_missing'])} of "
-        f"{whole(row['n'] * row['seeds'])}"
-        for _, row in data.iterrows()
-        for key, metric in REPORTED.items()
-        if _measured(data, key) and row[f"{key}_missing"] and not (key in LATER and pd.isna(row[key]))
+def describe_training(costs: pd.DataFrame) -> str:
+    """The training data of the variants: split and hours."""
+    sets = costs[["train_subset", "train_hours"]].drop_duplicates()
+    words = [
+        f"{format_text(row['train_subset'])} ({format_number(row['train_hours'], 1)} h)" for _, row in sets.iterrows()
     ]
-    return f" Missing, and left out of the mean: {'; '.join(parts)}." if parts else ""
-
-
-def training_in_words(trained: pd.DataFrame) -> str:
-    """On what the variants were trained: split and hours."""
-    sets = trained[["train_subset", "train_hours"]].drop_duplicates()
-    words = [f"{text(row['train_subset'])} ({number(row['train_hours'], 1)} h)" for _, row in sets.iterrows()]
     return f"Trained on {', '.join(words)}." if words else "Nothing was trained."

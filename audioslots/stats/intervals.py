@@ -2,8 +2,8 @@
 
 The variance is dyadic-robust (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015): two scores may be correlated
 if they share a speaker or a seed, and are independent if they share neither. All deviations from the mean sum to zero,
-so the mean product of the deviations of two scores that share neither is an estimate of the variance of the mean, with
-its sign turned; in a balanced design it is unbiased. Interval and p-value are of one Student's t.
+so minus the mean product of the deviations of two scores that share neither estimates the variance of the mean; in a
+balanced design it is unbiased. Interval and p-value belong to one Student's t.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy.stats import t as student_t
 
 LEVEL = 0.95
 SIGNIFICANT = 0.05
-SHOWN = 0.0005  # a difference smaller than what any table shows is none, however sure
+SHOWN = 0.0005  # smaller differences count as none, since no table shows them
 
 
 @dataclass(frozen=True)
@@ -37,29 +37,29 @@ class Mixtures:
     def __init__(self, speakers: Sequence[Iterable[str]]) -> None:
         sets = [tuple(sorted(set(ids))) for ids in speakers]
         self._sets = _Groups([[ids] for ids in sets])
-        self._parts = _Groups(
-            [[part for size in range(1, len(ids) + 1) for part in combinations(ids, size)] for ids in sets]
+        self._subsets = _Groups(
+            [[ids for size in range(1, len(names) + 1) for ids in combinations(names, size)] for names in sets]
         )
-        sizes = np.array([len(part) for part in self._parts.names])
+        sizes = np.array([len(names) for names in self._subsets.names])
         self._single = sizes == 1
         self._sign = np.where(sizes % 2, 1.0, -1.0)
 
-    def speakers(self, present: np.ndarray) -> np.ndarray:
+    def count_speakers(self, present: np.ndarray) -> np.ndarray:
         """Number of speakers in the mixtures that are present: (mixtures, ...) to (...)."""
-        return (self._parts.sums(present)[self._single] > 0).sum(axis=0)
+        return (self._subsets.sums(present)[self._single] > 0).sum(axis=0)
 
     def estimate(self, values: np.ndarray) -> Estimate:
         """Mean over seeds and mixtures, its interval, and whether it differs from zero.
 
-        The variance is the largest of three estimates, so that none of its parts is lost to chance: where those scores
-        may be correlated that share a seed or a speaker; a seed or all their speakers; a seed. A single seed is taken
-        as given.
+        The variance is the largest of three estimates, so that chance hides none of its components: those where scores
+        may be correlated if they share a seed or a speaker; a seed or all their speakers; a seed. A single seed is
+        taken as given.
 
-        Degrees of freedom are Satterthwaite's, of a part by seeds, with seeds - 1, and a part by speakers. The latter
-        is a sum by speaker, with speakers - 1, less a sum by set of speakers: (speakers - 1) / (1 + r)^2, where r is
-        what the sum by set comes to as a share of the part. Where it is all of it (r = 1) they are sets - 1, and r^2
-        weighs between the two. Speakers and sets of unequal numbers of scores count as fewer (``_effective``). All of
-        this is held against simulations by ``perf/intervals.py``.
+        Degrees of freedom are Satterthwaite's, of a component of seeds, with seeds - 1, and a component of speakers.
+        The latter is a sum by speaker, with speakers - 1, less a sum by set of speakers: (speakers - 1) / (1 + r)^2,
+        where r is the sum by set as a share of the component. At r = 1 they are sets - 1, and r^2 weighs between the
+        two. Speakers and sets with unequal numbers of scores count as fewer (``_count_effective``).
+        ``perf/intervals.py`` checks all of this against simulations.
 
         Args:
             values: (seeds, mixtures, columns), NaN where missing. A column is a metric, a variant or a simulation.
@@ -87,7 +87,10 @@ class Mixtures:
 
         r = _ratio(by_set, by_speaker, otherwise=1.0)
         each = weights.sum(axis=1)
-        speakers, sets = _effective(self._parts.sums(each)[self._single]), _effective(self._sets.sums(each))
+        speakers, sets = (
+            _count_effective(self._subsets.sums(each)[self._single]),
+            _count_effective(self._sets.sums(each)),
+        )
         uncertain = by_seed**2 / np.maximum(seeds - 1, 1)
         uncertain += by_speaker**2 * (
             _ratio((1 - r**2) * (1 + r) ** 2, speakers - 1, otherwise=0.0) + _ratio(r**2, sets - 1, otherwise=0.0)
@@ -99,15 +102,15 @@ class Mixtures:
         return Estimate(mean, mean - reach, mean + reach, np.asarray(2 * student_t.sf(t, freedom)))
 
     def _by_speaker(self, of: np.ndarray) -> np.ndarray:
-        """Sum of the products of every two mixtures that share a speaker, also of each with itself.
+        """Sum of the products of every two mixtures that share a speaker, and of each with itself.
 
-        (mixtures, ...) to (...), by inclusion and exclusion: squared sums over the mixtures of a speaker, less those of
-        two speakers together, whose products that counts twice, more those of three together, and so on.
+        (mixtures, ...) to (...), by inclusion and exclusion: squared sums over the mixtures of each speaker, less those
+        of each two speakers, whose products that counts twice, plus those of each three, and so on.
         """
-        return np.tensordot(self._sign, self._parts.sums(of) ** 2, 1)
+        return np.tensordot(self._sign, self._subsets.sums(of) ** 2, 1)
 
     def _by_set(self, of: np.ndarray) -> np.ndarray:
-        """The same, of every two mixtures that share all their speakers."""
+        """Sum of the products of every two mixtures that share all their speakers, (mixtures, ...) to (...)."""
         return (self._sets.sums(of) ** 2).sum(axis=0)
 
 
@@ -125,13 +128,13 @@ class _Groups:
         return (self._member @ of.reshape(len(of), -1)).reshape(-1, *of.shape[1:])
 
 
-def _effective(counts: np.ndarray) -> np.ndarray:
-    """How many groups of one size are worth groups of these sizes (groups, columns), after Kish (1965)."""
+def _count_effective(counts: np.ndarray) -> np.ndarray:
+    """Effective number of groups of these sizes (groups, columns), after Kish (1965)."""
     return _ratio(counts.sum(axis=0) ** 2, (counts**2).sum(axis=0), otherwise=0.0)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray, otherwise: float | np.ndarray = np.nan) -> np.ndarray:
-    """The quotient, or something else where it would be by zero."""
+    """The quotient, or ``otherwise`` where the divisor is zero."""
     return np.divide(above, below, out=np.full_like(above, 1.0) * otherwise, where=below != 0)
 
 
@@ -140,8 +143,8 @@ def holm(p: np.ndarray, family: int | None = None) -> np.ndarray:
 
     Args:
         p: (comparisons,).
-        family: how many comparisons they stand among, all of them if not given. Of the others no p-value is taken to be
-            smaller, which never corrects for less than knowing them would.
+        family: number of comparisons to correct for, if there are more than these. None of the others is assumed to
+            have a smaller p-value, which never corrects for less than knowing them would.
     """
     corrected = np.full(len(p), np.nan)
     order = np.argsort(p)[: int(np.isfinite(p).sum())]  # NaN sorts last

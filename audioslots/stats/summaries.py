@@ -1,31 +1,33 @@
 """From rows of scores to means with intervals.
 
-A row of scores is one source of one mixture of one run. Sources are averaged to mixtures first; a mixture of which one
-source has no value is missing, is left out, and is counted. Everything after that works on arrays of shape (seeds,
-mixtures, metrics), NaN where missing. ``intervals`` makes means with intervals of them.
+A row of scores is one source of one mixture of one run. Sources are averaged to mixtures first; a mixture that lacks
+the value of one source is left out and counted as missing. From there on scores are arrays of shape (seeds, mixtures,
+metrics), NaN where missing, which ``intervals`` summarises.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
 from audioslots.runtime.errors import InputError
-from audioslots.scoring.metrics import REPORTED
 from audioslots.stats.intervals import SHOWN, SIGNIFICANT, Mixtures, holm
 
-METRICS = tuple(REPORTED)
-COMPARED = ("blind", "none")  # a comparison is of what a user would get, so never of rows stitched with the references
-BEST, TIED = "best", "tied"  # a variant's standing in a metric
+METRIC = "si_sdri_db"
+"""The metric that variants are compared by."""
+COMPARED = ("blind", "none")
+"""Stitchings that are compared: what a user would get, so never the oracle's."""
+BEST, TIED = "best", "tied"
+"""Standings of a variant in a metric."""
 
 _RUN = ["variant", "stitching", "seed"]
 _ROW = [*_RUN, "mixture_id", "source"]
 
 
-def per_mixture(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+def average_sources(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Average the sources of every mixture.
 
     Args:
@@ -33,123 +35,123 @@ def per_mixture(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
         metrics: columns to average.
 
     Returns:
-        One row a (variant, stitching, seed, mixture_id), in order of appearance, with the metrics (NaN where a source
+        One row per (variant, stitching, seed, mixture_id), in order of appearance, with the metrics (NaN where a source
         has none) and ``failures`` (rows with a reason).
 
     Raises:
         InputError: a column is absent, a row appears twice, or the runs do not share one set of mixtures.
     """
-    absent = [name for name in (*_ROW, "speaker_id", "failure", *metrics) if name not in scores]
-    if absent:
+    keys = [*_ROW, "speaker_id"]
+    if absent := [name for name in (*keys, "failure", *metrics) if name not in scores]:
         raise InputError(f"scores: no column {', '.join(absent)}; expected the columns of scores.parquet")
     if scores.empty:
-        raise InputError("scores: no rows; expected one row a source of every test mixture")
-    unnamed = [name for name in (*_ROW, "speaker_id") if scores[name].isna().any()]
-    if unnamed:
+        raise InputError("scores: no rows; expected one row per source of every test mixture")
+    if unnamed := [name for name in keys if scores[name].isna().any()]:
         raise InputError(f"scores: {unnamed[0]}: missing in some rows; expected a value in every one")
-    twice = scores.duplicated(_ROW)
-    if twice.any():
-        row = scores[twice].iloc[0]
-        raise InputError(
-            f"scores: variant {row.variant!r}, seed {row.seed}, mixture {row.mixture_id}, source {row.source} "
-            f"({row.stitching}) appears twice; expected every row once"
-        )
-    _check_same_mixtures(scores)
-    scores = scores.assign(failures=scores["failure"].fillna("").astype(str).ne("").astype(int))
-    for metric in metrics:
-        values = pd.to_numeric(scores[metric], errors="coerce").astype(float)
-        scores[metric] = values.where(np.isfinite(values))
+    repeated = scores[scores.duplicated(_ROW)]
+    if len(repeated):
+        raise InputError(f"scores: {_describe(repeated.iloc[0])} appears twice; expected every row once")
+    _require_same_mixtures(scores)
+    values = scores[metrics].apply(pd.to_numeric, errors="coerce").astype(float)
+    failures = scores["failure"].fillna("").astype(str).ne("").astype(int)
+    scores = pd.concat([scores[_ROW], values.where(np.isfinite(values)), failures.rename("failures")], axis=1)
     grouped = scores.groupby([*_RUN, "mixture_id"], sort=False)
     means = grouped[list(metrics)].mean()
     means = means.where(grouped[list(metrics)].count().eq(grouped.size(), axis=0))
-    means["failures"] = grouped["failures"].sum()
-    return means.reset_index()
+    return means.assign(failures=grouped["failures"].sum()).reset_index()
 
 
-def speakers_of(scores: pd.DataFrame) -> pd.Series:
+def collect_speakers(scores: pd.DataFrame) -> pd.Series:
     """Mixture -> its speakers, a sorted tuple, from rows of all its sources."""
-    once = scores.drop_duplicates(["mixture_id", "source"])
-    return once.groupby("mixture_id", sort=False)["speaker_id"].agg(lambda ids: tuple(sorted(set(map(str, ids)))))
+    sources = scores.drop_duplicates(["mixture_id", "source"])
+    return sources.groupby("mixture_id", sort=False)["speaker_id"].agg(lambda ids: tuple(sorted(set(map(str, ids)))))
 
 
-def _check_same_mixtures(scores: pd.DataFrame) -> None:
-    first: tuple | None = None
-    expected: set = set()
-    for run, rows in scores.groupby(_RUN, sort=False):
-        found = set(zip(rows["mixture_id"], rows["source"], strict=True))
-        if first is None:
-            first, expected = run, found
-        elif found != expected:
-            lacks, has, lacking = run, first, expected - found
-            if not lacking:
-                lacks, has, lacking = first, run, found - expected
-            mixture, source = min(lacking)
-            raise InputError(
-                f"scores: variant {lacks[0]!r} seed {lacks[2]} ({lacks[1]}) lacks mixture {mixture} source {source}, "
-                f"which {has[0]!r} seed {has[2]} ({has[1]}) has; expected the same test mixtures for every run"
-            )
+def stack_values(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
+    """Rows of one variant and stitching as (seeds, mixtures, metrics), with the mixtures in the given order."""
+    return np.stack(
+        [run.set_index("mixture_id").loc[order, list(metrics)].to_numpy(float) for _, run in rows.groupby("seed")]
+    )
 
 
 def summarise(
-    scores: pd.DataFrame, metrics: Sequence[str] = METRICS, speakers: pd.Series | None = None
+    scores: pd.DataFrame,
+    metrics: Sequence[str] = (METRIC,),
+    speakers: pd.Series | None = None,
+    lower_is_better: Collection[str] = (),
 ) -> pd.DataFrame:
     """Mean and 95 % interval of every metric, for each variant and stitching.
 
     Args:
         scores: rows of scores.parquet.
         metrics: columns to summarise.
-        speakers: of ``speakers_of``; needed where ``scores`` has only some of a mixture's sources.
+        speakers: of ``collect_speakers``; needed where ``scores`` has only some sources of a mixture.
+        lower_is_better: those of the metrics of which the lowest mean is the best.
 
     Returns:
-        One row a (variant, stitching), in order of appearance: ``n`` (mixtures), ``seeds``, ``failures`` (rows of
+        One row per (variant, stitching), in order of appearance: ``n`` (mixtures), ``seeds``, ``failures`` (rows of
         scores with a reason) and for each metric ``<metric>``, ``<metric>_low``, ``<metric>_high``,
-        ``<metric>_missing`` (values left out, of n x seeds) and ``<metric>_standing``: of the rows stitched blindly
-        ``best`` for the highest mean and ``tied`` for those not shown to be below it. The paired comparisons with the
-        best are corrected by Holm for the number of all pairs, since the same scores say which is the best.
+        ``<metric>_missing`` (values left out, of n x seeds) and ``<metric>_standing``: among the blind rows ``best``
+        and ``tied``, those not shown to be worse. The paired comparisons with the best are corrected by Holm for the
+        number of all pairs, since the same scores decide which is the best.
     """
-    means = per_mixture(scores, metrics)
+    means = average_sources(scores, metrics)
     order = means["mixture_id"].unique()
-    mixtures = Mixtures((speakers_of(scores) if speakers is None else speakers)[order].tolist())
-    kinds = list(means.groupby(["variant", "stitching"], sort=False))
+    mixtures = Mixtures((collect_speakers(scores) if speakers is None else speakers)[order].tolist())
+    groups = list(means.groupby(["variant", "stitching"], sort=False))
     records = []
-    for (variant, stitching), rows in kinds:
-        values = values_of(rows, order, metrics)
+    for (variant, stitching), rows in groups:
+        values = stack_values(rows, order, metrics)
+        estimate, missing = mixtures.estimate(values), (~np.isfinite(values)).sum(axis=(0, 1))
         record = {"variant": variant, "stitching": stitching, "n": len(order), "seeds": len(values)}
         record["failures"] = int(rows["failures"].sum())
-        found, missing = mixtures.estimate(values), (~np.isfinite(values)).sum(axis=(0, 1))
         for k, metric in enumerate(metrics):
-            record |= {metric: found.mean[k], f"{metric}_low": found.low[k], f"{metric}_high": found.high[k]}
-            record[f"{metric}_missing"] = int(missing[k])
+            record |= {metric: estimate.mean[k], f"{metric}_low": estimate.low[k], f"{metric}_high": estimate.high[k]}
+            record |= {f"{metric}_missing": int(missing[k]), f"{metric}_standing": ""}
         records.append(record)
     summary = pd.DataFrame(records)
-    blind = [place for place, (kind, _) in enumerate(kinds) if kind[1] == "blind"]
+    blind = [place for place, ((_, stitching), _) in enumerate(groups) if stitching == "blind"]
     for metric in metrics:
-        summary[f"{metric}_standing"] = ""
-        known = summary.loc[blind, metric].dropna()
+        sign = -1 if metric in lower_is_better else 1
+        known = sign * summary.loc[blind, metric].dropna()
         if known.empty:
             continue
         best = int(str(known.idxmax()))
-        others = [place for place in known.index if place != best]
         summary.loc[best, f"{metric}_standing"] = BEST
-        behind = [mixtures.estimate(_paired(kinds[best][1], kinds[place][1], order, metric)) for place in others]
-        p = holm(np.array([found.p[0] for found in behind]), math.comb(len(known), 2))
-        for place, found, corrected in zip(others, behind, p, strict=True):
-            below = corrected < SIGNIFICANT and found.mean[0] >= SHOWN
-            summary.loc[place, f"{metric}_standing"] = "" if below else TIED
+        others = [place for place in known.index if place != best]
+        behind = [
+            mixtures.estimate(sign * _pair_with_best(groups[best][1], groups[place][1], order, metric))
+            for place in others
+        ]
+        p = holm(np.array([estimate.p[0] for estimate in behind]), math.comb(len(known), 2))
+        for place, estimate, corrected in zip(others, behind, p, strict=True):
+            if not (corrected < SIGNIFICANT and estimate.mean[0] >= SHOWN):
+                summary.loc[place, f"{metric}_standing"] = TIED
     return summary
 
 
-def _paired(best: pd.DataFrame, other: pd.DataFrame, order: np.ndarray, metric: str) -> np.ndarray:
-    """Differences by seed and mixture; seeds that the two do not share are as good as drawn, so any two make a pair."""
+def _pair_with_best(best: pd.DataFrame, other: pd.DataFrame, order: np.ndarray, metric: str) -> np.ndarray:
+    """Differences per seed and mixture. Where the two share no seeds, any two seeds make a pair."""
     if shared := set(best["seed"]) & set(other["seed"]):
         best, other = (rows[rows["seed"].isin(shared)] for rows in (best, other))
     seeds = min(best["seed"].nunique(), other["seed"].nunique())
-    first, second = (values_of(rows, order, [metric])[:seeds] for rows in (best, other))
+    first, second = (stack_values(rows, order, [metric])[:seeds] for rows in (best, other))
     return first - second
 
 
-def values_of(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
-    """Rows of one variant and stitching as (seeds, mixtures, metrics), the mixtures in this order."""
-    return np.stack(
-        [run.set_index("mixture_id").loc[order, list(metrics)].to_numpy(float) for _, run in rows.groupby("seed")]
-    )
+def _require_same_mixtures(scores: pd.DataFrame) -> None:
+    runs = scores.groupby(_RUN, sort=False).ngroup()
+    counts = runs.groupby([scores["mixture_id"], scores["source"]]).size()
+    incomplete = counts[counts <= runs.max()]
+    if len(incomplete):
+        mixture, source = incomplete.index[0]
+        rows = (scores["mixture_id"] == mixture) & (scores["source"] == source)
+        other = scores[~runs.isin(runs[rows])].iloc[0]
+        raise InputError(
+            f"scores: variant {other.variant!r} seed {other.seed} ({other.stitching}) lacks mixture {mixture} source "
+            f"{source}, unlike {_describe(scores[rows].iloc[0])}; expected the same test mixtures for every run"
+        )
+
+
+def _describe(row: pd.Series) -> str:
+    return f"variant {row.variant!r} seed {row.seed} ({row.stitching}), mixture {row.mixture_id} source {row.source}"

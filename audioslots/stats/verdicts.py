@@ -1,100 +1,142 @@
-"""Conclusions in sentences: what won, and what each study found, by how much and how sure."""
+"""Results at several training lengths, and the verdicts on differences that they support.
+
+A variant with lengths was also trained for shares of its steps, each with a learning-rate schedule of its own. Variants
+compared at one share were trained on the same amount of audio; at equal time they were not, if one trains faster.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from audioslots.reporting.lengths import NOT_CONVERGED
-from audioslots.reporting.table import Table
-from audioslots.reporting.words import counted, duration, listed, number, p_value, whole
-from audioslots.stats.summaries import BEST
+from audioslots.stats.comparisons import BETTER, WORSE, compare_with_baseline
+from audioslots.stats.summaries import COMPARED, METRIC, summarise
+
+INCONCLUSIVE = "inconclusive"
+"""Verdict on a difference whose sign the training lengths do not settle."""
+_ROW = ["seed", "mixture_id", "source"]
 
 
-def conclusion(frame: pd.DataFrame, baseline: str, titles: Mapping[str, str], spent: pd.DataFrame | None = None) -> str:
-    """One sentence on a study: the best first, those alike together.
+def is_conclusive(differences: np.ndarray) -> bool:
+    """Whether differences at doubling lengths have one sign, and would keep it after another doubling like the last."""
+    ahead = differences * np.sign(differences[-1])
+    following = ahead[-1] + (ahead[-1] - ahead[-2]) if len(ahead) > 1 else ahead[-1]
+    return bool((ahead > 0).all() and following > 0)
 
-    Args:
-        frame: of ``comparisons.compare``, or of ``Lengths.settled``.
-        baseline: name of the variant compared with.
-        titles: variant -> title.
-        spent: indexed by variant: steps and train_s (s); the sentence gives the baseline's.
+
+@dataclass(frozen=True)
+class TrainingLengths:
+    """The runs of variants at their training lengths.
+
+    Attributes:
+        points: one row per variant and length, from the smallest: variant, share (1 for all steps), run (its name in
+            ``scores``), steps, train_s (seconds of one run: steps by the least time per step of the variant's runs,
+            since other work on a machine only adds to it), commit (of the code that trained it).
+        scores: rows of scores.parquet of all these runs, stitched blindly.
     """
-    if frame.empty:
-        return f"Nothing was compared with {_quoted(baseline, titles)}."
-    frame = frame.sort_values("difference", ascending=False, kind="stable")
-    scored = frame[frame["difference"].notna()]
-    clauses = []
-    for verdict in ("better", NOT_CONVERGED, "no difference shown", "worse"):
-        rows = scored[scored["verdict"] == verdict]
-        if verdict == "no difference shown" and len(rows) > 1:
-            clauses.append(_alike(rows, titles))
-        elif verdict == "no difference shown" and len(rows) == 1:
-            row = rows.iloc[0]
-            shown = f"{number(row['difference'], sign=True)} dB, {_evidence(row)}"
-            clauses.append(f"for {_quoted(row['variant'], titles)} no difference is shown ({shown})")
-        elif verdict == NOT_CONVERGED:
-            clauses += [_open(row, titles) for _, row in rows.iterrows()]
-        elif len(rows):
-            by = [f"by {number(abs(row['difference']))} dB" for _, row in rows.iterrows()]
-            by[0] = f"is {verdict} {by[0]} SI-SDRi"
-            sure = [_evidence(row, "" if place else "95 % interval ") for place, (_, row) in enumerate(rows.iterrows())]
-            who = [_quoted(name, titles) for name in rows["variant"]]
-            clauses.append(listed([f"{name} {how} ({why})" for name, how, why in zip(who, by, sure, strict=True)]))
-    unscored = frame[frame["difference"].isna()]
-    if len(unscored):
-        names = listed([_quoted(name, titles) for name in unscored["variant"]])
-        clauses.append(f"for {names} there is no score to compare")
-    compared = "Compared"
-    if spent is not None and baseline in spent.index[spent["steps"].notna()]:
-        steps, train_s = spent.loc[baseline, ["steps", "train_s"]]
-        compared = f"After {whole(steps)} steps ({duration(train_s)} a run), compared"
-    return f"{compared} with {_quoted(baseline, titles)}, {'; '.join(clauses)}."
 
+    points: pd.DataFrame
+    scores: pd.DataFrame
 
-def _open(row: pd.Series, titles: Mapping[str, str]) -> str:
-    """A difference that is sure at the largest length, and not settled."""
-    shares = [key for key in row.index if key.startswith("difference_x")]
-    path = [number(row[key], sign=True) for key in (*shares, "difference")]
-    return f"against {_quoted(row['variant'], titles)} not converged ({', '.join(path)} dB at doubling lengths)"
+    @classmethod
+    def collect(
+        cls, lengths: Mapping[str, Mapping[str, str]], costs: pd.DataFrame, scores: pd.DataFrame
+    ) -> TrainingLengths:
+        """Collect from a benchmark's ``lengths``, the costs (variant, steps, step_s) and the scores of all runs."""
+        rows = []
+        costs = costs.set_index("variant").reindex(columns=["steps", "step_s", "commit"])
+        for variant, shorter in lengths.items():
+            if variant not in costs.index:
+                continue
+            runs = {**{float(share): run for share, run in shorter.items() if run in costs.index}, 1.0: variant}
+            step_s = costs.loc[list(runs.values()), "step_s"].min()
+            for share, run in sorted(runs.items()):
+                steps = round(float(costs["steps"][run]))
+                rows.append((variant, share, run, steps, steps * step_s, costs["commit"][run]))
+        points = pd.DataFrame(rows, columns=["variant", "share", "run", "steps", "train_s", "commit"])
+        kept = scores["variant"].isin(points["run"]) & scores["stitching"].isin(COMPARED)
+        return cls(points, scores[kept])
 
+    def select_share(self, variant: str, share: float) -> pd.DataFrame | None:
+        """Scores of a variant at a length, under its own name; None where it has none."""
+        points = self._points_of(variant)
+        runs = points.loc[points["share"] == share, "run"]
+        return None if runs.empty else self._scores_of(runs.iloc[0], variant)
 
-def _alike(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """Several variants without a difference shown: how far the differences and their intervals reach."""
-    names = listed([_quoted(name, titles) for name in rows["variant"]])
-    low, high = (number(rows["difference"].agg(end), sign=True) for end in ("min", "max"))
-    reach = f"{number(rows['low'].min())} to {number(rows['high'].max())}"
-    p = p_value(rows["p_holm"].min())
-    p = f"p {p}" if p.startswith("<") else f"p ≥ {p}"
-    return f"for {names} no difference is shown ({low} to {high} dB, 95 % intervals within {reach}, {p})"
+    def interpolate(self, variant: str, train_s: float) -> pd.DataFrame | None:
+        """Scores of a variant after ``train_s`` seconds, by the logarithm of time between its two nearest lengths.
 
+        None beyond its lengths.
+        """
+        points = self._points_of(variant)
+        times = points["train_s"].to_numpy(float)
+        if not len(times) or not times[0] <= train_s <= times[-1] * (1 + 1e-9):
+            return None
+        last = min(int(np.searchsorted(times, train_s)), len(times) - 1)
+        rows = self._scores_of(points["run"].iloc[last], variant)
+        if last == 0:
+            return rows
+        weight = min(1.0, np.log(train_s / times[last - 1]) / np.log(times[last] / times[last - 1]))
+        before = self._scores_of(points["run"].iloc[last - 1], variant).set_index(_ROW)[METRIC]
+        earlier = before.reindex(pd.MultiIndex.from_frame(rows[_ROW])).to_numpy(float)
+        return rows.assign(**{METRIC: weight * rows[METRIC] + (1 - weight) * earlier})
 
-def _quoted(variant: str, titles: Mapping[str, str]) -> str:
-    """A title, marked off from the sentence, since it may hold commas."""
-    return f"“{titles[variant]}”"
+    def summarise(self, variants: Sequence[str] | None = None) -> pd.DataFrame | None:
+        """``points`` with mean SI-SDRi and its interval, of all or some variants; None where these have no lengths."""
+        points = self.points if variants is None else self.points[self.points["variant"].isin(variants)]
+        if points.empty:
+            return None
+        summary = summarise(self.scores[self.scores["variant"].isin(points["run"])])
+        return points.merge(
+            summary.rename(columns={"variant": "run"}).drop(columns=["stitching", "failures"]), on="run"
+        )
 
+    def judge(self, comparison: pd.DataFrame) -> pd.DataFrame:
+        """Add the differences at shorter lengths to a comparison, and make verdicts that they contradict inconclusive.
 
-def _evidence(row: pd.Series, interval: str = "95 % interval ") -> str:
-    p = p_value(row["p_holm"])
-    equal = row.get("difference_equal_time")
-    after = "" if equal is None or pd.isna(equal) else f"; at equal time {number(equal, sign=True)}"
-    return f"{interval}{number(row['low'])} to {number(row['high'])}, p {p if p.startswith('<') else f'= {p}'}{after}"
+        Args:
+            comparison: of ``compare_with_baseline``.
 
+        Returns:
+            The table with columns ``difference_x<share>`` of each shorter length and ``difference_equal_time`` with
+            ``_low`` and ``_high``: at the training time that both variants reach; NaN where lengths are absent, or
+            where different commits trained the two, whose times were not measured side by side.
+        """
+        table = comparison.copy()
+        shares = sorted(set(self.points["share"]) - {1.0})
+        for place, row in table.iterrows():
+            pair = row["variant"], row["baseline"]
+            differences = []
+            for share in shares:
+                difference = self._compare([self.select_share(name, share) for name in pair])["difference"]
+                table.loc[place, f"difference_x{share:g}"] = difference
+                differences.append(difference)
+            points = [self._points_of(name) for name in pair]
+            is_comparable = pd.concat(points)["commit"].nunique(dropna=False) == 1
+            common = float(np.min([each["train_s"].max() for each in points])) if is_comparable else np.nan
+            equal = self._compare([self.interpolate(name, common) for name in pair])
+            for end, key in (("", "difference"), ("_low", "low"), ("_high", "high")):
+                table.loc[place, f"difference_equal_time{end}"] = equal[key]
+            path = np.array([*differences, row["difference"]])
+            if row["verdict"] in (BETTER, WORSE) and np.isfinite(path).all() and not is_conclusive(path):
+                table.loc[place, "verdict"] = INCONCLUSIVE
+        return table
 
-def headline(main: Table) -> str:
-    """The best variant of the main table, in a sentence; empty where none was trained."""
-    found = main.data[main.data["si_sdri_db_standing"] == BEST]
-    if found.empty:
-        return ""
-    row = found.iloc[0]
-    words = (
-        f"The highest mean is that of “{row['title']}”: {number(row['si_sdri_db'], sign=True)} dB SI-SDRi "
-        f"(95 % interval {number(row['si_sdri_db_low'])} to {number(row['si_sdri_db_high'])}), stitched blindly"
-    )
-    if pd.notna(row["below_ceiling_db"]):
-        words += f", {number(row['below_ceiling_db'])} dB below the ceiling of its kind of output"
-    tied = int((main.data["si_sdri_db_standing"] == "tied").sum())
-    if tied:
-        words += f"; {counted(tied, 'other variant')} {'is' if tied == 1 else 'are'} not shown to be below it"
-    return words + "."
+    def _points_of(self, variant: str) -> pd.DataFrame:
+        return self.points[self.points["variant"] == variant]
+
+    def _scores_of(self, run: str, variant: str) -> pd.DataFrame:
+        return self.scores[self.scores["variant"] == run].assign(variant=variant)
+
+    @staticmethod
+    def _compare(pair: Sequence[pd.DataFrame | None]) -> Mapping[Any, float]:
+        """Compare a variant with its baseline, the second of the pair."""
+        variant, baseline = pair
+        if variant is None or baseline is None:
+            return dict.fromkeys(("difference", "low", "high"), np.nan)
+        scores = pd.concat([baseline, variant])
+        return compare_with_baseline(scores, baseline["variant"].iloc[0]).iloc[0].to_dict()

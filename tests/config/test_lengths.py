@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from audioslots.reporting.rates import choose
 from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 
 from audioslots.config.benchmark import Benchmark, find_shared_models, read_benchmark, resolve, resolve_rate, variants
 from audioslots.config.lengths import name_at, shares
 from audioslots.config.summary import summary
-from audioslots.reporting.rates import choose
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
 

@@ -33,7 +33,7 @@ def test_the_paper_s_scale_costs_what_the_documentation_says_and_fits_the_gpus(m
     cost = estimate_cost(Path(PAPER))
     page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     shown = page.partition(BEGIN.format(f"the cost of {PAPER}"))[2].partition(END)[0]
-    assert shown.strip() == f"{cost.summary}\n\n{cost.gpu_hours.markdown().strip()}", (
+    assert shown.strip() == f"{cost.summary}\n\n{cost.gpu_hours.to_markdown().strip()}", (
         f"docs/cluster.md is behind: audioslots cost {PAPER} --page docs/cluster.md"
     )
     hours = cost.gpu_hours.data["h100"]

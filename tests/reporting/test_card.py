@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from audioslots.reporting.archive import Archive, keep
 from made_results import scores
 
 import audioslots
 from audioslots.config.variant import Resolved, checked
 from audioslots.reporting import card as card_module
-from audioslots.reporting.archive import Archive, keep
 from audioslots.reporting.card import ship
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256

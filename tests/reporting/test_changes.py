@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from audioslots.reporting.changes import changed
 from made_results import make
 
-from audioslots.reporting.changes import changed
 from audioslots.reporting.report import report
 
 STUDIES = {"decoder": ["plain", "masked"], "all": ["masked", "plain", "stranger"]}

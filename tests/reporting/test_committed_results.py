@@ -9,12 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from audioslots.reporting.archive import Archive
 
 from audioslots.config.benchmark import read_for_counting
 from audioslots.config.summary import summary
 from audioslots.config.untrained import is_untrained
 from audioslots.config.variant import Resolved
-from audioslots.reporting.archive import Archive
 from audioslots.reporting.publish import BEGIN, END, FIGURES, brief, render, shown
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-
 from audioslots.reporting.counting import counting, sentence
 
 TRUE = {"a": 1, "b": 1, "c": 2, "d": 2, "e": 3}

@@ -8,9 +8,9 @@ import made_results
 import numpy as np
 import pandas as pd
 import pytest
+from audioslots.reporting.lengths import NOT_CONVERGED, Lengths, settles
 
 from audioslots.reporting import figures
-from audioslots.reporting.lengths import NOT_CONVERGED, Lengths, settles
 from audioslots.reporting.report import report
 from audioslots.runtime.files import read_json, write_json
 from audioslots.stats.comparisons import compare

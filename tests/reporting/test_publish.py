@@ -10,12 +10,12 @@ import made_results
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from audioslots.reporting.archive import Archive, unpack
+from audioslots.reporting.counting import COUNTED
 
 from audioslots.cli import main
 from audioslots.config.benchmark import read_for_counting, resolve
 from audioslots.reporting import publish as module
-from audioslots.reporting.archive import Archive, unpack
-from audioslots.reporting.counting import COUNTED
 from audioslots.reporting.publish import BEGIN, BRIEF, CODE, END, PAGES, brief, publish, render, show, shown
 from audioslots.reporting.report import report
 from audioslots.runtime.errors import InputError
