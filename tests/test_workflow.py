@@ -29,7 +29,7 @@ from running import (
 )
 
 from audioslots.config.study import read_study
-from audioslots.reporting.publish import publish
+from audioslots.reporting.publish import publish_results
 
 pytestmark = pytest.mark.slow
 
@@ -225,7 +225,7 @@ def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(finished / "results" / "tiny", results)
     for path in [*results.glob("runs/*/*/system.json"), *results.glob("runs/*/*/evaluation.json")]:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": "0123456789ab"}))
-    return publish(results, results.parent / "reference", "make run BENCHMARK=tiny")
+    return publish_results(results, results.parent / "reference", "make run BENCHMARK=tiny")
 
 
 def test_published_runs_are_taken_and_only_a_new_variant_is_made(

@@ -52,7 +52,7 @@ def average_sources(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFram
     if len(repeated):
         raise InputError(f"scores: {_describe(repeated.iloc[0])} appears twice; expected every row once")
     _require_same_mixtures(scores)
-    values = scores[metrics].apply(pd.to_numeric, errors="coerce").astype(float)
+    values = scores[list(metrics)].apply(pd.to_numeric, errors="coerce").astype(float)
     failures = scores["failure"].fillna("").astype(str).ne("").astype(int)
     scores = pd.concat([scores[_ROW], values.where(np.isfinite(values)), failures.rename("failures")], axis=1)
     grouped = scores.groupby([*_RUN, "mixture_id"], sort=False)
@@ -69,9 +69,8 @@ def collect_speakers(scores: pd.DataFrame) -> pd.Series:
 
 def stack_values(rows: pd.DataFrame, order: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
     """Rows of one variant and stitching as (seeds, mixtures, metrics), with the mixtures in the given order."""
-    return np.stack(
-        [run.set_index("mixture_id").loc[order, list(metrics)].to_numpy(float) for _, run in rows.groupby("seed")]
-    )
+    runs = [run.set_index("mixture_id").loc[order, list(metrics)].to_numpy(float) for _, run in rows.groupby("seed")]
+    return np.ascontiguousarray(np.stack(runs))  # one layout, so that sums have the same last bits
 
 
 def summarise(

@@ -14,6 +14,7 @@ from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 from audioslots.config.benchmark import Benchmark, find_shared_models, read_benchmark, resolve, resolve_rate, variants
 from audioslots.config.lengths import name_at, shares
 from audioslots.config.summary import summary
+from audioslots.reporting.selection import select_learning_rates
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
 
@@ -111,7 +112,7 @@ def test_the_best_rate_at_the_end_is_chosen_and_of_equals_the_lowest(tmp_path: P
     for factor, rate, validated in (("0.5", 0.1, [9.0, 2.0]), ("1", 0.2, [1.0, 3.0]), ("2", 0.4, [1.0, 3.0])):
         write_run(tmp_path / "rates", "audioslots", factor, rate, validated)
     write_run(tmp_path / "rates", "film", "2", 0.8, [0.0, 1.0])
-    choose(tmp_path / "rates", tmp_path / "learning_rates.csv")
+    select_learning_rates(tmp_path / "rates", tmp_path / "learning_rates.csv")
     written = pd.read_csv(tmp_path / "learning_rates.csv")
     assert list(written["learning_rate"]) == [0.1, 0.2, 0.4, 0.8]
     assert list(written["chosen"]) == [False, True, False, True]
@@ -120,11 +121,11 @@ def test_the_best_rate_at_the_end_is_chosen_and_of_equals_the_lowest(tmp_path: P
 
 def test_rates_without_runs_or_without_validation_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected runs of"):
-        choose(tmp_path, tmp_path / "learning_rates.csv")
+        select_learning_rates(tmp_path, tmp_path / "learning_rates.csv")
     write_run(tmp_path / "rates", "audioslots", "1", 0.1, [1.0, 2.0])
     (tmp_path / "rates" / "audioslots" / "1" / "history.csv").unlink()
     with pytest.raises(InputError, match="expected a finished training"):
-        choose(tmp_path / "rates", tmp_path / "learning_rates.csv")
+        select_learning_rates(tmp_path / "rates", tmp_path / "learning_rates.csv")
     assert not (tmp_path / "learning_rates.csv").exists()
 
 

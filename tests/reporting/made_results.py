@@ -1,4 +1,4 @@
-"""A results folder made of random numbers with a known structure, for the tests of the reporting."""
+"""A results folder of random numbers with a known structure, for the tests of the reporting."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import soundfile
-from matplotlib.figure import Figure
 
 RATE = 8000
 SPEAKERS = {"1089": "M", "121": "F", "237": "F", "260": "M", "672": "M", "908": "F"}
 
 
-def scores(
+def make_scores(
     variant: str,
     gain_db: float,
     seeds: tuple[int, ...] = (1, 2),
     stitchings: tuple[str, ...] = ("blind", "oracle"),
     per_pair: int = 2,
 ) -> pd.DataFrame:
-    """Rows of one variant with a mean SI-SDRi near ``gain_db``; what is hard for one variant is hard for all."""
+    """Rows of one variant with a mean SI-SDRi near ``gain_db``; hard mixtures are hard for all variants."""
     rows = []
     for seed, stitching in itertools.product(seeds, stitchings):
         hard = np.random.default_rng(0)
@@ -32,43 +31,30 @@ def scores(
             for take in range(per_pair):
                 level, effect = hard.normal(0, 2), hard.normal(0, 1)
                 for source, speaker in enumerate((first, second), start=1):
-                    gained = gain_db + effect + rng.normal(0, 0.5) + (1 if stitching == "oracle" else 0)
+                    gain = gain_db + effect + rng.normal(0, 0.5) + (1 if stitching == "oracle" else 0)
                     rows.append(
                         {
-                            "benchmark": "made",
-                            "variant": variant,
-                            "seed": seed,
+                            **{"benchmark": "made", "variant": variant, "seed": seed},
                             "mixture_id": f"{first}-134686-{take:04d}_{second}-121726-{take:04d}",
-                            "source": source,
-                            "speaker_id": speaker,
-                            "sex": SPEAKERS[speaker],
+                            **{"source": source, "speaker_id": speaker, "sex": SPEAKERS[speaker]},
                             "pair": "".join(sorted(SPEAKERS[first] + SPEAKERS[second])),
-                            "duration_s": 3.0 + take,
-                            "stitching": stitching,
-                            "input_si_sdr_db": level,
-                            "si_sdr_db": level + gained,
-                            "si_sdri_db": gained,
-                            "sdr_db": level + gained + 0.4,
-                            "sdri_db": gained + 0.3,
-                            "pesq": 1.5 + 0.1 * gained,
-                            "input_pesq": 1.5,
-                            "stoi": 0.7 + 0.01 * gained,
-                            "input_stoi": 0.7,
-                            "estoi": 0.5 + 0.02 * gained,
-                            "input_estoi": 0.5,
-                            "assignment_accuracy": 0.8 + 0.01 * gained,
-                            "permutation": "0,1",
-                            "failure": "",
+                            **{"duration_s": 3.0 + take, "stitching": stitching, "input_si_sdr_db": level},
+                            **{"si_sdr_db": level + gain, "si_sdri_db": gain},
+                            **{"sdr_db": level + gain + 0.4, "sdri_db": gain + 0.3},
+                            **{"pesq": 1.5 + 0.1 * gain, "input_pesq": 1.5},
+                            **{"stoi": 0.7 + 0.01 * gain, "input_stoi": 0.7},
+                            **{"estoi": 0.5 + 0.02 * gain, "input_estoi": 0.5},
+                            **{"assignment_accuracy": 0.8 + 0.01 * gain, "permutation": "0,1", "failure": ""},
                         }
                     )
     return pd.DataFrame(rows)
 
 
-def make(
+def make_results(
     folder: Path,
     variants: dict[str, float],
     seeds: tuple[int, ...] = (1, 2),
-    examples: int = 2,
+    examples: int = 0,
     studies: dict[str, list[str]] | None = None,
 ) -> Path:
     """Write a results folder: the mixture, one oracle, and ``variants`` (name: mean SI-SDRi in dB).
@@ -76,130 +62,94 @@ def make(
     ``studies`` names the variants of each study, its baseline first; by default there is one, of all variants.
     """
     gains = {"mixture": 0.0, "oracle-magnitude": 12.0} | variants
+    described = []
+    for name, members in (studies or {"decoder": list(variants)}).items():
+        about = {"name": name, "title": name.capitalize(), "question": f"Does the {name} matter?"}
+        described.append(about | {"baseline": members[0], "variants": members})
     benchmark = {
-        "name": "made",
-        "title": "Made-up benchmark",
-        "rate": RATE,
-        "variants": list(gains),
-        "seeds": list(seeds),
-        "studies": [
-            {
-                "name": name,
-                "title": name.capitalize(),
-                "question": f"Does the {name} matter?",
-                "baseline": members[0],
-                "variants": members,
-            }
-            for name, members in (studies or {"decoder": list(variants)}).items()
-        ],
+        **{"name": "made", "title": "Made-up benchmark", "rate": RATE, "variants": list(gains), "seeds": list(seeds)},
+        "studies": described,
         "test_description": "mixtures of two synthesized speakers",
         "train_description": "synthesized speech, 100 speakers",
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmark.json").write_text(json.dumps(benchmark))
+    write_json(folder / "benchmark.json", benchmark)
     for variant, gain in gains.items():
         trained = variant in variants
         for seed in seeds if trained else (0,):
             run = folder / "runs" / variant / f"seed{seed}"
-            run.mkdir(parents=True)
-            stitchings = ("blind", "oracle") if trained else ("none",)
-            rows = scores(variant, gain, (seed,), stitchings)
+            rows = make_scores(variant, gain, (seed,), ("blind", "oracle") if trained else ("none",))
             if variant == "mixture":
                 rows["si_sdri_db"] = 0.0
+            config = {"name": variant, "title": f"The {variant}", "seed": seed, "ceiling": "oracle-magnitude"}
+            write_json(run / "config.json", config | {"model": {"kind": "audioslots"}})
+            write_json(run / "evaluation.json", {"commit": "1" * 40, "real_time_factor": 0.01 * seed + 0.02})
             rows.to_parquet(run / "scores.parquet")
-            _write_json(run / "config.json", _config(variant, seed))
-            evaluated = {"commit": "1" * 40, "mixtures": 30, "real_time_factor": 0.01 * seed + 0.02}
-            _write_json(run / "evaluation.json", evaluated)
             if trained:
-                _write_json(run / "system.json", _system(len(variant), seed))
-                _history(gain, seed).to_csv(run / "history.csv", index=False)
+                write_json(run / "system.json", _make_system(len(variant), seed))
+                _make_history(gain, seed).to_csv(run / "history.csv", index=False)
             for mixture in rows["mixture_id"].unique()[:examples]:
-                _example(run / "examples" / mixture, seed)
+                _write_example(run / "examples" / mixture, seed)
     return folder
 
 
 def identify(results: Path, code: str = "made") -> Path:
     """Give the data and every run of a results folder an identity, and every run the digest of its code."""
-    described = json.loads((results / "benchmark.json").read_text())
     identities: dict[str, dict[str, str]] = {}
     for path in sorted(results.glob("runs/*/seed*/config.json")):
         variant, seed = path.parts[-3], path.parts[-2].removeprefix("seed")
-        trained = (path.parent / "system.json").is_file()
-        if trained:
+        is_trained = (path.parent / "system.json").is_file()
+        if is_trained:
             identities.setdefault(variant, {})[seed] = f"{variant}, {seed}"
-            _write_json(path, json.loads(path.read_text()) | {"run_identity": f"{variant}, {seed}"})
-        for stage in ("train", "scores") if trained else ("scores",):
-            _write_json(path.with_name(f"{stage}.stage.json"), {"code": f"{stage} by {code}"})
+            edit_json(path, run_identity=f"{variant}, {seed}")
+        for stage in ("train", "scores") if is_trained else ("scores",):
+            write_json(path.with_name(f"{stage}.stage.json"), {"code": f"{stage} by {code}"})
     same = {"data_identity": "the speech", "test_identity": "the mixtures", "identities": identities}
-    _write_json(results / "benchmark.json", described | same)
+    edit_json(results / "benchmark.json", **same)
     return results
 
 
-def edit(path: Path, **changes: Any) -> None:
-    """Change keys of a JSON file."""
-    _write_json(path, json.loads(path.read_text()) | changes)
+def edit_json(path: Path, **changes: Any) -> None:
+    write_json(path, json.loads(path.read_text()) | changes)
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def edit_scores(results: Path, runs: str, **columns: Any) -> None:
+    """Set columns of the scores of runs, which a pattern names."""
+    for path in results.glob(f"runs/{runs}/scores.parquet"):
+        pd.read_parquet(path).assign(**columns).to_parquet(path)
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
     """Path in the folder -> content, of every file."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def write_no_figure(figure: Figure, path: Path) -> Path:
-    """In the place of ``style.save``, where a test is not about figures, which take most of the time."""
+def read_report(out: Path, table: str) -> pd.DataFrame:
+    """A table of a report."""
+    return pd.read_csv(out / "tables" / f"{table}.csv", keep_default_na=False, na_values=[""])
+
+
+def write_json(path: Path, value: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("<svg></svg>")
-    return path
-
-
-def _write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value))
 
 
-def _config(variant: str, seed: int) -> dict:
-    """A name that ends in a number has so many slots; without it there are two."""
-    slots = {"count": int(variant[-1]) if variant[-1].isdigit() else 2}
-    config = {"name": variant, "title": f"The {variant}", "seed": seed, "benchmark": "made", "model": {"slots": slots}}
-    return config | {"ceiling": "oracle-magnitude"}
-
-
-def _system(size: int, seed: int) -> dict:
+def _make_system(size: int, seed: int) -> dict:
     return {
-        "versions": {"torch": "2.11.0"},
-        "device": "cpu",
-        "threads": 2,
-        "commit": "0" * 40,
-        "command": "audioslots train",
-        "parameters": 100_000 * size,
-        "macs_per_second": 2.5e7 * size,
-        "wall_s": 100.0 + seed,
-        "peak_memory_bytes": 400 * 2**20 + seed,
-        "steps": 1200,
-        "numbers_a_slot": 128,
-        "numbers_a_source": 4369,
-        "train_subset": "train-clean",
-        "train_hours": 2.5,
-        "train_speakers": 100,
-        "audio_s": 3600.0,
+        **{"versions": {"torch": "2.11.0"}, "device": "cpu", "threads": 2, "commit": "0" * 40},
+        **{"parameters": 100_000 * size, "macs_per_second": 2.5e7 * size, "wall_s": 100.0 + seed, "steps": 1200},
+        **{"peak_memory_bytes": 400 * 2**20 + seed, "numbers_a_slot": 128, "numbers_a_source": 4369},
+        **{"train_subset": "train-clean", "train_hours": 2.5, "train_speakers": 100},
     }
 
 
-def _history(gain: float, seed: int) -> pd.DataFrame:
+def _make_history(gain: float, seed: int) -> pd.DataFrame:
     steps = np.arange(0, 1201, 50)
     rise = gain * (1 - np.exp(-steps / 300)) + 0.1 * seed
-    return pd.DataFrame(
-        {
-            "step": steps,
-            "loss": -rise,
-            "learning_rate": 1e-3,
-            "seconds": steps * 0.1,
-            "audio_seconds_per_second": 160.0,
-            "validation_si_sdri_db": np.where(steps % 200 == 0, rise, np.nan),
-        }
-    )
+    validated = np.where(steps % 200 == 0, rise, np.nan)
+    return pd.DataFrame({"step": steps, "loss": -rise, "validation_si_sdri_db": validated})
 
 
-def _example(folder: Path, seed: int) -> None:
+def _write_example(folder: Path, seed: int) -> None:
     folder.mkdir(parents=True)
     time = np.arange(RATE) / RATE
     for index, name in enumerate(("mixture", "s1", "s2", "estimate1", "estimate2")):

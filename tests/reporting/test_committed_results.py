@@ -9,13 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from audioslots.reporting.archive import Archive
 
 from audioslots.config.benchmark import read_for_counting
 from audioslots.config.summary import summary
-from audioslots.config.untrained import is_untrained
 from audioslots.config.variant import Resolved
-from audioslots.reporting.publish import BEGIN, END, FIGURES, brief, render, shown
+from audioslots.reporting.publish import BEGIN, END, FIGURES, render_results, select_rows, select_sections
+from audioslots.reporting.results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -28,23 +27,22 @@ def config_of(folder: Path) -> Path:
     return ROOT / "config" / f"{folder.name}.yaml"
 
 
-def departures(folder: Path, config: Path) -> list[str]:
-    """What of published runs is not what a benchmark's file says now, a line each."""
-    archive, now = Archive.read(folder), summary(read_for_counting(config, ablations=ROOT / "ablations"))
-    found = [
-        f"{key}: {archive.benchmark.get(key)}; {now[key]} by the config"
+def find_departures(folder: Path, config: Path) -> list[str]:
+    """How published runs differ from what a benchmark's file says now, a line each."""
+    published, now = Results.read_published(folder), summary(read_for_counting(config, ablations=ROOT / "ablations"))
+    departures = [
+        f"{key}: {published.benchmark.get(key)}; {now[key]} by the config"
         for key in ("name", "test_identity", "data_identity")
-        if archive.benchmark.get(key) != now[key]
+        if published.benchmark.get(key) != now[key]
     ]
-    for variant, seeds in archive.runs.items():
-        if variant not in now["variants"]:
-            found.append(f"{variant}: not a variant of the benchmark")
-            continue
-        for seed in seeds if not is_untrained(variant) else ():
-            identity, expected = archive.identity(variant, seed), now["identities"][variant].get(seed)
-            if identity is None or identity != expected:
-                found.append(f"{variant}, seed {seed}: {identity}; {expected} by the config")
-    return found
+    for run in published.runs:
+        if run.variant not in now["variants"]:
+            departures.append(f"{run.variant}: not a variant of the benchmark")
+        elif run.is_trained:
+            expected = now["identities"][run.variant].get(str(run.seed))
+            if run.identity is None or run.identity != expected:
+                departures.append(f"{run.variant}, seed {run.seed}: {run.identity}; {expected} by the config")
+    return departures
 
 
 def test_every_scale_has_published_results() -> None:
@@ -56,28 +54,20 @@ def test_every_scale_has_published_results() -> None:
 
 @each_folder
 def test_published_runs_are_of_what_the_config_says_now(folder: Path) -> None:
-    assert Archive.read(folder).runs, "it holds runs"
-    found = departures(folder, config_of(folder))
-    assert not found, "\n".join([f"{folder.relative_to(ROOT)} holds runs of another configuration:", *found])
+    departures = find_departures(folder, config_of(folder))
+    assert not departures, "\n".join([f"{folder.relative_to(ROOT)} holds runs of another configuration:", *departures])
 
 
 @each_folder
-def test_published_configs_are_read_and_have_the_identity_that_they_name(folder: Path) -> None:
-    for variant, seeds in Archive.read(folder).runs.items():
-        for seed, files in seeds.items():
-            if is_untrained(variant):
-                continue
-            config = Resolved.of(files["config.json"], f"{variant}, seed {seed}")
-            assert (config.name, config.seed) == (variant, int(seed))
-            assert config.run_identity == files["config.json"]["run_identity"], f"{variant}, seed {seed}"
-
-
-@each_folder
-def test_published_runs_are_of_committed_code(folder: Path) -> None:
-    for variant, seeds in Archive.read(folder).runs.items():
-        for seed, files in seeds.items():
-            commits = [files[name]["commit"] for name in ("system.json", "evaluation.json") if name in files]
-            assert commits and all(re.fullmatch("[0-9a-f]{7,40}", commit) for commit in commits), f"{variant} {seed}"
+def test_published_configs_have_the_identity_that_they_name_and_committed_code(folder: Path) -> None:
+    runs = Results.read_published(folder).runs
+    assert runs
+    for run in runs:
+        commits = [run.files[name]["commit"] for name in ("system.json", "evaluation.json") if name in run.files]
+        assert commits and all(re.fullmatch("[0-9a-f]{7,40}", commit) for commit in commits), (run.variant, run.seed)
+        if run.is_trained:
+            config = Resolved.of(dict(run.config), f"{run.variant}, seed {run.seed}")
+            assert (config.name, config.seed, config.run_identity) == (run.variant, run.seed, run.identity)
 
 
 @pytest.mark.parametrize(
@@ -102,15 +92,15 @@ def test_a_config_that_changes_is_noticed(tmp_path: Path, old: str, new: str, sa
     text = changed.read_text(encoding="utf-8")
     assert old in text
     changed.write_text(text.replace(old, new, 1), encoding="utf-8")
-    found = departures(REFERENCE / "mini", changed)
-    assert any(line.startswith(says) for line in found), found[:9]
+    departures = find_departures(REFERENCE / "mini", changed)
+    assert any(line.startswith(says) for line in departures), departures[:9]
 
 
 def test_a_learning_rate_that_was_chosen_otherwise_is_noticed(tmp_path: Path) -> None:
     for path in (ROOT / "config").iterdir():
         shutil.copy(path, tmp_path)
     (tmp_path / "mini-learning-rates.csv").unlink()
-    assert departures(REFERENCE / "mini", tmp_path / "mini.yaml")
+    assert find_departures(REFERENCE / "mini", tmp_path / "mini.yaml")
 
 
 # --- the folders ---------------------------------------------------------------------------------------------------
@@ -135,7 +125,7 @@ def test_a_published_folder_holds_a_page_scores_runs_and_three_figures_at_most(f
 def test_the_command_on_a_published_page_runs_its_benchmark(folder: Path) -> None:
     """Make says what it would run: the workflow on the config of that name."""
     (command,) = re.findall(r"^Command: `(.+)`", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert command == Archive.read(folder).command
+    assert command == Results.read_published(folder).command
     make, *arguments = shlex.split(re.sub(r"<[^>]*>", "FOLDER", command))
     assert make == "make"
     listed = ["make", "--dry-run", "--old-file=.venv/.installed", *arguments]
@@ -148,7 +138,7 @@ def test_the_command_on_a_published_page_runs_its_benchmark(folder: Path) -> Non
 def test_a_published_page_is_rendered_again_as_it_is_committed(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / folder.name)
     (copy / "README.md").unlink()
-    render(copy)
+    render_results(copy)
     for name in ("README.md", "runs.json", "scores.parquet"):
         assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
 
@@ -159,11 +149,11 @@ def test_a_published_page_is_rendered_again_as_it_is_committed(folder: Path, tmp
 @each_folder
 def test_documentation_shows_the_published_results(folder: Path) -> None:
     begin = BEGIN.format(folder.relative_to(ROOT).as_posix())
-    assert f"{begin}\n{shown(folder)}\n{END}" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert f"{begin}\n{select_sections(folder)}\n{END}" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["mini", "librispeech"])
 def test_readme_shows_the_results_of_the_demo_and_on_real_speech(name: str) -> None:
     folder = REFERENCE / name
     begin = BEGIN.format(folder.relative_to(ROOT).as_posix())
-    assert f"{begin}\n{brief(folder)}\n{END}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{begin}\n{select_rows(folder)}\n{END}" in (ROOT / "README.md").read_text(encoding="utf-8")

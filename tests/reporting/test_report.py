@@ -5,227 +5,283 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_results import make, scores
 
 from audioslots.reporting.report import report
 from audioslots.runtime.errors import InputError
-from audioslots.runtime.files import write_json
+from tests.reporting.made_results import (
+    edit_json,
+    edit_scores,
+    identify,
+    make_results,
+    make_scores,
+    read_report,
+    write_json,
+)
+
+GAINS = {"magnitude": 4.0, "mask": 6.0}
+LENGTHS = {name: {"0.25": f"{name}-x0.25", "0.5": f"{name}-x0.5"} for name in ("base", "mask", "slow")}
+SHORTER = {"base-x0.25": 2.0, "base-x0.5": 3.0, "mask-x0.25": 3.0, "mask-x0.5": 4.5, "slow-x0.25": 1, "slow-x0.5": 2}
+FULL = {"base": 4.0, "mask": 6.0, "slow": 3.0, "wide": 5.0, "narrow": 4.5, "many": 5.5, "twin": 3.5}
+STUDIES = {"decoder": ["base", "mask", "slow", "twin"], "encoder": ["wide", "narrow"], "slots": ["base", "many"]}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made"), {"magnitude": 4.0, "mask": 6.0})
-
-
-@pytest.fixture
-def results(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "results")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("made"), GAINS, examples=2)
 
 
 @pytest.fixture(scope="module")
-def out(made, tmp_path_factory):
+def out(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
     assert report(made, out) == out / "index.html"
     return out
 
 
-def test_everything_promised_is_written(out):
+@pytest.fixture(scope="module")
+def made_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three studies, one of them at three training lengths, with a twin of the baseline that was not trained."""
+    folder = tmp_path_factory.mktemp("studies") / "results"
+    make_results(folder, FULL | SHORTER, studies=STUDIES)
+    for path in folder.glob("runs/*/*/system.json"):
+        share = float(path.parts[-3].partition("-x")[2] or 1)
+        edit_json(path, steps=round(400 * share), wall_s=200 * share)
+    identify(folder)
+    for path in [*folder.glob("runs/twin/*/system.json"), *folder.glob("runs/twin/*/history.csv")]:
+        path.unlink()
+    edit_json(folder / "benchmark.json", lengths=LENGTHS, models={"twin": "base"})
+    return folder
+
+
+@pytest.fixture
+def results(made: Path, tmp_path: Path, without_figures: None) -> Path:
+    return shutil.copytree(made, tmp_path / "results")
+
+
+@pytest.fixture
+def studies(made_studies: Path, tmp_path: Path, without_figures: None) -> Path:
+    return shutil.copytree(made_studies, tmp_path / "results")
+
+
+def remove_scores(results: Path, *runs: str) -> None:
+    for run in runs:
+        for path in results.glob(f"runs/{run}/scores.parquet"):
+            path.unlink()
+
+
+def list_studies(out: Path) -> list[str]:
+    return read_report(out, "conclusions")["study"].tolist()
+
+
+# --- what is written -----------------------------------------------------------------------------------------------
+
+
+def test_everything_promised_is_written(out: Path) -> None:
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     names = "main costs changes pairs input duration speakers published conclusions comparison-decoder".split()
     tables = {f"tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
-    names = "estimates cost spectrograms estimates-decoder learning-decoder input-decoder".split()
-    drawn = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png", "pdf")}
+    names = "estimates cost spectrograms estimates-decoder learning-decoder".split()
+    figures = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "pdf")}
     kept = {"scores.parquet", "index.html"}
-    assert tables | drawn | kept == {name for name in written if not name.startswith("audio/")}
+    assert tables | figures | kept == {name for name in written if not name.startswith("audio/")}
     assert {"audio/1/mixture.wav", "audio/2/s2.wav", "audio/2/v1-2.png"} <= written
-    assert not any(".tmp" in name for name in written)
 
 
-def test_every_row_of_every_run_is_in_the_one_table(out):
-    rows = pd.read_parquet(out / "scores.parquet")
-    assert len(rows) == 30 * 2 * (1 + 1 + 2 * 2 * 2)
-    main = pd.read_csv(out / "tables/main.csv", keep_default_na=False)
-    assert main["variant"].tolist() == ["mixture", "oracle-magnitude", "magnitude", "magnitude", "mask", "mask"]
-    costs = pd.read_csv(out / "tables/costs.csv")
+def test_every_row_of_every_run_is_in_the_one_table(out: Path) -> None:
+    assert len(pd.read_parquet(out / "scores.parquet")) == 30 * 2 * (1 + 1 + 2 * 2 * 2)
+    main = read_report(out, "main")["variant"].tolist()
+    assert main == ["mixture", "oracle-magnitude", "magnitude", "magnitude", "mask", "mask"]
+    costs = read_report(out, "costs")
     assert costs["real_time_factor"].tolist() == pytest.approx([0.035, 0.035]), "a mean over seeds"
     assert costs["peak_memory_bytes"].tolist() == [400 * 2**20 + 2] * 2, "the largest over seeds"
-    assert costs[["numbers_a_slot", "numbers_a_source"]].to_numpy().tolist() == [[128, 4369]] * 2
 
 
-def test_the_page_says_what_made_the_results(out):
+def test_the_page_states_the_provenance(out: Path) -> None:
     page = (out / "index.html").read_text(encoding="utf-8")
-    facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)
-    assert facts == [
-        ("Code of the training", "0" * 40),
-        ("Code of the evaluation", "1" * 40),
-        ("Machine", "cpu"),
-        ("Threads a training", "2"),
-        ("Training, all runs", "0.1 h"),
-        ("Versions", "torch 2.11.0"),
-    ]
+    assert dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)) == {
+        "Commit, training": "0" * 40,
+        "Commit, evaluation": "1" * 40,
+        "Machine": "cpu",
+        "Threads per training": "2",
+        "Training, all runs": "0.1 h",
+        "Versions": "torch 2.11.0",
+    }
 
 
-def test_long_recordings_have_a_table_of_assignment_accuracy_over_time(results, tmp_path):
-    for path in results.glob("runs/*/*/scores.parquet"):
-        periods = {
-            "assignment_accuracy_from_0_s": 1.0,
-            "assignment_accuracy_from_10_s": 0.875,
-            "assignment_accuracy_from_30_s": 0.75,
-        }
-        pd.read_parquet(path).assign(**periods).to_parquet(path)
-    page = report(results, tmp_path / "out").read_text(encoding="utf-8")
-    assert "Assignment accuracy along a recording" in page and "30 to the end" in page
-    table = pd.read_csv(tmp_path / "out" / "tables" / "time.csv", keep_default_na=False)
-    assert table["assignment_accuracy_from_30_s"].astype(float).unique().tolist() == [0.75]
-
-
-def test_the_same_scores_make_the_same_files(made, out, tmp_path):
+def test_the_same_scores_make_the_same_files(made: Path, out: Path, tmp_path: Path) -> None:
     report(made, tmp_path)
     for kind in ("index.html", "figures/*", "tables/*", "audio/*/*"):
         for path in out.glob(kind):
             assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path.name
 
 
-def test_runs_without_history_or_examples_are_reported(results, tmp_path):
-    for path in (results / "runs").rglob("history.csv"):
+def test_long_recordings_have_a_table_over_time(results: Path, tmp_path: Path) -> None:
+    edit_scores(
+        results, "*/*", **{f"assignment_accuracy_from_{k}_s": value for k, value in ((0, 1), (10, 1), (30, 0.75))}
+    )
+    page = report(results, tmp_path / "out").read_text(encoding="utf-8")
+    assert "30 to the end" in page
+    assert read_report(tmp_path / "out", "time")["assignment_accuracy_from_30_s"].unique().tolist() == [0.75]
+
+
+def test_runs_without_history_or_examples_are_reported(results: Path, tmp_path: Path) -> None:
+    for path in results.rglob("history.csv"):
         path.unlink()
-    for path in (results / "runs").rglob("examples"):
+    for path in results.rglob("examples"):
         shutil.rmtree(path)
     page = report(results, tmp_path).read_text()
     assert not list(tmp_path.glob("figures/learning*")) and not (tmp_path / "figures/spectrograms.svg").exists()
     assert "<audio controls" not in page and "validation SI-SDRi" not in page
 
 
-def test_nothing_trained_is_reported_too(results, tmp_path):
-    edit(results, variants=["mixture", "oracle-magnitude"], studies=[])
-    page = report(results, tmp_path).read_text()
-    assert "Nothing was trained." in page
-
-
-def test_a_study_of_three_has_all_pairs_and_one_of_slots_its_figure(tmp_path):
-    make(tmp_path / "results", {"slots-2": 5.0, "slots-4": 6.0, "slots-8": 4.0}, examples=1)
-    for path in (tmp_path / "results/runs/slots-8").rglob("config.json"):
-        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "ceiling"}))
-    page = report(tmp_path / "results", tmp_path / "out").read_text()
-    drawn = {path.stem for path in (tmp_path / "out/figures").glob("*.svg")}
-    assert {"slots-decoder", "significance-decoder"} <= drawn and "significance" not in drawn
-    main = pd.read_csv(tmp_path / "out/tables/main.csv").set_index("variant")
-    assert main.loc["slots-8", "below_ceiling_db"].isna().all(), "nothing bounds it"
-    assert "corrected by Holm for all 3 pairs" in page
-
-
-def test_one_variant_with_one_seed_is_reported_without_its_study(tmp_path):
-    make(tmp_path / "results", {"magnitude": 4.0}, seeds=(3,), examples=1)
-    page = report(tmp_path / "results", tmp_path / "out").read_text()
-    assert "share a speaker (the one seed is taken as given)" in page and "The magnitude" in page
-    assert "Does the decoder matter?" not in page and not (tmp_path / "out/tables/comparison-decoder.csv").exists()
-    assert pd.read_csv(tmp_path / "out/tables/conclusions.csv").empty
-
-
-def test_scores_of_clean_mixtures_that_others_published_are_shown_and_none_in_noise(results, tmp_path):
+def test_literature_is_shown_beside_clean_mixtures_only(results: Path, tmp_path: Path) -> None:
     assert "Published elsewhere" in report(results, tmp_path / "clean").read_text()
-    edit(results, task="sep_noisy")
+    edit_json(results / "benchmark.json", task="sep_noisy")
     assert "Published elsewhere" not in report(results, tmp_path / "noisy").read_text()
 
 
-def test_a_system_of_another_package_is_in_tables_page_and_a_study_and_said_to_be_one(tmp_path):
-    folder = make(tmp_path / "made", {"slots-2": 4.0, "slots-4": 9.0})
-    rows = scores("external-other", 6.0, (0,), ("none",))
-    run = folder / "runs" / "external-other" / "seed0"
-    run.mkdir(parents=True)
-    rows.to_parquet(run / "scores.parquet")
+def test_an_external_system_is_in_the_tables_and_a_study(results: Path, tmp_path: Path) -> None:
+    run = results / "runs" / "external-other" / "seed0"
     write_json(run / "evaluation.json", {"real_time_factor": 0.0, "cost": {"parameters": 25.7e6, "delay_ms": 16.0}})
-    described = json.loads((folder / "benchmark.json").read_text())
-    described["variants"].append("external-other")
-    about = {"name": "external-other", "title": "other (external)", "question": "How do the variants compare?"}
-    described["studies"].append(about | {"baseline": "external-other", "variants": ["slots-2", "slots-4"]})
-    (folder / "benchmark.json").write_text(json.dumps(described))
+    make_scores("external-other", 5.0, (0,), ("none",)).to_parquet(run / "scores.parquet")
+    described = json.loads((results / "benchmark.json").read_text())
+    study = {"name": "external-other", "title": "Other", "question": "How do they compare?"}
+    study |= {"baseline": "external-other", "variants": list(GAINS)}
+    named = [*described["variants"], "external-other"]
+    edit_json(results / "benchmark.json", variants=named, studies=[*described["studies"], study])
     out = tmp_path / "out"
-    report(folder, out)
-    assert "| other (external) | – |" in (out / "tables" / "main.md").read_text(encoding="utf-8")
-    compared = pd.read_csv(out / "tables" / "comparison-external-other.csv").set_index("variant")
-    assert compared["verdict"].to_dict() == {"slots-2": "worse", "slots-4": "better"}
+    report(results, out)
+    compared = read_report(out, "comparison-external-other").set_index("variant")
+    assert compared["verdict"].to_dict() == {"magnitude": "worse", "mask": "better"}
     assert (compared["seeds"] == 2).all(), "it has no seed and is paired with every one"
-    assert "other (external)" in (out / "index.html").read_text(encoding="utf-8")
-    costs = pd.read_csv(out / "tables" / "costs.csv").set_index("variant")
-    told = costs.loc["external-other", ["parameters", "delay_ms"]]
-    assert (
-        list(told) == [25.7e6, 16.0] and costs.loc["external-other"].drop(["title", "seeds", *told.index]).isna().all()
-    )
     assert "| other (external) | 25.7 M | – | – | 16 |" in (out / "tables" / "costs.md").read_text(encoding="utf-8")
-    conclusion = pd.read_csv(out / "tables" / "conclusions.csv")["conclusion"].iloc[-1]
-    assert conclusion.startswith("Compared with “other (external)”"), "nobody knows its steps"
+    conclusion = read_report(out, "conclusions")["conclusion"].iloc[-1]
+    assert conclusion.startswith("Compared with “other (external)”"), "its steps are unknown"
+    assert set(read_report(out, "changes")["changes"]) == {"–", "another system"}
 
 
-def test_a_run_that_failed_is_missing_and_said_to_be(results, tmp_path):
-    """A training that diverged leaves rows without scores: they are counted, and the other seed still stands."""
-    path = results / "runs/mask/seed2/scores.parquet"
-    rows = pd.read_parquet(path)
-    scored = [name for name in rows if name.startswith(("si_", "sdr", "pesq", "stoi", "estoi"))]
-    rows.assign(**dict.fromkeys(scored, float("nan")), failure="si_sdr: not finite").to_parquet(path)
-    page = report(results, tmp_path).read_text()
-    main = pd.read_csv(tmp_path / "tables/main.csv").set_index(["variant", "stitching"]).loc[("mask", "blind")]
-    assert main["si_sdri_db"] == pytest.approx(6.0, abs=0.5) and main["failures"] == 60
-    assert "Missing, and left out of the mean" in page and "The mask (blind) SI-SDRi 30 of 60" in page
-    assert pd.read_csv(tmp_path / "tables/comparison-decoder.csv")["missing"].tolist() == [30]
-
-
-def test_a_variant_whose_every_run_failed_has_no_verdict(results, tmp_path):
-    for path in results.glob("runs/mask/seed*/scores.parquet"):
-        rows = pd.read_parquet(path)
-        rows.assign(si_sdri_db=float("inf"), failure="si_sdr: not finite").to_parquet(path)
-    page = report(results, tmp_path).read_text()
-    assert "for “The mask” there is no score to compare" in page
-
-
-def test_hostile_names_end_as_text(tmp_path):
-    make(tmp_path / "results", {"a & b_%": 4.0, "<img src=x onerror=alert(1)>": 6.0}, seeds=(1,))
+def test_names_are_escaped(tmp_path: Path, without_figures: None) -> None:
+    make_results(tmp_path / "results", {"a & b_%": 4.0, "<img src=x onerror=alert(1)>": 6.0}, seeds=(1,))
     page = report(tmp_path / "results", tmp_path / "out").read_text()
     assert "<img src=x" not in page and "The &lt;img src=x onerror=alert(1)&gt;” is better by" in page
     assert "a &amp; b_%" in page and "a & b_%" not in page
 
 
-def edit(results, **changes):
-    path = results / "benchmark.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+# --- training lengths ----------------------------------------------------------------------------------------------
 
 
-def test_scores_that_are_not_parquet_are_refused(results, tmp_path):
-    (results / "runs/mask/seed2/scores.parquet").write_bytes(b"PAR1 half a file")
-    with pytest.raises(InputError, match="mask/seed2/scores.parquet: not readable"):
-        report(results, tmp_path / "out")
+def test_shorter_lengths_are_shown_only_beside_their_variant(studies: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    page = report(studies, out).read_text(encoding="utf-8")
+    main = read_report(out, "main")["variant"]
+    assert not main.str.contains("-x").any() and set(FULL) <= set(main)
+    assert set(SHORTER) <= set(pd.read_parquet(out / "scores.parquet")["variant"]), "all scores are kept"
+    assert (out / "figures" / "lengths-decoder.svg").is_file() and not (
+        out / "figures" / "lengths-encoder.svg"
+    ).exists()
+    compared = read_report(out, "comparison-decoder").set_index("variant")
+    assert compared.loc["mask", ["difference_x0.25", "difference_x0.5", "difference_equal_time"]].notna().all()
+    assert "After 400 steps (3 min 20 s per run), compared with “The base”, “The mask” is better by" in page
+    assert "at equal time +" in page
 
 
-def test_scores_of_another_run_are_refused(results, tmp_path):
-    shutil.copyfile(results / "runs/magnitude/seed2/scores.parquet", results / "runs/mask/seed2/scores.parquet")
-    with pytest.raises(InputError, match="expected those of variant 'mask', seed 2"):
-        report(results, tmp_path / "out")
+def test_a_variant_that_shares_a_model_has_its_costs_and_no_lengths(studies: Path, tmp_path: Path) -> None:
+    report(studies, tmp_path / "out")
+    costs = read_report(tmp_path / "out", "costs").set_index("variant")
+    assert costs.loc["twin", "train_s"] == costs.loc["base", "train_s"] == 200
+    compared = read_report(tmp_path / "out", "comparison-decoder").set_index("variant").loc["twin"]
+    assert compared[["difference_x0.5", "difference_equal_time"]].isna().all()
 
 
-def test_unequal_test_mixtures_are_refused(results, tmp_path):
-    path = results / "runs/mask/seed2/scores.parquet"
-    pd.read_parquet(path).iloc[4:].to_parquet(path)
-    with pytest.raises(InputError, match="'mask' seed 2 .* lacks mixture"):
-        report(results, tmp_path / "out")
+def test_a_variant_may_lack_a_length_or_a_seed_of_it(studies: Path, tmp_path: Path) -> None:
+    remove_scores(studies, "mask-x0.25/*", "base-x0.5/seed2", "slow/*")
+    report(studies, tmp_path / "out")
+    compared = read_report(tmp_path / "out", "comparison-decoder").set_index("variant").loc["mask"]
+    assert pd.isna(compared["difference_x0.25"]) and compared[["difference_x0.5", "difference"]].notna().all()
+    assert "slow" not in read_report(tmp_path / "out", "main")["variant"].tolist()
+
+
+# --- incomplete ----------------------------------------------------------------------------------------------------
+
+
+def test_runs_without_scores_are_left_out(studies: Path, tmp_path: Path) -> None:
+    """A study is shown once its baseline and another variant have scores; the shorter lengths are absent."""
+    remove_scores(studies, "wide/*", "many/*", "slow/*", "mask/seed2", *(f"{name}/*" for name in SHORTER))
+    for path in (studies / "runs" / "twin" / "seed2").iterdir():
+        path.unlink()
+    out = tmp_path / "out"
+    page = report(studies, out).read_text(encoding="utf-8")
+    assert list_studies(out) == ["Decoder"] and set(read_report(out, "changes")["study"]) == {"Decoder"}
+    assert "Does the encoder matter?" not in page and "The many" not in page
+    compared = read_report(out, "comparison-decoder").set_index("variant")
+    assert compared["seeds"].to_dict() == {"mask": 1, "twin": 1} and compared.loc["mask", "verdict"] == "better"
+    assert not compared.filter(like="difference_x").size
+    main = read_report(out, "main").set_index(["variant", "stitching"])["seeds"]
+    assert main["mask", "blind"] == 1 and main["base", "blind"] == 2 and main["narrow", "blind"] == 2
+
+
+def test_the_mixture_only_is_reported(results: Path, tmp_path: Path) -> None:
+    remove_scores(results, "m[!i]*/*", "oracle-magnitude/*")
+    assert "Nothing was trained." in report(results, tmp_path / "out").read_text(encoding="utf-8")
+    assert list_studies(tmp_path / "out") == []
+
+
+def test_one_variant_with_one_seed_is_reported_without_its_study(tmp_path: Path, without_figures: None) -> None:
+    make_results(tmp_path / "results", {"magnitude": 4.0}, seeds=(3,))
+    page = report(tmp_path / "results", tmp_path / "out").read_text()
+    assert "share a speaker (the one seed is taken as given)" in page and "The magnitude" in page
+    assert list_studies(tmp_path / "out") == [] and "Does the decoder matter?" not in page
+
+
+@pytest.mark.parametrize(("runs", "failed"), [("seed2", 30), ("*", 60)])
+def test_failed_runs_are_counted_as_missing(results: Path, tmp_path: Path, runs: str, failed: int) -> None:
+    """A training that diverged leaves rows without scores; the other seed still stands."""
+    names = ["si_sdr_db", "si_sdri_db", "sdr_db", "sdri_db", "pesq", "stoi", "estoi"]
+    edit_scores(results, f"mask/{runs}", **dict.fromkeys(names, float("inf")), failure="si_sdr: not finite")
+    page = report(results, tmp_path).read_text()
+    main = read_report(tmp_path, "main").set_index(["variant", "stitching"]).loc[("mask", "blind")]
+    assert main["failures"] == 2 * failed and f"The mask (blind) SI-SDRi {failed} of 60" in page
+    assert read_report(tmp_path, "comparison-decoder")["missing"].tolist() == [failed]
+    if failed == 60:
+        assert "for “The mask” there is no score to compare" in page
+    else:
+        assert main["si_sdri_db"] == pytest.approx(6.0, abs=0.5)
+
+
+def test_runs_of_another_configuration_are_left_out_with_a_line(studies: Path, tmp_path: Path, capsys) -> None:
+    """As after a change of the config: earlier runs are still on disk."""
+    changed = [studies / "runs" / name / f"seed{seed}" for name, seed in (("mask", 2), ("wide", 1), ("wide", 2))]
+    for run in changed:
+        edit_json(run / "config.json", run_identity="of the config before")
+    report(studies, tmp_path / "out")
+    assert sorted(line.partition(": ")[0] for line in capsys.readouterr().err.splitlines()) == sorted(map(str, changed))
+    rows = pd.read_parquet(tmp_path / "out" / "scores.parquet")
+    assert set(rows.loc[rows["variant"] == "mask", "seed"]) == {1} and "wide" not in set(rows["variant"])
+    assert list_studies(tmp_path / "out") == ["Decoder", "Slots"]
+
+
+# --- refused -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("broken", "message"),
     [
-        ({"variants": ["../../x"], "studies": []}, "'../../x' cannot name a folder"),
-        ({"title": None}, "title: absent or of another kind"),
-        ({"seeds": []}, "seeds: empty"),
-        ({"studies": [{"name": "x"}]}, "studies: no baseline, question, title, variants"),
         (
-            {"studies": [{"name": "x", "title": "", "question": "", "baseline": "gone", "variants": []}]},
-            "'gone': not among the benchmark's variants",
+            lambda run: (run / "scores.parquet").write_bytes(b"PAR1 half a file"),
+            "mask/seed2/scores.parquet: not readable",
         ),
+        (lambda run: shutil.copy(run.parent / "seed1/scores.parquet", run), "expected those of variant 'mask', seed 2"),
+        (lambda run: edit_scores(run.parents[2], "mask/seed2", source=9), "lacks mixture|appears twice"),
+        (lambda run: (run / "config.json").unlink(), "mask/seed2/config.json: no such file"),
+        (lambda run: remove_scores(run.parents[2], "*/*"), "no run of the benchmark has scores"),
+        (lambda run: edit_json(run.parents[2] / "benchmark.json", title=None), "title: absent or of another kind"),
     ],
 )
-def test_a_wrong_benchmark_is_refused(results, tmp_path, changes, message):
-    edit(results, **changes)
-    with pytest.raises(InputError, match=message):
+def test_damaged_results_are_refused_by_name(results: Path, tmp_path: Path, broken, message: str) -> None:
+    broken(results / "runs" / "mask" / "seed2")
+    with pytest.raises(InputError, match=message) as error:
         report(results, tmp_path / "out")
+    assert "\n" not in str(error.value)

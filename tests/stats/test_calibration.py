@@ -16,9 +16,11 @@ import pytest
 from audioslots.stats.intervals import SIGNIFICANT, Mixtures, holm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "perf"))
-from intervals import SPREADS, calibrated, drawn, read, simulated
+from intervals import SPREADS, draw_mixtures, measure_rates, read_mixtures, simulate_differences
 
 BY_TITLE = {spreads.title.split(":")[0].split(",")[0]: spreads for spreads in SPREADS}
+TWO = "librimix/metadata/Libri2Mix/libri2mix_test-clean.csv"
+THREE = "librimix/metadata/Libri3Mix/libri3mix_test-clean.csv"
 
 
 def check(rates: dict[str, float]) -> None:
@@ -28,40 +30,32 @@ def check(rates: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
 @pytest.mark.parametrize("name", BY_TITLE)
-def test_12_speakers_that_recur_are_covered_and_raise_no_false_alarms(name, seeds):
-    check(calibrated(drawn(12, 60), seeds, BY_TITLE[name], 4000))
+def test_12_recurring_speakers_are_covered_and_raise_no_false_alarms(name: str, seeds: int) -> None:
+    check(measure_rates(draw_mixtures(12, 60), seeds, BY_TITLE[name], 4000))
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
-def test_40_speakers_that_recur_are_covered_and_raise_no_false_alarms(seeds):
-    check(calibrated(drawn(40, 400), seeds, BY_TITLE["between these"], 1000))
+@pytest.mark.parametrize(("size", "name"), [((40, 400), "between these"), ((20, 200, 3), "unlike")])
+def test_more_speakers_and_three_per_mixture_are_covered(size: tuple[int, ...], name: str, seeds: int) -> None:
+    check(measure_rates(draw_mixtures(*size), seeds, BY_TITLE[name], 1000))
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_three_speakers_in_a_mixture_are_covered(seeds):
-    check(calibrated(drawn(20, 200, 3), seeds, BY_TITLE["unlike"], 1000))
-
-
-def test_pairs_taken_as_independent_are_not_covered():
-    """The simulation can tell: this is what intervals were before."""
-    assert calibrated(drawn(12, 60), 3, BY_TITLE["between these"], 1000)["covered_if_apart"] < 0.85
-
-
-def test_half_an_interval_is_no_wider_than_few_speakers_and_seeds_call_for():
+@pytest.mark.parametrize(("seeds", "most"), [(1, 2.9), (3, 2.9), (5, 2.7)])
+def test_intervals_are_no_wider_than_few_speakers_and_seeds_require(seeds: int, most: float) -> None:
     """A Student's t of eleven and two degrees of freedom: 2.2 and 4.3 standard errors."""
-    for seeds, most in ((1, 2.9), (3, 2.9), (5, 2.7)):
-        rates = calibrated(drawn(12, 60), seeds, BY_TITLE["between these"], 1000)
-        assert rates["half_width_db"] < most * rates["error_db"]
+    rates = measure_rates(draw_mixtures(12, 60), seeds, BY_TITLE["between these"], 1000)
+    assert rates["half_width_db"] < most * rates["error_db"]
+    assert rates["covered_if_independent"] < 0.85, "the simulation detects intervals that ignore recurring speakers"
 
 
-def test_few_of_twelve_alike_are_shown_to_be_below_the_best():
-    """One is the best by chance: corrected for the comparisons with it alone, some fall behind three times as often.
+def test_few_of_twelve_alike_are_shown_to_be_below_the_best() -> None:
+    """One is the best by chance: corrected only for the comparisons with it, three times as many fall behind.
 
     With 40 speakers any does one time in twenty; with 12 speakers one in seven, since few tell of tails less well.
     """
-    mixtures, count = Mixtures(speakers := drawn(40, 400)), 12
+    mixtures, count = Mixtures(speakers := draw_mixtures(40, 400)), 12
     lost = []
-    for values in simulated(speakers, 1, BY_TITLE["between these"], count * 400):
+    for values in simulate_differences(speakers, 1, BY_TITLE["between these"], count * 400):
         whole = values[..., : values.shape[2] // count * count]
         for alike in np.split(whole, whole.shape[2] // count, axis=2):
             best = int(alike.mean(axis=(0, 1)).argmax())
@@ -73,22 +67,17 @@ def test_few_of_twelve_alike_are_shown_to_be_below_the_best():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "seeds"), [*((name, 3) for name in BY_TITLE), ("between these", 1), ("alike", 5)])
-def test_the_official_test_set_is_covered_and_raises_no_false_alarms(name, seeds, shared):
-    speakers = read(shared / "librimix/metadata/Libri2Mix/libri2mix_test-clean.csv")
-    assert len(speakers) == 3000 and len({one for pair in speakers for one in pair}) == 40
-    check(calibrated(speakers, seeds, BY_TITLE[name], 1000))
+@pytest.mark.parametrize(
+    ("metadata", "name", "seeds"),
+    [*((TWO, name, 3) for name in BY_TITLE), (TWO, "between these", 1), (TWO, "alike", 5), (THREE, "between these", 3)],
+)
+def test_official_test_sets_are_covered_and_raise_no_false_alarms(metadata, name, seeds, shared) -> None:
+    check(measure_rates(read_mixtures(shared / metadata), seeds, BY_TITLE[name], 1000))
 
 
 @pytest.mark.slow
-def test_official_mixtures_of_three_are_covered_and_raise_no_false_alarms(shared):
-    speakers = read(shared / "librimix/metadata/Libri3Mix/libri3mix_test-clean.csv")
-    check(calibrated(speakers, 3, BY_TITLE["between these"], 1000))
-
-
-@pytest.mark.slow
-def test_a_difference_of_0_3_db_is_found_at_the_official_size_where_variants_are_alike(shared):
+def test_a_difference_of_0_3_db_is_detected_at_the_official_size_where_variants_are_alike(shared) -> None:
     """Where speakers differ by 0.5 dB in how much a variant gains, 40 of them do not suffice."""
-    speakers = read(shared / "librimix/metadata/Libri2Mix/libri2mix_test-clean.csv")
-    assert calibrated(speakers, 3, BY_TITLE["alike"], 500)["found"] > 0.95
-    assert 0.25 < calibrated(speakers, 3, BY_TITLE["between these"], 500)["found"] < 0.5
+    speakers = read_mixtures(shared / TWO)
+    assert measure_rates(speakers, 3, BY_TITLE["alike"], 500)["detected"] > 0.95
+    assert 0.25 < measure_rates(speakers, 3, BY_TITLE["between these"], 500)["detected"] < 0.5
