@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from audioslots.reporting.rates import choose
 from running import REPORT, ROOT, TINY, planned, snakemake, write_config
 
 from audioslots.config.benchmark import Benchmark, find_shared_models, read_benchmark, resolve, resolve_rate, variants
