@@ -139,9 +139,9 @@ def _summarise(read: Benchmark, data: pd.DataFrame, evaluations: int, assumption
     return (
         f"{read.title}: {data.loc[data['steps'] > 0, 'runs'].sum()} trainings, {data['runs'].sum()} separations of the "
         f"test set, {evaluations} evaluations, {prepared} jobs for the data and 1 for the report; "
-        f"{format_number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; {format_number(gigabytes, 1)} GB of disk beside "
-        f"the corpus, and {format_number(estimates, 1)} GB for the estimates of each run while it is scored. Largest "
-        "training step: "
+        f"{format_number(data['gpu_hours'].sum(), 1)} GPU hours {basis}; {format_number(gigabytes, 1)} GB of disk "
+        f"beside the corpus, and {format_number(estimates, 1)} GB for the estimates of each run while it is scored. "
+        "Largest training step: "
         f"“{largest['title']}”, {format_number(largest['peak_memory_bytes'] / 2**30, 1)} GiB; separation takes at most "
         f"{format_number(data['separation_bytes'].max() / 2**30, 1)} GiB."
     )
@@ -158,7 +158,8 @@ def _sum_by_study(read: Benchmark, data: pd.DataFrame, assumptions: Assumptions)
     columns += [Column(gpu.title, key, lambda value: format_number(value, 1)) for key, gpu in GPUS.items()]
     caption = (
         f"{format_count(len(read.seeds), 'seed')}. Assumed: {100 * assumptions.efficiency:.0f} % of the data sheets' "
-        "rates of dense matrix products in the precision of the training. A study includes its baseline, which it may share."
+        "rates of dense matrix products in the precision of the training. A study includes its "
+        "baseline, which it may share."
     )
     return Table("gpu-hours", caption, hours, columns)
 
