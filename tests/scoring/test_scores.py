@@ -11,7 +11,7 @@ from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import sha256
 from audioslots.scoring.metrics import LATER
 from audioslots.scoring.scores import COLUMNS, read_scores
-from tests.reporting.made_results import scores as made_scores
+from tests.reporting.made_results import make_scores as made_scores
 
 PUBLISHED = sorted((Path(__file__).resolve().parents[2] / "results" / "reference").glob("*/scores.parquet"))
 

@@ -168,7 +168,7 @@ def test_training_without_sources_lowers_its_loss_and_goes_on_as_if_never_stoppe
     ("training", "slots", "expected"),
     [
         ({**MIXIT, "loss": "si_sdr"}, 4, "assignment mixit with loss si_sdr; expected snr"),
-        ({"supervised": 0.1}, 4, "supervised 0.1 with assignment pit; expected 0, or assignment mixit"),
+        ({"supervised": 0.1}, 4, "supervised 0.1 with assignment pit; expected 0, or mixit"),
         ({**MIXIT, "ratio": 0.1}, 4, "ratio 0.1 with assignment mixit"),
         ({**MIXIT, "single_speaker_fraction": 0.1}, 4, "single_speaker_fraction 0.1 with assignment mixit"),
         (MIXIT, 3, "model: 3 slots with training.assignment mixit, whose input is two mixtures; expected 4 to 8"),
