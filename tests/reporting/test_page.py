@@ -246,4 +246,4 @@ def test_only_one_mixture_plays_at_a_time(tab):
     for index in (0, 1):
         tab.locator(".player").nth(index).locator("button[data-audio]").nth(1).click()
         tab.wait_for_function(f"!document.querySelectorAll('.player audio')[{index}].paused")
-    assert tab.evaluate("document.querySelectorAll('.player audio')[0].paused")
+    tab.wait_for_function("document.querySelectorAll('.player audio')[0].paused")
