@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from audioslots.models.base import ModelConfig, Spectrogram
+from audioslots.models.compute import count_multiply_accumulates
 from audioslots.models.network import NetworkModel
 from audioslots.runtime.errors import InputError
 from audioslots.schema import hyper
@@ -166,7 +167,10 @@ def _check(model: NetworkModel, name: str) -> None:
         expected = (BATCH, config_slots, *given.shape[1:])
         model.eval()
         try:
-            estimates = model.network(given)
+            with count_multiply_accumulates(model):  # refuses a network whose cost cannot be counted
+                estimates = model.network(given)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
         except Exception as error:
             raise InputError(
                 f"{name}: fails on mixtures of shape {tuple(given.shape)}: {_line(error)}; expected {expected}"

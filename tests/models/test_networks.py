@@ -48,6 +48,15 @@ class Failing(Gains):
         raise RuntimeError("no\\nway")
 
 
+class Uncounted(Gains):
+    def __init__(self):
+        super().__init__()
+        self.bilinear = nn.Bilinear(1, 1, 2)
+
+    def forward(self, mixture):
+        return self.bilinear(mixture[..., None], mixture[..., None]).movedim(-1, 1)
+
+
 def not_a_module():
     return 1
 '''
@@ -137,7 +146,11 @@ def test_a_path_beside_a_yaml_is_located_and_a_changed_file_is_refused(networks:
     [
         ("absent.py:Gains", {}, "absent.py: no such file; expected one beside the YAML"),
         ("no_such_package.models:Gains", {}, "cannot be imported: ModuleNotFoundError"),
-        ("{file}:Gain", {}, r"has no class Gain; expected one of \['Detached', 'Failing', 'Gains', 'Short'\]"),
+        (
+            "{file}:Gain",
+            {},
+            r"has no class Gain; expected one of \['Detached', 'Failing', 'Gains', 'Short', 'Uncounted'\]",
+        ),
         ("{file}", {}, "model.path"),
         ("{file}:Gains", {"arguments": {"gains": 1}}, "arguments .*TypeError.*; expected those of the class"),
         ("{file}:not_a_module", {}, "makes a int; expected a torch.nn.Module"),
@@ -145,6 +158,7 @@ def test_a_path_beside_a_yaml_is_located_and_a_changed_file_is_refused(networks:
         ("{file}:Short", {}, r"returns \(2, 2, 511\) for \(2, 512\)"),
         ("{file}:Failing", {}, r"fails on mixtures of shape \(2, 512\): RuntimeError: no; expected \(2, 2, 512\)"),
         ("{file}:Detached", {}, "no gradient"),
+        ("{file}:Uncounted", {}, "model.path .* nothing says what it costs; add a formula"),
         ("{file}:Gains", {"arguments": {"sources": 1}, "outputs": 1}, "1 slots .* for 2 sources"),
         ("{file}:Gains", {"stft": {}}, "stft with domain waveform"),
     ],

@@ -17,11 +17,11 @@ from audioslots.training import trainer
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 
 
-@pytest.mark.parametrize("name", ["conv-tasnet-tiny", "dprnn", "sepformer"])
+@pytest.mark.parametrize("name", ["conv-tasnet-tiny", "dprnn", "sepformer", "tfgridnet"])
 def test_a_system_trains_resumes_and_separates(name: str, packed: Path, tmp_path: Path, monkeypatch: Any) -> None:
     model = deltas("systems", ABLATIONS)[name]["model"]
     if model["kind"] == "imported":
-        pytest.importorskip("speechbrain")
+        pytest.importorskip("espnet2" if name == "tfgridnet" else "speechbrain")
     config = resolved(packed, {"steps": 2, "validate_every": 2}, model, chunk_s=0.25)
     trainer.train(config, tmp_path / "whole", CPU)
     stopped(1, config, tmp_path / "parted", monkeypatch)
