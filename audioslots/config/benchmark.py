@@ -182,7 +182,7 @@ def untrained(benchmark: Benchmark, trained: Mapping[str, Variant]) -> list[str]
     stft = (transform.window, transform.hop) if transform else None
     oracles = {name: parse(name) for name in benchmark.baselines}
     baselines = [oracle._replace(stft=stft).name if oracle else name for name, oracle in oracles.items()]
-    bounds = [variant.ceiling for variant in trained.values() if variant.ceiling]
+    bounds = [variant.oracle_bound for variant in trained.values() if variant.oracle_bound]
     return list(dict.fromkeys([*baselines, *bounds, *(f"{EXTERNAL}{name}" for name in benchmark.external)]))
 
 

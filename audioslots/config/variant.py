@@ -23,7 +23,12 @@ from audioslots.runtime.files import read_json
 from audioslots.schema import Name, Section, checked, decisive, hashed, hyper, label, provenance
 
 MOST_MIXIT_SLOTS = 8  # MixIT tries all 2^K sums
-DERIVED = ("identity", "run_identity", "ceiling", "provenance")  # keys of a config.json that follow from the others
+DERIVED = (
+    "identity",
+    "run_identity",
+    "oracle_bound",
+    "provenance",
+)  # keys of a config.json that are computed
 
 
 class InitFrom(Section):
@@ -70,7 +75,7 @@ class Variant(Section):
         return self
 
     @property
-    def ceiling(self) -> str | None:
+    def oracle_bound(self) -> str | None:
         """The oracle that bounds output and reconstruction, at the model's own STFT; None where phase is decoded."""
         if (transform := self.model.transform) is None:
             return None
@@ -228,12 +233,12 @@ class Resolved(Variant):
         return hashed({**self.content, "separation": decisive(self.separation)})
 
     def document(self) -> dict[str, Any]:
-        """The content of ``config.json``: all values, where each is from, identities and ceiling."""
+        """The content of ``config.json``: all values, where each is from, identities and oracle_bound."""
         return {
             **self.model_dump(mode="json"),
             "identity": self.identity,
             "run_identity": self.run_identity,
-            "ceiling": self.ceiling,
+            "oracle_bound": self.oracle_bound,
             "provenance": provenance(self),
         }
 

@@ -186,14 +186,14 @@ def slot_sizes(model: SeparationModel, samples: int) -> dict[str, int]:
         samples: what the model reads for one chunk, samples.
 
     Returns:
-        ``numbers_a_slot``: W; ``numbers_a_source``: F x N of one chunk.
+        ``slot_size``: W; ``spectrogram_size``: F x N of one chunk.
     """
     with torch.no_grad():
         estimates = model(torch.zeros(1, samples, device=next(model.parameters()).device))
     if estimates.slots is None or estimates.compressed is None:
         return {}
     bins, frames = estimates.compressed.shape[-2:]
-    return {"numbers_a_slot": estimates.slots.shape[-1], "numbers_a_source": bins * frames}
+    return {"slot_size": estimates.slots.shape[-1], "spectrogram_size": bins * frames}
 
 
 def center_crop(waveform: Tensor, samples: int) -> Tensor:

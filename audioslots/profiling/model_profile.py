@@ -81,7 +81,7 @@ def profile_variants(benchmark: Path, names: list[str]) -> Table:
         if not rows:
             rows.append(profile.parts.join((profile.parts / whole).add_suffix("_share")))
         title = f"{config.title}, {config.training.batch} chunks of {config.chunk_s:g} s"
-        unknown = dict.fromkeys(("numbers_a_slot", "numbers_a_source"), float("nan"))
+        unknown = dict.fromkeys(("slot_size", "spectrogram_size"), float("nan"))
         rows.append(pd.DataFrame(whole.to_dict() | unknown | profile.slot_sizes, index=[title]))
     caption = (
         f"Sizes at {read.rate // 1000} kHz, counted, not measured; in parentheses the part's share of the first model. "

@@ -14,7 +14,7 @@ from audioslots.reporting.sentences import conclude_study
 from audioslots.reporting.table import Table
 from audioslots.reporting.tables import tabulate_comparison, tabulate_conclusions, tabulate_results
 from audioslots.scoring.metrics import REPORTED
-from audioslots.stats.comparisons import compare_with_baseline
+from audioslots.stats.comparisons import compare_with_baseline, find_not_trained
 from audioslots.stats.summaries import summarise
 from audioslots.stats.verdicts import TrainingLengths
 
@@ -92,6 +92,8 @@ def analyse(benchmark: Mapping[str, Any], runs: Sequence[Run]) -> Analysis:
     bounds = {run.variant: run.oracle_bound for run in runs if run.oracle_bound in titles}
     costs, summary = collect_costs(runs), summarise(scores, list(REPORTED))
 
+    models = {run.variant: run.config.get("identity", run.variant) for run in reversed(runs) if run.is_trained}
+    not_trained = find_not_trained(summary, models)
     studies = []
     for study in benchmark["studies"]:
         baseline = study["baseline"]
@@ -99,7 +101,7 @@ def analyse(benchmark: Mapping[str, Any], runs: Sequence[Run]) -> Analysis:
         if baseline not in members or len(members) < 2:
             continue
         named = titles | {baseline: study.get("baseline_title") or titles[baseline]}  # on this study's axis
-        comparison = compare_with_baseline(scores[scores["variant"].isin(members)], baseline)
+        comparison = compare_with_baseline(scores[scores["variant"].isin(members)], baseline, not_trained=not_trained)
         if at_lengths:
             comparison = at_lengths.judge(comparison)
         spent = costs.set_index("variant")

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from audioslots.config.untrained import MIXTURE
 from audioslots.reporting.results import Results, join_scores
 from audioslots.reporting.table import STITCHING, TITLE, Table, estimate_column
-from audioslots.reporting.tables import describe_intervals
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, sha256, write_text, written_aside
 from audioslots.scoring.metrics import REPORTED
@@ -77,5 +76,5 @@ def _tabulate(scores: pd.DataFrame, variant: str, seed: int) -> Table:
     data = summarise(rows, list(REPORTED)).assign(title=lambda summary: summary["variant"])
     data = data.drop(columns=data.filter(like="_standing"))  # one model has no competitor
     metrics = [estimate_column(metric.title, key, key) for key, metric in REPORTED.items()]
-    caption = f"Means over {data['n'].max()} test mixtures, with 95 % intervals. {describe_intervals(data)}"
+    caption = f"Means over {data['n'].max()} test mixtures, with 95 % intervals."
     return Table("card", caption, data, [TITLE, STITCHING, *metrics])

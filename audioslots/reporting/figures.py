@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from audioslots.reporting.formatting import format_number, format_si, shorten
 from audioslots.reporting.style import INK, MUTED, PAPER, SERIES, WIDTH, style_line
-from audioslots.stats.comparisons import NO_DIFFERENCE
+from audioslots.stats.comparisons import BETTER, WORSE
 
 _ANNOTATED = 10  # variants up to which the cells of a heat map have room for a number
 
@@ -142,7 +142,7 @@ def draw_significance(pairs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         pairs: of ``compare_all_pairs``.
         titles: variant -> title.
     """
-    pairs = pairs.assign(shown=pairs["verdict"] != NO_DIFFERENCE)
+    pairs = pairs.assign(shown=pairs["verdict"].isin([BETTER, WORSE]))
     mirrored = pairs.assign(variant=pairs["baseline"], baseline=pairs["variant"], difference=-pairs["difference"])
     both = pd.concat([pairs, mirrored])
     order = both.groupby("variant")["difference"].mean().sort_values(ascending=False).index

@@ -21,9 +21,12 @@ import pandas as pd
 from audioslots.reporting.analysis import analyse
 from audioslots.reporting.breakdown import tabulate_counting
 from audioslots.reporting.figures import draw_costs, draw_estimates
+from audioslots.reporting.formatting import format_count, format_estimate, format_si
 from audioslots.reporting.published import require_same_data
-from audioslots.reporting.results import HISTORY, RUNS, Results, Run, describe_provenance, join_scores
+from audioslots.reporting.results import HISTORY, RUNS, Results, Run, describe_provenance
+from audioslots.reporting.sentences import describe_result
 from audioslots.reporting.style import save_figure
+from audioslots.reporting.tables import describe_training
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json, write_text, written_aside
 from audioslots.runtime.stage import Stage
@@ -31,8 +34,10 @@ from audioslots.runtime.stage import Stage
 BEGIN, END = "<!-- begin: generated from {} -->", "<!-- end -->"
 LONGEST = 20  # rows of a table in the documentation
 PAGES = ("README.md", "docs/results.md")
-BRIEF = ("Variant", "SI-SDRi (dB)", "PESQ", "Gap to oracle (dB)")
-SYSTEMS = "conv-tasnet"  # study whose rows the README shows beside those of the first study
+HEADLINE = ("decoder", "film")
+"""Study and variant of the result that README.md opens with."""
+SYSTEMS = ("conv-tasnet-small",)
+"""Variants that README.md shows beside it."""
 FIGURES = ("estimates", "cost", "spectrograms")
 CODE = "code.json"
 """File of a published run: digests of the code of its training and of its scoring."""
@@ -201,29 +206,22 @@ def select_sections(folder: Path) -> str:
 
 
 def select_rows(folder: Path) -> str:
-    """A few rows and columns of a main table: mixture, first oracle, and the first systems, stitched blindly."""
+    """The result of ``HEADLINE`` in a sentence, and a few rows of the main table, stitched blindly."""
     published = Results.read_published(folder)
-    lines = [
-        line.strip("| ").split(" | ") for line in _read_sections(folder)["Results"].splitlines() if line[:1] == "|"
-    ]
-    first, *others = published.benchmark["studies"]
-    shown = [first, *(study for study in others if study["name"] == SYSTEMS)]
-    names = {name for study in shown for name in (study["baseline"], *study["variants"])}
-    titles = {run.title for run in published.runs if run.variant in names}
-    heading, rule, *rows = lines
-    name, stitching = (heading.index(word) for word in ("Variant", "Stitching"))
-    untrained = [row for row in rows if row[stitching] == "–"][:2]
-    trained = [row for row in rows if row[stitching] == "blind" and row[name] in titles]
-    places = [heading.index(word) for word in BRIEF]
-    kept = ["| " + " | ".join(row[place] for place in places) + " |" for row in (heading, rule, *untrained, *trained)]
-    scores = join_scores(run for run in published.runs if run.variant in [first["baseline"], *first["variants"]])
-    seeds = scores.groupby("variant")["seed"].nunique()
-    numbers = " to ".join(map(str, dict.fromkeys([seeds.min(), seeds.max()])))
-    caption = (
-        f"Means over {scores['mixture_id'].nunique()} test mixtures and {numbers} seeds, stitched "
-        "blindly, with 95 % intervals. Bold: the best of all variants of the benchmark; ≈: not shown to be below it."
-    )
-    return "\n".join([*kept, "", caption])
+    analysis = analyse(published.benchmark, published.collect_runs())
+    study = next(study for study in analysis.studies if study.name == HEADLINE[0])
+    comparison = study.table.data.query("variant == @HEADLINE[1]").iloc[0]
+    costs = analysis.costs.set_index("variant")
+    baseline = study.members[0]
+    rows = analysis.summary[analysis.summary["stitching"] != "oracle"].set_index("variant")
+    lines = ["| Model | Parameters | SI-SDRi (dB) |", "| :--- | ---: | ---: |"]
+    for name in (baseline, HEADLINE[1], *SYSTEMS, analysis.bounds[baseline]):
+        parameters = format_si(costs["parameters"].get(name, float("nan")))
+        estimate = format_estimate(*rows.loc[name, ["si_sdri_db", "si_sdri_db_low", "si_sdri_db_high"]])
+        lines.append(f"| {analysis.titles[name]} | {parameters} | {estimate} |")
+    seeds = format_count(rows["seeds"][baseline], "seed")
+    data = f"Test: {published.benchmark['test_description']}. {describe_training(costs.loc[[baseline]])}"
+    return "\n".join([describe_result(comparison, analysis.titles, costs), "", *lines, "", f"{data} {seeds}."])
 
 
 def _read_sections(folder: Path) -> dict[str, str]:

@@ -83,7 +83,7 @@ class Run:
     @property
     def oracle_bound(self) -> str | None:
         """Name of the oracle that bounds the variant's kind of output."""
-        return self.config.get("ceiling") if self.is_trained else None
+        return self.config.get("oracle_bound") if self.is_trained else None
 
     @property
     def history(self) -> pd.DataFrame | None:
@@ -253,7 +253,7 @@ def collect_costs(runs: Sequence[Run]) -> pd.DataFrame:
         "peak_memory_bytes": ("peak_memory_bytes", "max"),
         "occupied_slots": ("occupied_slots", "mean"),
     }
-    constant = "parameters macs_per_second delay_ms slots numbers_a_slot numbers_a_source train_subset train_hours"
+    constant = "parameters macs_per_second delay_ms slots slot_size spectrogram_size train_subset train_hours"
     means |= {key: (key, "first") for key in f"{constant} train_speakers device threads commit".split()}
     records = []
     for run in runs:

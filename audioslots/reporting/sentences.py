@@ -1,4 +1,4 @@
-"""Conclusions in sentences: the best variant, and what each study found, by how much and how sure."""
+"""Conclusions in sentences: verdict first, then the difference, then its 95 % interval."""
 
 from __future__ import annotations
 
@@ -6,48 +6,52 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from audioslots.reporting.formatting import format_count, format_duration, format_number, format_p, join_words
+from audioslots.reporting.formatting import format_count, format_number, format_p, join_words
 from audioslots.reporting.table import Table
-from audioslots.stats.comparisons import BETTER, NO_DIFFERENCE, WORSE
+from audioslots.stats.comparisons import BETTER, EQUIVALENT, INCONCLUSIVE, MARGIN, NOT_TRAINED, TRAINED_DB, WORSE
 from audioslots.stats.summaries import BEST, TIED
-from audioslots.stats.verdicts import INCONCLUSIVE
+
+HEADINGS = {
+    BETTER: "Better",
+    EQUIVALENT: f"Equivalent within ±{MARGIN} dB",
+    INCONCLUSIVE: "Inconclusive",
+    WORSE: "Worse",
+    NOT_TRAINED: f"Not trained (below {TRAINED_DB:g} dB)",
+}
 
 
 def conclude_study(
     comparison: pd.DataFrame, baseline: str, titles: Mapping[str, str], costs: pd.DataFrame | None = None
 ) -> str:
-    """One sentence on a study: the best variant first, those without a difference together.
+    """The verdicts of a study, the best variant first, each with its difference and interval.
 
     Args:
         comparison: of ``compare_with_baseline`` or ``TrainingLengths.judge``.
         baseline: name of the baseline.
         titles: variant -> title.
-        costs: indexed by variant: steps and train_s (s); the sentence gives the baseline's.
+        costs: indexed by variant: steps; the sentence gives the baseline's.
     """
     if comparison.empty:
         return f"Nothing was compared with {_quote(baseline, titles)}."
     comparison = comparison.sort_values("difference", ascending=False, kind="stable")
-    scored, unscored = (
-        comparison[mask] for mask in (comparison["difference"].notna(), comparison["difference"].isna())
+    is_scored = comparison["difference"].notna()
+    groups = {"No score": _quote_all(comparison[~is_scored], titles)}
+    for verdict, heading in HEADINGS.items():
+        rows = comparison[is_scored & (comparison["verdict"] == verdict)]
+        groups[heading] = join_words([_describe_difference(row, titles) for _, row in rows.iterrows()])
+    sentences = [f"{heading}: {groups[heading]}." for heading in (*HEADINGS.values(), "No score") if groups[heading]]
+    return " ".join([*sentences, f"Compared with {_quote(baseline, titles)}{_describe_steps(baseline, costs)}."])
+
+
+def describe_result(row: pd.Series, titles: Mapping[str, str], costs: pd.DataFrame) -> str:
+    """One comparison in a sentence, for the top of a page: verdict, difference, interval and steps."""
+    quoted = _quote(row["variant"], titles), _quote(row["baseline"], titles)
+    verb = {BETTER: "beats", WORSE: "is worse than", EQUIVALENT: "is equivalent to"}
+    return (
+        f"{quoted[0]} {verb.get(row['verdict'], 'is inconclusive against')} {quoted[1]}: "
+        f"{format_number(row['difference'], sign=True)} dB SI-SDRi (95 % CI {format_number(row['low'])} to "
+        f"{format_number(row['high'])}){_describe_steps(row['baseline'], costs)}."
     )
-    clauses = []
-    for verdict in (BETTER, INCONCLUSIVE, NO_DIFFERENCE, WORSE):
-        rows = scored[scored["verdict"] == verdict]
-        if rows.empty:
-            continue
-        if verdict == NO_DIFFERENCE:
-            clauses.append(_describe_equals(rows, titles))
-        elif verdict == INCONCLUSIVE:
-            clauses += [_describe_inconclusive(row, titles) for _, row in rows.iterrows()]
-        else:
-            clauses.append(_describe_difference(rows, verdict, titles))
-    if len(unscored):
-        clauses.append(f"for {_quote_all(unscored, titles)} there is no score to compare")
-    compared = "Compared"
-    if costs is not None and baseline in costs.index[costs["steps"].notna()]:
-        steps, train_s = costs.loc[baseline, ["steps", "train_s"]]
-        compared = f"After {format_count(steps)} steps ({format_duration(train_s)} per run), compared"
-    return f"{compared} with {_quote(baseline, titles)}, {'; '.join(clauses)}."
 
 
 def describe_best(main: Table) -> str:
@@ -80,7 +84,7 @@ def describe_counting(comparison: pd.DataFrame, baseline: str, shares: pd.Series
     """
     clauses = [f"in {format_number(shares[baseline], 1)} % of the mixtures with {_quote(baseline, titles)}"]
     for _, row in comparison.iterrows():
-        verdict = {BETTER: "more", WORSE: "fewer"}.get(row["verdict"], NO_DIFFERENCE)
+        verdict = {BETTER: "more", WORSE: "fewer"}.get(row["verdict"], INCONCLUSIVE)
         clauses.append(
             f"in {format_number(shares[row['variant']], 1)} % with {_quote(row['variant'], titles)} ({verdict}: "
             f"{format_number(row['difference'], 1, sign=True)} points, 95 % interval {format_number(row['low'], 1)} to "
@@ -89,41 +93,21 @@ def describe_counting(comparison: pd.DataFrame, baseline: str, shares: pd.Series
     return f"The number of speakers is correct {join_words(clauses)}."
 
 
-def _describe_difference(rows: pd.DataFrame, verdict: str, titles: Mapping[str, str]) -> str:
-    """Variants that are all better, or all worse."""
-    clauses = []
-    for place, (_, row) in enumerate(rows.iterrows()):
-        size = f"by {format_number(abs(row['difference']))} dB"
-        first = f"is {verdict} {size} SI-SDRi", f"95 % interval {_show_evidence(row)}"
-        does, evidence = (size, _show_evidence(row)) if place else first
-        clauses.append(f"{_quote(row['variant'], titles)} {does} ({evidence})")
-    return join_words(clauses)
-
-
-def _describe_inconclusive(row: pd.Series, titles: Mapping[str, str]) -> str:
-    """A difference that is significant only at the longest training."""
+def _describe_difference(row: pd.Series, titles: Mapping[str, str]) -> str:
+    """A variant with its difference and interval; or its differences at all lengths, where these leave it open."""
     keys = [key for key in row.index if key.startswith("difference_x")]
-    path = ", ".join(format_number(row[key], sign=True) for key in (*keys, "difference"))
-    return f"against {_quote(row['variant'], titles)} {INCONCLUSIVE} ({path} dB at doubling lengths)"
+    excludes_zero = row["low"] > 0 or row["high"] < 0
+    if row["verdict"] == INCONCLUSIVE and excludes_zero and keys:
+        path = ", ".join(format_number(row[key], sign=True) for key in (*keys, "difference"))
+        return f"{_quote(row['variant'], titles)} ({path} dB at doubling training lengths)"
+    interval = f"{format_number(row['low'])} to {format_number(row['high'])}"
+    return f"{_quote(row['variant'], titles)} ({format_number(row['difference'], sign=True)} dB, {interval})"
 
 
-def _describe_equals(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """Variants without a difference shown: of several, how far the differences and their intervals reach."""
-    if len(rows) == 1:
-        row = rows.iloc[0]
-        evidence = f"{format_number(row['difference'], sign=True)} dB, 95 % interval {_show_evidence(row)}"
-    else:
-        low, high = (format_number(rows["difference"].agg(end), sign=True) for end in ("min", "max"))
-        reach = f"{format_number(rows['low'].min())} to {format_number(rows['high'].max())}"
-        p = format_p(rows["p_holm"].min())
-        evidence = f"{low} to {high} dB, 95 % intervals within {reach}, p {p if p.startswith('<') else f'≥ {p}'}"
-    return f"for {_quote_all(rows, titles)} {NO_DIFFERENCE.replace(' shown', ' is shown')} ({evidence})"
-
-
-def _show_evidence(row: pd.Series) -> str:
-    equal = row.get("difference_equal_time")
-    equal_time = "" if equal is None or pd.isna(equal) else f"; at equal time {format_number(equal, sign=True)}"
-    return f"{format_number(row['low'])} to {format_number(row['high'])}, {_show_p(row['p_holm'])}{equal_time}"
+def _describe_steps(baseline: str, costs: pd.DataFrame | None) -> str:
+    if costs is None or baseline not in costs.index[costs["steps"].notna()]:
+        return ""
+    return f" after {format_count(costs.loc[baseline, 'steps'])} training steps"
 
 
 def _show_p(value: float) -> str:

@@ -19,12 +19,13 @@ from audioslots.reporting.formatting import (
     format_p,
     format_si,
     format_text,
+    join_words,
 )
 from audioslots.reporting.results import Run
 from audioslots.reporting.table import STITCHING, TIE, TITLE, Column, Table, estimate_column
 from audioslots.runtime.stage import flat
 from audioslots.scoring.metrics import LATER, REPORTED
-from audioslots.stats.verdicts import INCONCLUSIVE
+from audioslots.stats.comparisons import MARGIN, TRAINED_DB
 
 SLOT_SIZE = (
     "Slot size / spectrogram size: numbers per slot, numbers per source spectrogram of one chunk (frequency bins × "
@@ -32,7 +33,7 @@ SLOT_SIZE = (
 )
 LITERATURE = Path(__file__).with_name("published.csv")
 """Results that others published on Libri2Mix, each with the source that this project has read."""
-_NAMES = ("benchmark", "ceiling", "data_identity", "identity", "name", "provenance", "run_identity", "seed", "title")
+_NAMES = frozenset("benchmark oracle_bound data_identity identity name provenance run_identity seed title".split())
 
 
 def add_titles(frame: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
@@ -51,13 +52,13 @@ def slot_size_column() -> Column:
     """The column of a slot's size, its spectrogram's, and the ratio."""
 
     def show(row: Any) -> str:
-        slot, source = row["numbers_a_slot"], row["numbers_a_source"]
+        slot, source = row["slot_size"], row["spectrogram_size"]
         if pd.isna(slot) or pd.isna(source):
             return EMPTY
         ratio = source / slot
         return f"{format_count(slot)} / {format_count(source)} [1 / {format_number(ratio, 0 if ratio >= 10 else 1)}]"
 
-    return Column("Slot size / spectrogram size", "numbers_a_slot", show, of_row=True)
+    return Column("Slot size / spectrogram size", "slot_size", show, of_row=True)
 
 
 def tabulate_results(
@@ -96,23 +97,18 @@ def tabulate_results(
         Column("Gap to oracle (dB)", "gap_to_oracle_db", format_number),
         *(Column(heading, heading.lower(), format_count) for heading in ("n", "Seeds", "Failures")),
     ]
-    missing = [
-        f"{row['title']} ({row['stitching']}) {metric.title.split(' (')[0]} {format_count(row[f'{key}_missing'])} of "
-        f"{format_count(row['n'] * row['seeds'])}"
-        for _, row in data.iterrows()
+    missing = {
+        metric.title.split(" (")[0]: data[f"{key}_missing"].max()
         for key, metric in metrics.items()
-        if row[f"{key}_missing"] and not (key in LATER and pd.isna(row[key]))
-    ]
+        if key not in LATER or data[key].notna().all()
+    }
+    if undefined := join_words([name for name, count in missing.items() if count]):
+        undefined = f"Undefined for up to {format_count(max(missing.values()), 'score')} per row: {undefined}."
     caption = [
-        f"Means over {format_count(data['n'].max(), 'test mixture')} and {format_count(data['seeds'].max(), 'seed')} "
-        f"(untrained systems: one), with 95 % intervals. {describe_intervals(data)} {describe_training(costs)}",
-        "Stitching: how chunks are put in order, blind or, as a bound, by the references (oracle). Gap to oracle: "
-        "distance to the oracle that bounds the variant's kind of output, if any. Failures: rows where a metric is "
-        "undefined.",
-        f"Missing values, excluded from the mean: {'; '.join(missing)}." if missing else "",
-        "The baselines of the studies come first.",
-        f"Bold: best of the blind rows; {TIE.strip()}: not shown to be below it, by paired tests against it at 5 %, "
-        "corrected by Holm for the number of all pairs."
+        f"Means over {format_count(data['n'].max(), 'test mixture')} and {format_count(data['seeds'].max(), 'seed')}, "
+        f"with 95 % intervals. {describe_training(costs)}",
+        undefined,
+        f"Bold: highest mean of the blind rows; {TIE.strip()}: not shown to be below it."
         if (data["si_sdri_db_standing"] != "").any()
         else "",
     ]
@@ -154,10 +150,9 @@ def tabulate_costs(costs: pd.DataFrame, titles: Mapping[str, str]) -> Table:
         Column("Device", "device", show_device, numeric=False, of_row=True),
     ]
     caption = (
-        "Costs: means over seeds; of peak memory the maximum. MACs: multiply-accumulates. Real-time factor: seconds to "
-        "separate one second of audio, several chunks at once. Delay: the algorithmic delay of separation chunk by "
-        "chunk, the longest wait for what an output depends on. Training time: of one seed. Occupied slots: those with "
-        f"more energy than −20 dB of the mixture's, in a validation chunk. {SLOT_SIZE}"
+        "Costs: means over seeds; the maximum for peak memory. Real-time factor: seconds of computation per second of "
+        "audio. Delay: of separation chunk by chunk. Training time: per seed. Occupied slots: those with more energy "
+        f"than −20 dB of the mixture's. {SLOT_SIZE}"
     )
     return Table("costs", caption, add_titles(costs, titles), columns)
 
@@ -203,17 +198,11 @@ def tabulate_comparison(
         columns.append(Column("Real-time factor", "real_time_factor", lambda value: format_number(value, 4)))
     columns.append(Column("Verdict", "verdict", str, numeric=False))
     caption = (
-        f"Difference in SI-SDRi (dB) to the baseline, {baseline}, on the same mixtures and seeds, stitched blindly. "
-        f"{describe_intervals(comparison)} p: of the same t-test, and corrected by Holm for the "
-        f"{format_count(len(comparison), 'comparison')} of this table. Verdict: corrected p below 0.05. Effect size: "
-        "the difference in its standard deviations over mixtures."
+        f"Difference in SI-SDRi (dB) to “{baseline}” on the same mixtures and seeds, stitched blindly. Better, worse: "
+        f"p below 0.05, corrected by Holm for {format_count(len(comparison), 'comparison')}"
+        f"{', and the same sign at every training length' if has_lengths else ''}. Equivalent: interval within "
+        f"±{MARGIN} dB. Not trained: the model of one of the two is below {TRAINED_DB:g} dB. Else inconclusive."
     )
-    if has_lengths:
-        caption += (
-            f" A difference is {INCONCLUSIVE} unless it has one sign at every training length and would keep it after "
-            "another doubling like the last. At equal time: after the training time that both variants reach, "
-            "interpolated between two lengths by the logarithm of time."
-        )
     return Table(name, caption, data, columns)
 
 
@@ -221,7 +210,8 @@ def tabulate_conclusions(studies: Sequence[tuple[str, str, str]]) -> Table:
     """The questions and conclusions of the studies: rows of (title, question, conclusion)."""
     data = pd.DataFrame(studies, columns=["study", "question", "conclusion"])
     columns = [Column(heading, heading.lower(), str, numeric=False) for heading in ("Study", "Question", "Conclusion")]
-    return Table("conclusions", "Question and conclusion of each study.", data, columns)
+    caption = "Question and conclusion of each study: differences in SI-SDRi, stitched blindly, with 95 % intervals."
+    return Table("conclusions", caption, data, columns)
 
 
 def tabulate_changes(runs: Sequence[Run], studies: Sequence[tuple[str, Sequence[str]]]) -> Table:
@@ -286,13 +276,6 @@ def tabulate_literature() -> Table:
         "not read the AudioSlots paper's own table of results, so the table lists no figure of it."
     )
     return Table("published", caption, pd.read_csv(LITERATURE), columns)
-
-
-def describe_intervals(frame: pd.DataFrame) -> str:
-    """How the intervals of a table with a ``seeds`` column were made."""
-    seeds = frame["seeds"].max() if len(frame) else 1
-    shared = "that share a speaker or a seed" if seeds > 1 else "that share a speaker (the one seed is taken as given)"
-    return f"Intervals: Student's t, with a variance that allows for correlation of scores {shared}."
 
 
 def describe_training(costs: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ Trained variants are compared by what a user would get, their blind rows, never 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 from itertools import combinations
 
@@ -16,24 +16,34 @@ from audioslots.runtime.errors import InputError
 from audioslots.stats.intervals import SHOWN, SIGNIFICANT, Mixtures, holm
 from audioslots.stats.summaries import COMPARED, METRIC, average_sources, collect_speakers, stack_values
 
-BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference shown"
+BETTER, WORSE, EQUIVALENT, INCONCLUSIVE = "better", "worse", "equivalent", "inconclusive"
+NOT_TRAINED = "not trained"
 """Verdicts of a comparison."""
+TRAINED_DB = 1.0
+"""Mean SI-SDRi from which on a model counts as trained, dB."""
+MARGIN = 0.5
+"""Equivalent: the 95 % interval of a difference in SI-SDRi lies within ± this many dB."""
 
 _COLUMNS = "variant baseline metric difference low high p p_holm effect n missing speakers seeds verdict".split()
 
 
-def compare_with_baseline(scores: pd.DataFrame, baseline: str, metric: str = METRIC) -> pd.DataFrame:
+def compare_with_baseline(
+    scores: pd.DataFrame, baseline: str, metric: str = METRIC, not_trained: Collection[str] = ()
+) -> pd.DataFrame:
     """Compare every variant with the baseline, paired by mixture and seed.
 
     Trained variants are compared over the seeds they share with the baseline; an untrained system (stitching "none")
     has no seed and is paired with every one. Interval and p-value belong to one t-test, which allows for recurring
-    speakers and seeds (``intervals``). A verdict needs a p-value below 0.05 after Holm's correction for the comparisons
-    of the table; the interval, which is not corrected, then excludes zero.
+    speakers and seeds (``intervals``). Better and worse need a p-value below 0.05 after Holm's correction for the
+    comparisons of the table; the interval, which is not corrected, then excludes zero. Equivalent needs an interval of
+    SI-SDRi within ``MARGIN``. A comparison with a variant of ``not_trained`` has no other verdict. Everything else is
+    inconclusive.
 
     Args:
         scores: rows of scores.parquet.
         baseline: name of the variant to compare with.
         metric: column to compare; higher is better.
+        not_trained: variants of ``find_not_trained``.
 
     Returns:
         One row per variant: variant, baseline, metric, difference, low, high (95 %), p, p_holm, effect (the difference
@@ -47,7 +57,21 @@ def compare_with_baseline(scores: pd.DataFrame, baseline: str, metric: str = MET
     names = list(means["variant"].unique())
     if baseline not in names:
         raise InputError(f"baseline: no scores of {baseline!r}; expected one of {', '.join(map(repr, names))}")
-    return _compare(means, speakers, [(name, baseline) for name in names if name != baseline], metric)
+    table = _compare(means, speakers, [(name, baseline) for name in names if name != baseline], metric)
+    table.loc[table["variant"].isin(not_trained) | table["baseline"].isin(not_trained), "verdict"] = NOT_TRAINED
+    return table
+
+
+def find_not_trained(summary: pd.DataFrame, models: Mapping[str, str]) -> set[str]:
+    """Variants whose model has not begun to separate: in each of its variants the mean is below ``TRAINED_DB``.
+
+    Args:
+        summary: of ``summarise``.
+        models: trained variant -> its model; variants that differ only in separation share one.
+    """
+    means = summary[summary["stitching"] == "blind"].set_index("variant")[METRIC]
+    best = means.groupby(means.index.map(dict(models))).max()
+    return {name for name, model in models.items() if best.get(model, np.nan) < TRAINED_DB}
 
 
 def compare_all_pairs(scores: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
@@ -76,9 +100,11 @@ def _compare(means: pd.DataFrame, speakers: pd.Series, pairs: Sequence[tuple[str
         spread = np.nanmean(values[:, tested, 0], axis=0).std(ddof=1) if tested.sum() > 1 else np.nan
         effect = mean / spread if spread > 0 else np.nan
         numbers = int(tested.sum()), int((~present).sum()), int(mixtures.count_speakers(tested)), len(values)
-        records.append((*names, metric, mean, low, high, p, np.nan, effect, *numbers, NO_DIFFERENCE))
+        records.append((*names, metric, mean, low, high, p, np.nan, effect, *numbers, INCONCLUSIVE))
     table = pd.DataFrame(records, columns=_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
+    if metric == METRIC:
+        table.loc[(table["low"] >= -MARGIN) & (table["high"] <= MARGIN), "verdict"] = EQUIVALENT
     shown = (table["p_holm"] < SIGNIFICANT) & (table["difference"].abs() >= SHOWN)
     table.loc[shown, "verdict"] = np.where(table.loc[shown, "difference"] > 0, BETTER, WORSE)
     return table

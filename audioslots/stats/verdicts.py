@@ -13,19 +13,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioslots.stats.comparisons import BETTER, WORSE, compare_with_baseline
+from audioslots.stats.comparisons import BETTER, EQUIVALENT, INCONCLUSIVE, MARGIN, WORSE, compare_with_baseline
 from audioslots.stats.summaries import COMPARED, METRIC, summarise
 
-INCONCLUSIVE = "inconclusive"
-"""Verdict on a difference whose sign the training lengths do not settle."""
 _ROW = ["seed", "mixture_id", "source"]
 
 
 def is_conclusive(differences: np.ndarray) -> bool:
     """Whether differences at doubling lengths have one sign, and would keep it after another doubling like the last."""
     ahead = differences * np.sign(differences[-1])
-    following = ahead[-1] + (ahead[-1] - ahead[-2]) if len(ahead) > 1 else ahead[-1]
-    return bool((ahead > 0).all() and following > 0)
+    return bool((ahead > 0).all() and _extrapolate(ahead) > 0)
+
+
+def _extrapolate(differences: np.ndarray) -> float:
+    """The difference after another doubling like the last."""
+    return float(2 * differences[-1] - differences[-2]) if len(differences) > 1 else float(differences[-1])
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,10 @@ class TrainingLengths:
             for end, key in (("", "difference"), ("_low", "low"), ("_high", "high")):
                 table.loc[place, f"difference_equal_time{end}"] = equal[key]
             path = np.array([*differences, row["difference"]])
-            if row["verdict"] in (BETTER, WORSE) and np.isfinite(path).all() and not is_conclusive(path):
+            if np.isfinite(path).all() and (
+                (row["verdict"] in (BETTER, WORSE) and not is_conclusive(path))
+                or (row["verdict"] == EQUIVALENT and abs(_extrapolate(path)) > MARGIN)
+            ):
                 table.loc[place, "verdict"] = INCONCLUSIVE
         return table
 

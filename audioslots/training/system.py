@@ -14,7 +14,7 @@ from audioslots import __version__
 from audioslots.config.variant import Resolved
 from audioslots.data.training.packing import Speech
 from audioslots.models.base import SeparationModel, slot_sizes
-from audioslots.models.compute import multiply_accumulates
+from audioslots.models.compute import multiply_accumulates, training_multiply_accumulates
 
 PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
 
@@ -32,6 +32,7 @@ def describe(config: Resolved, model: SeparationModel, speech: Speech, device: t
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "macs_per_second": multiply_accumulates(model, config.crop)[""] / config.chunk_s,
+        "training_macs_per_second": training_multiply_accumulates(model, config.crop) / config.chunk_s,
         "slots": config.model.num_slots,
         **({"network": network} if (network := config.model.provenance()) else {}),
         **slot_sizes(model, config.crop),

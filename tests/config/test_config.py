@@ -216,7 +216,7 @@ def test_a_file_that_is_no_variant_is_one_line(tmp_path: Path, content: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("delta", "ceiling"),
+    ("delta", "oracle_bound"),
     [
         ({"model": {"encoder": {"blocks": [1, 2]}, "output": "sigmoid"}}, "oracle-psm-512-125"),
         ({"training": {"learning_rate": 1 / 3}}, "oracle-magnitude-512-125"),
@@ -227,10 +227,10 @@ def test_a_file_that_is_no_variant_is_one_line(tmp_path: Path, content: str) -> 
         ({"model": {"encoder": {"kind": "frames"}, "slots": {"kind": "attention"}}}, "oracle-magnitude-512-125"),
     ],
 )
-def test_a_document_reads_back_as_the_same_variant(tmp_path: Path, delta: dict[str, Any], ceiling: str) -> None:
+def test_a_document_reads_back_as_the_same_variant(tmp_path: Path, delta: dict[str, Any], oracle_bound: str) -> None:
     config = resolved(delta)
     document = config.document()
-    assert (document["identity"], document["ceiling"]) == (config.identity, ceiling)
+    assert (document["identity"], document["oracle_bound"]) == (config.identity, oracle_bound)
     write_json(tmp_path / "config.json", document)
     again = Resolved.read(tmp_path / "config.json")
     assert again == config and json.dumps(again.document()) == json.dumps(document)

@@ -111,9 +111,12 @@ def test_parts_sum_up_to_what_training_reports(kind: str) -> None:
     described = describe(config, model, speech, torch.device("cpu"))
     assert profile.parts["parameters"].sum() == described["parameters"]
     assert profile.parts["macs_per_second"].sum() == described["macs_per_second"]
-    assert profile.slot_sizes == {key: value for key, value in described.items() if key.startswith("numbers_")}
+    assert profile.slot_sizes == {
+        key: value for key, value in described.items() if key in ("slot_size", "spectrogram_size")
+    }
     assert bool(profile.slot_sizes) == (config.model.kind == "audioslots")
     expected = training_multiply_accumulates(model, config.crop) / config.chunk_s
+    assert described["training_macs_per_second"] == expected
     assert profile.training_macs_per_second == pytest.approx(expected, rel=0.03), "the loss uses no presence or state"
 
 
@@ -159,7 +162,7 @@ def test_profiling_again_changes_no_byte() -> None:
 
 def test_a_slot_s_size_is_that_of_its_embedding_and_a_source_s_that_of_its_spectrogram() -> None:
     sizes = profile_model(small()).slot_sizes
-    assert sizes == {"numbers_a_slot": 32, "numbers_a_source": 65 * 33}, "bins x frames"
+    assert sizes == {"slot_size": 32, "spectrogram_size": 65 * 33}, "bins x frames"
     assert profile_model(small(**KINDS["frames"])).slot_sizes == sizes, "two maps of a complex mask are one source's"
 
 

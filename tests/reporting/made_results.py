@@ -80,7 +80,7 @@ def make_results(
             rows = make_scores(variant, gain, (seed,), ("blind", "oracle") if trained else ("none",))
             if variant == "mixture":
                 rows["si_sdri_db"] = 0.0
-            config = {"name": variant, "title": f"The {variant}", "seed": seed, "ceiling": "oracle-magnitude"}
+            config = {"name": variant, "title": f"The {variant}", "seed": seed, "oracle_bound": "oracle-magnitude"}
             write_json(run / "config.json", config | {"model": {"kind": "audioslots"}})
             write_json(run / "evaluation.json", {"commit": "1" * 40, "real_time_factor": 0.01 * seed + 0.02})
             rows.to_parquet(run / "scores.parquet")
@@ -137,7 +137,7 @@ def _make_system(size: int, seed: int) -> dict:
     return {
         **{"versions": {"torch": "2.11.0"}, "device": "cpu", "threads": 2, "commit": "0" * 40},
         **{"parameters": 100_000 * size, "macs_per_second": 2.5e7 * size, "wall_s": 100.0 + seed, "steps": 1200},
-        **{"peak_memory_bytes": 400 * 2**20 + seed, "numbers_a_slot": 128, "numbers_a_source": 4369},
+        **{"peak_memory_bytes": 400 * 2**20 + seed, "slot_size": 128, "spectrogram_size": 4369},
         **{"train_subset": "train-clean", "train_hours": 2.5, "train_speakers": 100},
     }
 

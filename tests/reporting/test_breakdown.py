@@ -132,5 +132,5 @@ def test_a_study_concludes_how_often_the_number_is_correct(counted: pd.DataFrame
     sentence = conclude_counting(pd.concat([counted, better]), "v", {"v": "Energy", "w": "Head"})
     assert sentence.startswith(
         " The number of speakers is correct in 60.0 % of the mixtures with “Energy” and in 100.0 % with “Head” "
-        "(no difference shown: +40.0 points, 95 % interval "
+        "(inconclusive: +40.0 points, 95 % interval "
     )

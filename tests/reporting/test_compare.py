@@ -25,7 +25,7 @@ def test_files_of_runs_are_joined(tmp_path: Path) -> None:
     head, _, row, _, sentence = compare_files(paths, "base").splitlines()
     assert head.split()[-1] == "Verdict" and "MACs" not in head
     assert row.startswith("idea") and row.endswith("better") and " 2 " in row
-    assert sentence.startswith("Compared with “base”, “idea” is better by")
+    assert sentence.startswith("Better: “idea” (+") and sentence.endswith("Compared with “base”.")
 
 
 def test_costs_are_shown_where_they_lie_beside_the_scores(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from audioslots.reporting.sentences import conclude_study, describe_best
+from audioslots.reporting.sentences import conclude_study, describe_best, describe_result
 from audioslots.reporting.tables import tabulate_results
 from audioslots.scoring.metrics import REPORTED
 from audioslots.stats.summaries import summarise
 from tests.reporting.made_results import make_scores
 
 TITLES = {"base": "Base", "a": "A", "b": "B", "c": "C", "d": "D"}
-NONE = "no difference shown"
 
 
 def conclude(*rows: tuple) -> str:
@@ -20,31 +19,42 @@ def conclude(*rows: tuple) -> str:
     return conclude_study(pd.DataFrame(rows, columns=columns), "base", TITLES)
 
 
-def test_the_best_comes_first_and_those_alike_are_joined() -> None:
+def test_verdicts_come_first_and_the_best_variant_of_each() -> None:
     rows = [
-        ("a", 0.02, -0.1, 0.15, 0.9, NONE),
+        ("a", 0.02, -0.1, 0.15, 0.9, "equivalent"),
         ("b", 0.8, 0.7, 0.9, 0.0001, "better"),
-        ("c", -0.03, -0.2, 0.1, 0.25, NONE),
+        ("c", -0.5, -0.8, -0.2, 0.01, "worse"),
         ("d", 1.25, 1.0, 1.5, 0.0123, "better"),
     ]
     assert conclude(*rows) == (
-        "Compared with “Base”, “D” is better by 1.25 dB SI-SDRi (95 % interval 1.00 to 1.50, p = 0.012) and “B” by "
-        "0.80 dB (0.70 to 0.90, p < 0.001); for “A” and “C” no difference is shown (−0.03 to +0.02 dB, 95 % intervals "
-        "within −0.20 to 0.15, p ≥ 0.250)."
+        "Better: “D” (+1.25 dB, 1.00 to 1.50) and “B” (+0.80 dB, 0.70 to 0.90). Equivalent within ±0.5 dB: “A” "
+        "(+0.02 dB, −0.10 to 0.15). Worse: “C” (−0.50 dB, −0.80 to −0.20). Compared with “Base”."
     )
 
 
 @pytest.mark.parametrize(
-    ("row", "clause"),
+    ("row", "words"),
     [
-        (("a", -0.5, -0.8, -0.2, 0.0123, "worse"), "“A” is worse by 0.50 dB SI-SDRi (95 % interval −0.80 to −0.20,"),
-        (("a", 0.1, -0.2, 0.4, 0.4, NONE), "for “A” no difference is shown (+0.10 dB, 95 % interval −0.20 to 0.40,"),
-        (("a", 0.5, 0.1, 0.9, 0.01, "inconclusive", -0.2), "against “A” inconclusive (−0.20, +0.50 dB at doubling"),
-        (("a", *[float("nan")] * 4, NONE), "for “A” there is no score to compare."),
+        (("a", 0.1, -0.9, 1.1, 0.4, "inconclusive"), "Inconclusive: “A” (+0.10 dB, −0.90 to 1.10)."),
+        (("a", 0.1, -0.9, 1.1, 0.4, "inconclusive", 0.3), "Inconclusive: “A” (+0.10 dB, −0.90 to 1.10)."),
+        (("a", 0.5, 0.1, 0.9, 0.01, "inconclusive", -0.2), "“A” (−0.20, +0.50 dB at doubling training lengths)."),
+        (("a", *[float("nan")] * 4, "inconclusive"), "No score: “A”. Compared"),
     ],
 )
-def test_each_verdict_has_its_words(row: tuple, clause: str) -> None:
-    assert conclude(row).startswith(f"Compared with “Base”, {clause}")
+def test_what_stays_open_is_shown_with_its_interval_or_its_lengths(row: tuple, words: str) -> None:
+    assert words in conclude(row)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [("better", "“A” beats “Base”: +0.50"), ("inconclusive", "“A” is inconclusive against “Base”: +0.50")],
+)
+def test_one_result_is_a_sentence_with_interval_and_steps(verdict: str, words: str) -> None:
+    row = pd.Series(
+        {"variant": "a", "baseline": "base", "difference": 0.5, "low": 0.1, "high": 0.9, "verdict": verdict}
+    )
+    sentence = describe_result(row, TITLES, pd.DataFrame({"steps": [1500]}, index=["base"]))
+    assert sentence == f"{words} dB SI-SDRi (95 % CI 0.10 to 0.90) after 1,500 training steps."
 
 
 def test_a_study_of_one_variant_concludes_nothing() -> None:

@@ -37,7 +37,7 @@ HOSTILE = (
 
 def make_costs(*variants: str) -> pd.DataFrame:
     columns = "seeds parameters macs_per_second real_time_factor delay_ms steps slots occupied_slots train_speakers"
-    unknown = dict.fromkeys([*columns.split(), "numbers_a_slot", "numbers_a_source"], np.nan)
+    unknown = dict.fromkeys([*columns.split(), "slot_size", "spectrogram_size"], np.nan)
     known = {"train_subset": "train-clean", "train_hours": 2.5, "train_s": 3725, "device": "cpu", "threads": 2}
     return pd.DataFrame({"variant": variants}).assign(**unknown, **known, peak_memory_bytes=3 * 2**20)
 
@@ -82,10 +82,10 @@ def test_missing_values_are_named_in_the_caption_and_counted_in_the_row() -> Non
         return frame.assign(stoi=np.nan)
 
     table = make_main("a", edit=edit)
-    assert "The a (blind) PESQ 1 of 60" in table.caption
+    assert "Undefined for up to 60 scores per row: PESQ and STOI." in table.caption
     assert [show(table, row)[-1] for row in range(3)] == ["0", "1", "0"]
     assert {show(table, row)[5] for row in range(3)} == {formatting.EMPTY}, "a metric that no row has"
-    assert "Missing" not in make_main("a").caption
+    assert "Undefined" not in make_main("a").caption
 
 
 def test_a_metric_that_earlier_scores_lack_is_empty_and_not_named_as_missing() -> None:
@@ -95,7 +95,7 @@ def test_a_metric_that_earlier_scores_lack_is_empty_and_not_named_as_missing() -
 
     table = make_main("a", "b", edit=edit)
     (place,) = [place for place, column in enumerate(table.columns) if column.key == "assignment_accuracy"]
-    assert "Missing" not in table.caption
+    assert "Undefined" not in table.caption
     assert [show(table, row)[place] == formatting.EMPTY for row in range(1, 5)] == [False, False, True, True]
     earlier = make_main("a", edit=lambda frame: frame.assign(assignment_accuracy=np.nan))
     assert "assignment_accuracy" not in [column.key for column in earlier.columns]
@@ -156,7 +156,7 @@ def test_a_comparison_shows_the_same_on_the_terminal() -> None:
 def test_costs_leave_unknown_values_empty() -> None:
     row = show(tabulate_costs(make_costs("a"), {"a": "A"}), 0)
     assert row == ["A", *["–"] * 4, "1 h 02 min", "–", "train-clean", "2.5", "–", "–", "–", "3", "cpu, 2 threads"]
-    costs = make_costs("a").assign(slots=4, occupied_slots=2.04, numbers_a_slot=[1536], numbers_a_source=[4369])
+    costs = make_costs("a").assign(slots=4, occupied_slots=2.04, slot_size=[1536], spectrogram_size=[4369])
     row = show(tabulate_costs(costs, {"a": "A"}), 0)
     assert "2.0 of 4" in row and "1,536 / 4,369 [1 / 2.8]" in row
 

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from audioslots.runtime.errors import InputError
-from audioslots.stats.comparisons import compare_all_pairs
+from audioslots.stats.comparisons import compare_all_pairs, find_not_trained
 from audioslots.stats.comparisons import compare_with_baseline as compare_frame
 from audioslots.stats.intervals import holm
+from audioslots.stats.summaries import summarise
 from tests.reporting.made_results import make_scores as scores
 
 
@@ -20,12 +21,22 @@ def compare(frames: list[pd.DataFrame], baseline: str) -> pd.DataFrame:
 def test_compare_finds_what_is_better_and_what_is_the_same() -> None:
     frames = [scores("base", 5.0), scores("better", 7.0), scores("same", 5.0), scores("worse", 4.0)]
     table = compare(frames, "base").set_index("variant")
-    assert table["verdict"].to_dict() == {"better": "better", "same": "no difference shown", "worse": "worse"}
+    assert table["verdict"].to_dict() == {"better": "better", "same": "equivalent", "worse": "worse"}
     assert table.loc["better", "difference"] == pytest.approx(2, abs=0.1)
     assert table.loc["better", "low"] < 2 < table.loc["better", "high"]
     assert table.loc["better", "effect"] > 1 > abs(table.loc["same", "effect"])
     assert (table[["n", "speakers", "seeds", "missing"]] == [30, 6, 2, 0]).all(axis=None)
     assert (table["p_holm"] >= table["p"]).all()
+
+
+def test_a_model_below_1_db_in_all_its_variants_has_no_verdict_but_not_trained() -> None:
+    gains = {"base": 5.0, "failed": 0.2, "direct": 0.1}
+    frame = pd.concat([scores(name, gain) for name, gain in gains.items()], ignore_index=True)
+    models = {"base": "a", "failed": "b", "direct": "a"}
+    failed = find_not_trained(summarise(frame), models)
+    assert failed == {"failed"}
+    table = compare_frame(frame, "base", not_trained=failed).set_index("variant")
+    assert table["verdict"].to_dict() == {"failed": "not trained", "direct": "worse"}
 
 
 def test_what_is_not_trained_is_paired_with_every_seed() -> None:
@@ -53,7 +64,7 @@ def test_all_pairs_are_corrected_for_their_number() -> None:
         ["same", "base"],
         ["same", "better"],
     ]
-    assert table["verdict"].tolist() == ["better", "no difference shown", "worse"]
+    assert table["verdict"].tolist() == ["better", "equivalent", "worse"]
     np.testing.assert_allclose(table["p_holm"], holm(table["p"].to_numpy()))
 
 
@@ -69,7 +80,7 @@ def test_of_two_speakers_alone_no_difference_can_be_shown() -> None:
     frames = [scores(name, gain) for name, gain in (("base", 1.0), ("better", 5.0))]
     pair = [frame[frame["mixture_id"].str.contains("^1089.*_121")] for frame in frames]
     (row,) = compare(pair, "base").itertuples()
-    assert row.difference == pytest.approx(4, abs=1) and row.verdict == "no difference shown"
+    assert row.difference == pytest.approx(4, abs=1) and row.verdict == "inconclusive"
     assert np.isnan([row.low, row.high, row.p, row.p_holm]).all() and (row.n, row.speakers) == (2, 2)
 
 

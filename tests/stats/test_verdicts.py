@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audioslots.stats.comparisons import compare_with_baseline
-from audioslots.stats.verdicts import INCONCLUSIVE, TrainingLengths, is_conclusive
+from audioslots.stats.comparisons import EQUIVALENT, INCONCLUSIVE, compare_with_baseline
+from audioslots.stats.verdicts import TrainingLengths, is_conclusive
 from tests.reporting.made_results import make_scores
 
 LENGTHS = {name: {"0.25": f"{name}-x0.25", "0.5": f"{name}-x0.5"} for name in ("base", "idea")}
@@ -52,13 +52,24 @@ def test_a_difference_is_conclusive_if_its_sign_holds_and_another_doubling_would
         ([2.0, 3.0, 4.0], [0.0, 1.0, 2.0], "worse"),
         ([0.0, 2.0, 4.0], [4.0, 4.5, 5.0], INCONCLUSIVE),
         ([3.0, 3.0, 3.0], [2.0, 3.5, 5.0], INCONCLUSIVE),
-        ([4.0, 2.0, 3.0], [2.0, 4.0, 3.0], "no difference shown"),
+        ([4.0, 2.0, 3.0], [2.0, 4.0, 3.0], INCONCLUSIVE),
     ],
 )
 def test_verdicts_take_the_shorter_lengths_into_account(base, idea, verdict) -> None:
     row = judge(make_lengths(base, idea))
     assert row["verdict"] == verdict
     assert row["difference_x0.25"] == pytest.approx(idea[0] - base[0], abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("idea", "verdict"),
+    [([3.0, 3.0, 3.0], EQUIVALENT), ([5.3, 4.0, 3.0], INCONCLUSIVE), ([3.0, 2.0, 3.0], INCONCLUSIVE)],
+)
+def test_equivalence_also_needs_that_another_doubling_stays_within_the_margin(idea, verdict) -> None:
+    lengths = make_lengths([3.0, 3.0, 3.0], idea)
+    full = lengths.scores[lengths.scores["variant"].isin(["base", "idea"])]
+    comparison = compare_with_baseline(full, "base").assign(verdict=EQUIVALENT)
+    assert lengths.judge(comparison).iloc[0]["verdict"] == verdict
 
 
 def test_at_equal_time_the_slower_one_is_interpolated_between_its_lengths() -> None:
