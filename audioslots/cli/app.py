@@ -68,7 +68,7 @@ def set_options(
     wait: Annotated[
         bool, Option("--wait", help="Wait for another process in the same folder, instead of failing.")
     ] = False,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace what another request or other code made.")] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace results of another request or other code.")] = False,
     version: Annotated[
         bool, Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,

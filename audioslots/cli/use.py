@@ -47,7 +47,7 @@ def separate_audio(
 
     if len({path.stem for path in audio}) < len(audio):
         names = ", ".join(map(str, audio))
-        raise InputError(f"{names}: two of one name, whose estimates would be one file; expected different names")
+        raise InputError(f"{names}: two inputs of one name would overwrite each other; expected different names")
     for path in audio:
         estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
         if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:
@@ -86,13 +86,13 @@ def evaluate_system(
         str | None, Option(help="Run folder, safetensors file, or baseline: mixture, oracle-ibm, ...")
     ] = None,
     estimates: Annotated[Path | None, Option(help="Estimates to score: of separate-set, or of --name.")] = None,
-    name: Annotated[str, Option(help="Name of the system that made the estimates.")] = "",
+    name: Annotated[str, Option(help="Name of the system whose estimates are scored.")] = "",
     cost: Annotated[list[str] | None, Option(help=f"Cost of --name, key=number; keys: {', '.join(COST)}.")] = None,
     separation_config: SeparationConfig = None,
     benchmark: Annotated[str, Option(help="Name of the benchmark, for a column of the scores.")] = "",
     mixture_scores: Annotated[Path | None, Option(help="Scores of the mixture itself, to reuse.")] = None,
     examples: Annotated[int, Option(min=0, help="Largest number of mixtures whose audio is kept.")] = 4,
-    chosen_by: Annotated[Path | None, Option(help="Scores that choose the examples, instead of these.")] = None,
+    chosen_by: Annotated[Path | None, Option(help="Scores by which examples are chosen, instead of these.")] = None,
     shard: Annotated[str, Option(help="Shard, as 3/50; a call without it then writes the table.")] = "1/1",
     jobs: Jobs = 1,
     device: Device = "auto",
@@ -109,7 +109,7 @@ def evaluate_system(
     if cost and not name:
         raise InputError(f"--cost: {cost[0]} without --name; expected the name of the system")
     if (model is None) == (estimates is None):
-        raise InputError("evaluate: --model and --estimates; expected one of the two")
+        raise InputError("evaluate: give exactly one of --model and --estimates")
     if separation_config is not None and (model is None or is_untrained(model)):
         raise InputError(f"--separation-config: {model or estimates} has none; expected it only with a trained model")
     numbers_of_shard = (int(numbers[1]), int(numbers[2]))

@@ -257,7 +257,7 @@ def _find_init(benchmark: Benchmark, init: InitFrom, seed: int, leading: tuple[s
     if other.name != benchmark.name and seed not in other.seeds_of(init.variant):
         raise InputError(f"{source}: {init.benchmark} has no seed {seed}; expected one of {other.seeds}")
     if f"{other.name}/{init.variant}" in leading:
-        raise InputError(f"{source}: {init.variant!r} leads back here; expected it not to")
+        raise InputError(f"{source}: {init.variant!r} is circular; expected no cycle")
     trained = resolve(other, init.variant, seed, by_name, leading)
     folder = run_folder(results_of(other.name), find_shared_models(by_name).get(init.variant, init.variant), seed)
     return {"init_model": (folder / MODEL).as_posix(), "init_identity": trained.identity}
@@ -345,7 +345,7 @@ def _add_base(document: Any, folder: Path, leading: tuple[Path, ...] = ()) -> An
         return content
     path = folder / str(content.pop("base"))
     if path.resolve() in leading:
-        raise InputError(f"{path}: base leads back here; expected it not to")
+        raise InputError(f"{path}: base is circular; expected no cycle")
     return merge(_add_base(read_yaml(path), path.parent, (*leading, path.resolve())), content)
 
 

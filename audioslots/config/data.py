@@ -81,9 +81,9 @@ class MixtureSet(Section):
     def _of_a_length(self) -> Self:
         if self.rows != "conversations":
             if self.length_s:
-                raise ValueError(f"rows {self.rows} have no length_s; expected it of conversations alone")
+                raise ValueError(f"rows {self.rows} have no length_s; only conversations have one")
         elif not self.length_s or not 0 < self.length_s[0] <= self.length_s[1]:
-            raise ValueError("conversations are of no length_s; expected the shortest and the longest, as in [30, 120]")
+            raise ValueError("conversations need length_s; expected the shortest and the longest, as in [30, 120]")
         return self
 
     def described(self, sources: int, counts: list[int], task: str = "sep_clean") -> str:

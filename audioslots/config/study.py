@@ -103,7 +103,7 @@ def deltas(study_name: str, folder: Path, seen: tuple[str, ...] = ()) -> dict[st
     if study.start:
         other, _, name = study.start.partition("/")
         if other in (study_name, *seen):
-            raise InputError(f"ablations/{study_name}.yaml: from: {study.start!r} leads back here; expected it not to")
+            raise InputError(f"ablations/{study_name}.yaml: from: {study.start!r} is circular; expected no cycle")
         others = deltas(other, folder, (study_name, *seen))
         if name not in others:
             raise InputError(

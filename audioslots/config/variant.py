@@ -146,7 +146,7 @@ class Resolved(Variant):
         has_silent_slots = model.num_speech_slots > self.sources or self.may_be_silent
         if has_silent_slots and training.unmatched == "silence" and LOSSES[training.loss].silence is None:
             raise ValueError(
-                f"training.loss {training.loss} pulls no slot beyond the sources to silence; "
+                f"training.loss {training.loss} does not train extra slots towards silence; "
                 f"expected {losses_where(lambda loss: loss.silence is not None)}"
             )
         if training.assignment == "mixit" and not 2 * self.sources <= slots <= MOST_MIXIT_SLOTS:

@@ -163,8 +163,8 @@ class _Operators(TorchDispatchMode):
             has_weight = any(is_weight and tensor.ndim > 1 for tensor, is_weight in zip(inputs, derived, strict=True))
             if has_weight or not is_operator:
                 raise InputError(
-                    f"model part {''.join(self.running[-1:])!r}: operator {func} takes a weight, "
-                    "and nothing says what it costs; add a formula to audioslots.models.compute.FORMULAS"
+                    f"model part {''.join(self.running[-1:])!r}: operator {func} takes a weight and has no formula for "
+                    "its cost; add one to audioslots.models.compute.FORMULAS"
                 )
         output = func(*args, **kwargs)
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -185,7 +185,7 @@ def count_multiply_accumulates(model: nn.Module) -> Iterator[Counter[str]]:
 
     Raises:
         InputError: an operator takes a weight of ``model`` (a parameter of two or more dimensions, or what is derived
-            from parameters only), and nothing says what it costs.
+            from parameters only), and has no formula.
     """
     operators, paths = _Operators(model), {module: path for path, module in model.named_modules()}
 

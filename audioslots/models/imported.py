@@ -125,7 +125,9 @@ def import_class(path: str) -> Callable[..., Any]:
     try:
         module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:
-        raise InputError(f"model.path {path}: cannot be imported: {_line(error)}; expected an importable one") from None
+        raise InputError(
+            f"model.path {path}: cannot be imported: {_line(error)}; expected package.module:Class or file.py:Class"
+        ) from None
     if not callable(factory := getattr(module, name, None)):
         known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
         raise InputError(f"model.path {path}: {place} has no class {name}; expected one of {sorted(known)}")

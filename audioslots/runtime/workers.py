@@ -39,7 +39,9 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
     try:
         yield from _submit(pool, work, items, AHEAD * jobs)
     except BrokenProcessPool:
-        raise InputError(f"--jobs: one of {jobs} processes was killed; expected memory for so many") from None
+        raise InputError(
+            f"--jobs: one of {jobs} worker processes was killed, usually for lack of memory; use fewer jobs"
+        ) from None
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})

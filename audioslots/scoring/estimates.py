@@ -120,7 +120,7 @@ class SavedEstimates(SavedSystem):
         manifest = _read_manifest(folder)
         modules = tuple(manifest["modules"])
         if not all(map(is_module, modules)):
-            raise InputError(f"{folder}: made by another version; expected estimates that this one has made")
+            raise InputError(f"{folder}: written by another version; expected estimates of this version")
         if manifest["code"] != digest(*modules):
             by = f"made by other code (commit {manifest['commit'] or 'unknown'})"
             print(f"{folder}: {by}; kept; --overwrite makes it again", file=sys.stderr, flush=True)
@@ -145,7 +145,7 @@ def separate_set(system: System, mixtures: Path, out: Path) -> None:
     """
     mixtures, out = Path(mixtures), Path(out)
     if out.name in ("", ".."):
-        raise InputError(f"{out}: is a place to work in; expected a folder of its own for the estimates")
+        raise InputError(f"{out}: is a working folder; expected a folder of its own for the estimates")
     items = read_mixtures(mixtures)
     request = {
         **{"variant": system.name, "seed": system.seed, "rate": system.rate, "identity": system.identity},

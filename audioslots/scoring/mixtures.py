@@ -125,6 +125,8 @@ def _metadata(folder: Path, kinds: tuple[str, ...]) -> tuple[Path, Path, Path]:
 
 def _read_rendered(folder: Path, kinds: tuple[str, ...]) -> list[TestMixture]:
     mixtures, speakers, manifest = _metadata(folder, kinds)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected rendered mixtures, or a folder with mix, s1, s2")
     if not manifest.is_file():
         raise InputError(
             f"{folder}: the mixtures are not finished; expected a manifest.json in the folder, or folders mix, s1, s2"

@@ -114,7 +114,7 @@ class Matched(nn.Module):
             if self.kind.silence is None:
                 others = losses_where(lambda loss: loss.silence is not None)
                 raise ValueError(
-                    f"loss {self.settings.loss} cannot pull slots beyond the sources to silence; expected {others}"
+                    f"loss {self.settings.loss} cannot train extra slots towards silence; expected {others}"
                 )
             silence = self.kind.silence(signals)
         if self.may_be_silent:

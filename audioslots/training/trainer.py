@@ -234,7 +234,7 @@ class Trainer:
                 what = f"loss of step {step}, seed {seed}, is {loss}"
             raise InputError(
                 f"{self.out}: the {what}; expected a finite number: try a lower training.learning_rate "
-                f"({len(progress.skipped)} steps were left out: skipped.csv)"
+                f"({len(progress.skipped)} steps were skipped: skipped.csv)"
             )
 
     @torch.no_grad()

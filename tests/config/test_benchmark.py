@@ -136,8 +136,8 @@ def test_variants_that_differ_only_in_separation_are_one_training_and_several_ru
         ({"new": {}}, "first/wied", "other.yaml: from: no variant 'first/wied'; did you mean 'wide'?"),
         ({"new": {}}, "first", "other.yaml: from: no variant 'first'"),
         ({"new": {}}, "frist/wide", "no study 'frist'; did you mean 'first'?"),
-        ({"new": {}}, "other/new", "other.yaml: from: 'other/new' leads back here"),
-        ({"new": {}}, "back/new", "leads back here"),
+        ({"new": {}}, "other/new", "other.yaml: from: 'other/new' is circular"),
+        ({"new": {}}, "back/new", "is circular"),
         ({"new": {}}, "first/wide", "made: unknown variant 'nwe'; did you mean 'new'?"),
     ],
 )
@@ -197,7 +197,7 @@ OFFICIAL = {"subset": "train-clean", "rows": "official"}
         ({"dev": {"subset": "dev-clean"}, "test": {"subset": "dev-clean"}}, "dev.subset dev-clean is the test's too"),
         ({"test": LONG}, "mode min cuts the end of conversations"),
         ({"test": {"subset": "test-clean", "length_s": [30, 120]}}, "test: rows drawn have no length_s"),
-        ({"test": LONG | {"length_s": [9, 3]}, "mode": "max"}, "test: conversations are of no length_s"),
+        ({"test": LONG | {"length_s": [9, 3]}, "mode": "max"}, "test: conversations need length_s"),
         ({"corpus": MADE["corpus"] | {"kind": "librispeech"}}, "librispeech is not given, and train-clean is no"),
         ({"noise": {"hours": 1}}, "noise or wham of task sep_clean"),
         ({"task": "sep_noisy"}, "task sep_noisy: give either noise"),
@@ -209,7 +209,7 @@ OFFICIAL = {"subset": "train-clean", "rows": "official"}
         ({"learning_rates": {"factors": [1], "chosen": "rates.csv"}}, "learning_rates.factors: "),
         ({"learning_rates": {"factors": [1, 2], "chosen": "../rates.csv"}}, "learning_rates.chosen: "),
         ({"sources": 3}, "model: 2 slots (or outputs) for 3 sources"),
-        ({"variant": {"training": {"loss": "si_sdr"}}}, "training.loss si_sdr pulls no slot beyond the sources"),
+        ({"variant": {"training": {"loss": "si_sdr"}}}, "training.loss si_sdr does not train extra slots"),
     ],
 )
 def test_bad_benchmark_is_one_line_naming_file_and_key(tmp_path: Path, wrong: Any, says: str) -> None:

@@ -178,7 +178,10 @@ MIXIT = {"loss": "snr", "assignment": "mixit"}
         ({"training": {"steps": 2.5}}, "training.steps: "),
         ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: "),
         ({"training": {"loss": "sisdr"}}, "training.loss: "),
-        ({"training": {"loss": "si_sdr"}, "model": {"slots": {"count": 3}}}, "training.loss si_sdr pulls no slot"),
+        (
+            {"training": {"loss": "si_sdr"}, "model": {"slots": {"count": 3}}},
+            "training.loss si_sdr does not train extra slots",
+        ),
         ({"training": {"chunks_per_assignment": 3}}, "training: batch 64 in 1 passes"),
         (
             {"training": {"chunks_per_assignment": 2, "mixing": "static"}},

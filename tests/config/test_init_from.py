@@ -78,7 +78,7 @@ def test_a_chain_of_trainings_counts_to_its_first_link(tmp_path: Path) -> None:
     ("init_from", "says"),
     [
         ({"variant": "plian"}, "unknown variant 'plian'; did you mean 'plain'?"),
-        ({"variant": "after"}, "target/after: init_from: 'after' leads back here"),
+        ({"variant": "after"}, "target/after: init_from: 'after' is circular"),
         ({"benchmark": "source", "variant": "frist"}, "source: unknown variant 'frist'; did you mean 'first'?"),
         ({"benchmark": "sauce", "variant": "first"}, "config/sauce.yaml: no such file"),
         ({"benchmark": "sauce/../source", "variant": "first"}, "init_from.benchmark: "),
@@ -96,14 +96,14 @@ def test_a_run_that_does_not_exist_is_one_line(tmp_path: Path, init_from: dict[s
 def test_a_cycle_through_several_variants_or_benchmarks_is_one_line(tmp_path: Path) -> None:
     cycle = {name: AFTER | {"init_from": {"variant": other}} for name, other in (("hen", "egg"), ("egg", "hen"))}
     write_study(tmp_path / FOLDER, "targets", {"plain": {}, **cycle})
-    with pytest.raises(InputError, match=r"init_from: '(hen|egg)' leads back here"):
+    with pytest.raises(InputError, match=r"init_from: '(hen|egg)' is circular"):
         read_benchmark(write_benchmark(tmp_path / "target.yaml", studies=["targets"]))
 
     for name, other in (("hens", "eggs"), ("eggs", "hens")):
         there = {"benchmark": other, "variant": other}
         write_study(tmp_path / FOLDER, name, {"plain": {}, name: AFTER | {"init_from": there}})
         write_benchmark(tmp_path / f"{name}.yaml", studies=[name])
-    with pytest.raises(InputError, match="init_from: 'hens' leads back here"):
+    with pytest.raises(InputError, match="init_from: 'hens' is circular"):
         read_benchmark(tmp_path / "hens.yaml")
 
 

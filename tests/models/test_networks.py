@@ -158,7 +158,7 @@ def test_a_path_beside_a_yaml_is_located_and_a_changed_file_is_refused(networks:
         ("{file}:Short", {}, r"returns \(2, 2, 511\) for \(2, 512\)"),
         ("{file}:Failing", {}, r"fails on mixtures of shape \(2, 512\): RuntimeError: no; expected \(2, 2, 512\)"),
         ("{file}:Detached", {}, "no gradient"),
-        ("{file}:Uncounted", {}, "model.path .* nothing says what it costs; add a formula"),
+        ("{file}:Uncounted", {}, "model.path .* has no formula for its cost; add one"),
         ("{file}:Gains", {"arguments": {"sources": 1}, "outputs": 1}, "1 slots .* for 2 sources"),
         ("{file}:Gains", {"stft": {}}, "stft with domain waveform"),
     ],

@@ -46,7 +46,7 @@ def test_results_come_in_the_order_of_the_items_and_only_a_few_are_worked_on_ahe
 
 
 def test_a_process_that_is_killed_is_one_line() -> None:
-    with pytest.raises(InputError, match="--jobs: one of 2 processes was killed; expected memory"):
+    with pytest.raises(InputError, match="--jobs: one of 2 worker processes was killed"):
         list(in_order(kill_this_process, [0], 2))
 
 

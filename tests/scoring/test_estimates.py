@@ -201,7 +201,7 @@ STEREO, SECONDS = np.zeros((2, 8000), np.float32), np.ones(())
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json: not valid JSON"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest.json: damaged; expected"),
         (change_manifest(identity=None), "manifest.json: damaged; expected what `audioslots separate-set` writes"),
-        (change_manifest(modules=["audioslots.gone"]), "estimates: made by another version; expected estimates that"),
+        (change_manifest(modules=["audioslots.gone"]), "estimates: written by another version; expected"),
         (change_manifest(mixtures={}), "estimates: estimates of other mixtures; expected those of"),
         (change_manifest(rate=16000), "mixtures at 8000 Hz; expected leaky's 16000 Hz"),
         (lambda folder: (folder / f"{IDS[1]}.npz").unlink(), "a-second.npz: no such file; expected the estimates of a"),

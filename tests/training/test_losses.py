@@ -220,7 +220,7 @@ def test_a_loss_that_all_slots_escape_by_being_quieter_pulls_none_to_silence() -
     quieter = estimates_of(0.1 * estimates.waveforms, estimates.level)
     free = matched("si_sdr", unmatched="free")
     torch.testing.assert_close(free(quieter, references), free(estimates, references), atol=1e-2, rtol=1e-3)
-    with pytest.raises(ValueError, match="loss si_sdr cannot pull slots beyond the sources to silence; .* or snr"):
+    with pytest.raises(ValueError, match="loss si_sdr cannot train extra slots towards silence; .* or snr"):
         matched("si_sdr", unmatched="silence")(estimates, references)
 
 

@@ -110,7 +110,7 @@ def test_chunks_that_share_an_assignment_share_their_presence() -> None:
 @pytest.mark.parametrize(
     ("training", "values", "words"),
     [
-        ({"loss": "si_sdr"}, {}, "training.loss si_sdr pulls no slot beyond the sources to silence"),
+        ({"loss": "si_sdr"}, {}, "training.loss si_sdr does not train extra slots towards silence"),
         (SNR | {"unmatched": "free"}, {}, "unmatched free"),
         (
             SNR | {"assignment": "fixed"},
@@ -126,7 +126,7 @@ def test_chunks_that_share_an_assignment_share_their_presence() -> None:
         (
             {"loss": "si_sdr", "single_speaker_fraction": 0.1},
             {"counts": []},
-            "loss si_sdr pulls no slot beyond the sources to silence",
+            "loss si_sdr does not train extra slots towards silence",
         ),
         (SNR | {"ratio": 0.1}, {"model": {"kind": "conv_tasnet"}}, "training.ratio 0.1 needs a spectrogram, which"),
     ],

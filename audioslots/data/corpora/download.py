@@ -93,8 +93,8 @@ def _receive(url: str, part: Path, room: float) -> None:
         if error.code == 416:
             part.unlink(missing_ok=True)
         elif error.code not in PASSING and error.code < 500:
-            raise InputError(f"{url}: the server says {error.code} {error.reason}; expected a file") from None
-        raise Passing(f"the server says {error.code} {error.reason}") from None
+            raise InputError(f"{url}: the server returned {error.code} {error.reason}; expected a file") from None
+        raise Passing(f"the server returned {error.code} {error.reason}") from None
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise Passing(f"{getattr(error, 'reason', None) or error or type(error).__name__}") from None
     if total is not None and _size(part) != total:

@@ -55,7 +55,7 @@ def recording(folder: Path, jobs: int) -> Iterator[tuple[IO[str], dict[str, Resu
             for damaged in _damaged(folder, results, jobs):
                 done.pop(damaged.stem, None)
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
-            raise InputError(f"{path}: damaged; expected one JSON object a line; delete {folder}") from None
+            raise InputError(f"{path}: damaged; expected one JSON object per line; delete {folder}") from None
         file.truncate(len("".join(whole).encode()))
         yield file, done
 
@@ -90,7 +90,7 @@ def verify(folder: Path, jobs: int) -> None:
     """
     path = folder / MANIFEST
     manifest = read_json(path)
-    remedy = f"expected the files of its {MANIFEST}; delete {folder} to render it anew"
+    remedy = f"expected the files of its {MANIFEST}; delete {folder} to render it again"
     try:
         for name, digest in manifest["metadata_sha256"].items():
             table = folder.parent / "metadata" / name
@@ -101,7 +101,7 @@ def verify(folder: Path, jobs: int) -> None:
         for mixture, digests in manifest["pcm_md5"].items():
             results.append({"mixture_ID": mixture, "length": digests.pop("length"), "pcm_md5": digests})
     except (AttributeError, KeyError, TypeError):
-        raise InputError(f"{path}: damaged; expected a manifest; delete {folder} to render it anew") from None
+        raise InputError(f"{path}: damaged; expected a manifest; delete {folder} to render it again") from None
     for damaged in _damaged(folder, results, jobs):
         raise InputError(f"{damaged}: missing or changed; {remedy}")
 

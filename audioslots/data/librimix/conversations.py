@@ -56,8 +56,8 @@ def converse(
     """
     if sources < 2 or count < 1 or not 0 < seconds[0] <= seconds[1] < np.inf:
         raise InputError(
-            f"converse: {sources} sources, {count} conversations of {seconds[0]:g} to {seconds[1]:g} s; expected 2 "
-            "sources or more, 1 conversation or more, and lengths above 0 in order"
+            f"sample-conversations: {sources} sources, {count} conversations of {seconds[0]:g} to {seconds[1]:g} s; "
+            "expected 2 sources or more, 1 conversation or more, and lengths above 0 in order"
         )
     speech = utterances(root, subset)
     speech = speech[speech["frames"] >= MIN_UTTERANCE_S * RATE].sort_values("path", ignore_index=True)

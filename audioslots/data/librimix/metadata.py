@@ -198,7 +198,7 @@ def draw(root: Path, subset: str, sources: int, count: int, seed: int, of_held_o
         InputError: an argument out of range, or too few utterances or speakers.
     """
     if sources < 1 or count < 1:
-        raise InputError(f"draw: {sources} sources, {count} mixtures; expected 1 source or more, 1 mixture or more")
+        raise InputError(f"sample: {sources} sources, {count} mixtures; expected 1 source or more, 1 mixture or more")
     speech = utterances(root, subset)
     speech = speech[speech["frames"] >= MIN_UTTERANCE_S * RATE].sort_values("path", ignore_index=True)
     if of_held_out:

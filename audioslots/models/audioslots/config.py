@@ -58,7 +58,7 @@ class Config(ModelConfig):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}; expected one that is")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}; expected a multiple")
         ways = {
             "refinement_iterations": self.refinement_iterations > 1,
             "recursive": self.recursive,
