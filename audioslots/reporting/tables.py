@@ -98,7 +98,7 @@ def tabulate_results(
         *(Column(heading, heading.lower(), format_count) for heading in ("n", "Seeds", "Failures")),
     ]
     missing = {
-        metric.title.split(" (")[0]: data[f"{key}_missing"].max()
+        metric.title.split(" (")[0]: data.loc[data["stitching"] != "oracle", f"{key}_missing"].max()
         for key, metric in metrics.items()
         if key not in LATER or data[key].notna().all()
     }

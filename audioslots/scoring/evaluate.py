@@ -23,7 +23,7 @@ from audioslots.runtime.stage import Stage
 from audioslots.runtime.workers import in_order
 from audioslots.scoring.estimates import SavedEstimates, SavedSystem, SeparatedMixture, System, separate_mixture
 from audioslots.scoring.examples import choose_examples, write_example
-from audioslots.scoring.metrics import score, score_mixture
+from audioslots.scoring.metrics import BOUNDS, score, score_mixture
 from audioslots.scoring.mixtures import TestMixture, digest_mixtures, read_mixtures
 from audioslots.scoring.scores import COLUMNS, read_mixture_scores, read_scores
 
@@ -137,7 +137,10 @@ def _score(described: dict[str, Any], rate: int, job: _Job) -> None:
     started = time.perf_counter()
     item, (mixture, sources, estimates, separation_s) = job.item, job.separated
     inputs, audio_s = job.mixture_scores or score_mixture(sources, mixture, rate), len(mixture) / rate
-    scores = {name: score(estimates[name], sources, mixture, rate, inputs) for name in sorted(estimates)}
+    scores = {
+        name: score(estimates[name], sources, mixture, rate, inputs, BOUNDS if name == "oracle" else None)
+        for name in sorted(estimates)
+    }
     pair = "".join(sorted(item.sexes)) if all(item.sexes) else ""
     described = {**described, "mixture_id": item.mixture_id, "pair": pair, "duration_s": audio_s}
     rows = [

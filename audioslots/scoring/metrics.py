@@ -87,6 +87,7 @@ class Metric:
         higher_is_better: the direction of the metric itself; an improvement is better when higher.
         gain: column of the improvement over the mixture, which tables then show; empty for a metric without one.
         keeps_input: whether the mixture's own value is a column, ``input_<metric>``.
+        bounds: whether rows with oracle stitching, which only bound the blind ones, have it; it then has to be cheap.
     """
 
     function: Callable[[Signal, Signal, Signal, int], Values]
@@ -96,6 +97,7 @@ class Metric:
     higher_is_better: bool = True
     gain: str = ""
     keeps_input: bool = True
+    bounds: bool = False
 
     @property
     def title(self) -> str:
@@ -128,7 +130,11 @@ def per_pair(function: Callable[[Signal, Signal, int], float]) -> Callable[[Sign
 
 METRICS = {
     "si_sdr_db": Metric(
-        per_pair(lambda estimate, source, rate: float(si_sdr(estimate, source))), "SI-SDRi", "dB", gain="si_sdri_db"
+        per_pair(lambda estimate, source, rate: float(si_sdr(estimate, source))),
+        "SI-SDRi",
+        "dB",
+        gain="si_sdri_db",
+        bounds=True,
     ),
     "sdr_db": Metric(
         per_pair(lambda estimate, source, rate: sdr(estimate, source)), "SDRi", "dB", gain="sdri_db", keeps_input=False
@@ -140,11 +146,14 @@ METRICS = {
         lambda estimates, sources, mixture, rate: assignment_accuracy(estimates, sources, rate),
         "Assignment accuracy",
         keeps_input=False,
+        bounds=True,
     ),
 }
 """Column of the scores -> the metric; every table and column derives from it."""
 REPORTED = {metric.gain or name: metric for name, metric in METRICS.items()}
 """Column that tables show -> the metric."""
+BOUNDS = tuple(name for name, metric in METRICS.items() if metric.bounds)
+"""The metrics of rows with oracle stitching."""
 LOWER_IS_BETTER = tuple(name for name, metric in REPORTED.items() if not (metric.higher_is_better or metric.gain))
 """Of these, the columns of which a lower value is better."""
 OUTPUT_COLUMNS = ("outputs", "leak_db")
@@ -196,6 +205,7 @@ def score(
     mixture: ArrayLike,
     rate: int,
     mixture_scores: Sequence[dict[str, Any]] | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Every metric of every source, under the one permutation that has the highest sum of SI-SDR.
 
@@ -205,6 +215,7 @@ def score(
         mixture: [samples].
         rate: Hz.
         mixture_scores: of ``score_mixture`` for this mixture, computed where it is None.
+        names: metrics to compute, all by default; the others are missing, without a reason.
 
     Returns:
         One dict per source: the ``SCORE_COLUMNS``; permutation (str, such as "1,0": the index of the estimate given to
@@ -225,9 +236,10 @@ def score(
     periods = assignment_accuracy_over_time(ordered, sources, rate)
     outputs = dict(zip(OUTPUT_COLUMNS, _measure_outputs(ordered, len(sources)), strict=True))
     has_gain = len(sources) > 1 or not np.array_equal(mixture, sources[0])
-    rows = _measure(list(METRICS), ordered, sources, mixture, rate, "estimate")
+    rows = _measure(list(METRICS) if names is None else names, ordered, sources, mixture, rate, "estimate")
     for place, (row, inputs) in enumerate(zip(rows, mixture_scores, strict=True)):
         for name, metric in METRICS.items():
+            row.setdefault(name, np.nan)
             if metric.gain:
                 gain = row[name] - inputs[f"input_{name}"]
                 row[metric.gain] = np.nan if not has_gain else gain if metric.higher_is_better else -gain

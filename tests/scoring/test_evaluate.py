@@ -55,6 +55,9 @@ def test_every_source_of_every_mixture_has_a_row_with_the_contracts_columns(whol
     assert whole.dtypes.map(str).to_dict() == COLUMNS
     rows = [(mixture, source, stitching) for mixture in IDS for source in (1, 2) for stitching in ("blind", "oracle")]
     assert list(zip(whole["mixture_id"], whole["source"], whole["stitching"], strict=True)) == rows
+    bounds = whole[whole["stitching"] == "oracle"]
+    assert bounds["si_sdri_db"].notna().all() and bounds[["sdr_db", "pesq", "stoi", "estoi"]].isna().all(axis=None)
+    assert (whole["failure"] == "").all() and whole.loc[whole["stitching"] == "blind", "estoi"].notna().all()
     described = ["benchmark", "variant", "seed", "speaker_id", "sex", "pair", "duration_s", "permutation"]
     cells = whole[described].values.tolist()
     assert cells[0] == ["mini", "leaky", 2, "00", "F", "FF", 0.8, "1,0"]
