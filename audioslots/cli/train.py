@@ -24,7 +24,6 @@ def train_variant(
     out: Annotated[Path, Option(help="Run folder to write.")],
     device: Device = "auto",
     num_devices: Annotated[int, Option(min=1, help="Number of processes that share each batch, one GPU each.")] = 1,
-    strategy: Annotated[Literal["auto", "ddp"], Option(help="Strategy of Lightning Fabric.")] = "auto",
     workers: Annotated[int, Option(min=1, help="Number of threads that make batches; changes no result.")] = 2,
     tensorboard: Annotated[bool, Option("--tensorboard", help="Write TensorBoard logs too.")] = False,
     scratch: Annotated[
@@ -44,7 +43,7 @@ def train_variant(
     folder = expanded(scratch) if scratch else None
     resolved = Resolved.read(config)
     torch_device(device, num_devices)
-    machine = Machine(device, num_devices, strategy, workers, tensorboard, folder)
+    machine = Machine(device, num_devices, workers, tensorboard, folder)
     train(resolved, out, machine, command=shlex.join(["audioslots", *sys.argv[1:]]))
 
 

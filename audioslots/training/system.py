@@ -16,7 +16,7 @@ from audioslots.data.training.packing import Speech
 from audioslots.models.base import SeparationModel, slot_sizes
 from audioslots.models.compute import multiply_accumulates, training_multiply_accumulates
 
-PACKAGES = ("torch", "torchaudio", "lightning-fabric", "numpy", "scipy", "soundfile")
+PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "soundfile")
 
 
 def describe(config: Resolved, model: SeparationModel, speech: Speech, device: torch.device) -> dict[str, Any]:

@@ -6,21 +6,20 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.utils._pytree import tree_map_only
 from tqdm import tqdm
 
 from audioslots.config.variant import Resolved
 from audioslots.data.training.mixing import Mixer
 from audioslots.models import modules_of
-from audioslots.models.base import SeparationModel, center_crop
+from audioslots.models.base import Estimates, center_crop
 from audioslots.runtime.code import commit
 from audioslots.runtime.errors import InputError, Interrupted
 from audioslots.runtime.files import write_json
@@ -30,7 +29,7 @@ from audioslots.training.batches import batches, split_crops
 from audioslots.training.checkpoint import load_state, save_state
 from audioslots.training.history import Board, Progress
 from audioslots.training.objective import Matched, Objective
-from audioslots.training.processes import following, is_first, stop_asked
+from audioslots.training.processes import Processes, following, is_first, stop_asked
 from audioslots.training.schedule import rate_at
 from audioslots.training.speech import open_noise, open_speech, training_mixer
 from audioslots.training.system import arithmetic, describe, peak_memory
@@ -52,9 +51,8 @@ class Machine:
     """What a run is computed on; it changes the result by rounding at most, ``workers`` not at all.
 
     Attributes:
-        accelerator: Lightning Fabric's: auto, cpu, cuda.
+        accelerator: auto, cpu or cuda.
         devices: processes, a device each; each takes its share of every batch.
-        strategy: Lightning Fabric's: auto, ddp.
         workers: threads that make batches.
         tensorboard: show the history in TensorBoard too.
         scratch: folder on its own disk to read copies of the speech from.
@@ -62,7 +60,6 @@ class Machine:
 
     accelerator: str = "auto"
     devices: int = 1
-    strategy: str = "auto"
     workers: int = 2
     tensorboard: bool = False
     scratch: Path | None = None
@@ -94,26 +91,20 @@ class Trainer:
                 f"--num-devices: {devices} of {torch.cuda.device_count()} GPUs; expected no more than there are"
             )
         self.speech, held_out = open_speech(config, machine.scratch)
-        ddp = DDPStrategy(broadcast_buffers=False)
-        self.fabric = Fabric(  # which starts processes here, whatever Slurm says of tasks
-            accelerator=machine.accelerator,
-            strategy=ddp if machine.strategy == "ddp" or devices > 1 else machine.strategy,
-            devices=devices,
-            precision="bf16-mixed" if self.settings.precision == "bf16-mixed" else "32-true",
-            plugins=[LightningEnvironment()],
-        )
+        self.processes = Processes(machine.accelerator, devices)
+        self.device = self.processes.device
         arithmetic(self.settings.precision)
-        self.fabric.seed_everything(config.seed, verbose=False)
+        torch.manual_seed(config.seed)
         self.mixer = training_mixer(config, self.speech, machine.scratch)
         noise = open_noise(config, "cv", machine.scratch)
         validation = Mixer(held_out, config.sources, config.crop_samples, VALIDATION_SEED, noise=noise)
         mixtures = max(1, self.settings.validation_mixtures // self.settings.adjacent_chunks)
         self.validation = self._split(torch.from_numpy(validation.batch(0, mixtures)))
-        model = init_model(config)
-        if self.fabric.device.type == "cuda":  # as its convolutions want their weights
+        model = init_model(config).to(self.device)
+        if self.device.type == "cuda":  # as its convolutions want their weights
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = Objective(config, group, config.may_be_silent, bool(noise)).to(self.fabric.device)
-        self.validation_loss = Matched(config, has_noise=bool(noise)).to(self.fabric.device)
+        self.objective = Objective(config, group, config.may_be_silent, bool(noise)).to(self.device)
+        self.validation_loss = Matched(config, has_noise=bool(noise)).to(self.device)
         decay = self.settings.weight_decay  # the rate is set at every step
         optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=decay, fused=True)
         self.waiting: list[Tensor] = []  # what the last steps have measured, on the device still
@@ -121,11 +112,11 @@ class Trainer:
         state = load_state(self.out / "checkpoint.pt", config.content)
         self.progress = Progress(**state["progress"]) if state else Progress(commit=commit())
         self.board = Board(self.out, self.progress.step) if machine.tensorboard and is_first() else None
-        self.fabric.launch()  # from here on, all processes are at the same place
-        self.model, self.optimiser = self.fabric.setup(model, optimiser)
         if state is not None:
-            self.model.module.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            model.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimiser"])
+        self.processes.connect()  # from here on, all processes are at the same place
+        self.trained, self.model, self.optimiser = model, self.processes.share(model), optimiser
         self.started = time.perf_counter() - self.progress.seconds
 
     def train(self, command: str = "") -> None:
@@ -139,14 +130,14 @@ class Trainer:
         written = all((self.out / name).is_file() for name in ("history.csv", "model.safetensors", "system.json"))
         if progress.step == settings.steps and written:
             return
-        disable = None if self.fabric.is_global_zero else True
+        disable = None if is_first() else True
         bar = tqdm(None, str(self.out), settings.steps, initial=progress.step, unit="step", disable=disable)
         self.saved = time.perf_counter()
         with bar, stop_asked() as asked:
             if not settings.steps:
                 self._log(0.0, self.validate(), bar)
             for sources in self._batches():
-                learning_rate = self._step(self.fabric.to_device(sources))
+                learning_rate = self._step(sources.to(self.device, non_blocking=True))
                 bar.update()
                 last = progress.step == settings.steps
                 validates = last or progress.step % settings.validate_every == 0
@@ -159,14 +150,14 @@ class Trainer:
                 if stop and not last:
                     reached = f"stopped after step {progress.step} of {settings.steps}"
                     raise Interrupted(f"{self.out}: {reached}; repeat the command to resume")
-        if self.fabric.is_global_zero:
+        if is_first():
             self._finish(command)
 
     def _batches(self) -> Iterator[Tensor]:
         """This process' share of each batch that is left to train on; the time spent waiting for it is noted."""
-        share = self.settings.batch // self.settings.adjacent_chunks // self.fabric.world_size
-        items = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
-        pinned = self.fabric.device.type == "cuda"
+        share = self.settings.batch // self.settings.adjacent_chunks // self.processes.count
+        items = range(self.processes.rank * share, (self.processes.rank + 1) * share)
+        pinned = self.device.type == "cuda"
         steps = range(self.progress.step, self.settings.steps)
         made = batches(self.mixer, steps, items, self.workers, pinned)
         while True:
@@ -178,7 +169,7 @@ class Trainer:
 
     def _step(self, sources: Tensor) -> float:
         """One optimiser step on sources (B, S, L); returns its learning rate."""
-        progress, settings, rank = self.progress, self.settings, self.fabric.global_rank
+        progress, settings, rank = self.progress, self.settings, self.processes.rank
         torch.manual_seed((self.config.seed << 31) + (progress.step << 8) + rank)  # of what the model may draw
         learning_rate = rate_at(progress.step, settings.learning_rate, settings.warmup, settings.steps)
         for group in self.optimiser.param_groups:
@@ -187,23 +178,32 @@ class Trainer:
         self.optimiser.zero_grad()
         loss = sources.new_zeros(())
         for number, piece in enumerate(pieces := sources.chunk(settings.accumulate), start=1):
-            with self.fabric.no_backward_sync(self.model, enabled=number < len(pieces)):
-                estimates = self.model(piece.sum(dim=1), settings.chunks_per_assignment)
+            is_last = number == len(pieces) or self.processes.count == 1
+            with nullcontext() if is_last else self.model.no_sync():  # type: ignore[operator]
+                estimates = self._separate(piece.sum(dim=1))
                 part = self.objective(estimates, center_crop(piece, self.config.chunk), progress.step)
                 part = part * (len(piece) / len(sources))
-                self.fabric.backward(part)
+                part.backward()
             loss += part.detach()
         weights = (part.parameters() for part in self.parts.values())
         norms = [get_total_norm([weight.grad for weight in some if weight.grad is not None]) for some in weights]
-        norm = self.fabric.clip_gradients(self.model, self.optimiser, max_norm=LARGEST_NORM, error_if_nonfinite=False)
-        mean = self.fabric.all_reduce(loss.clone(), reduce_op="mean")
-        assert isinstance(norm, Tensor) and isinstance(mean, Tensor)
-        measured = torch.stack([mean, norm, *norms])
-        self.optimiser.optimizer.found_inf = 1 - measured[:2].isfinite().all().float()  # then it leaves the step out
+        norm = clip_grad_norm_(self.trained.parameters(), LARGEST_NORM)
+        measured = torch.stack([self.processes.average(loss), norm, *norms])
+        is_skipped = 1 - measured[:2].isfinite().all().float()
+        self.optimiser.found_inf = is_skipped  # type: ignore[attr-defined]  # AdamW then leaves the step out
         self.optimiser.step()
         self.waiting.append(measured)
         progress.step += 1
         return learning_rate
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16-mixed")
+
+    def _separate(self, mixture: Tensor) -> Estimates:
+        """Estimates of mixtures (B, T) in 32 bits, computed in the run's precision."""
+        with self._autocast():
+            estimates = self.model(mixture, self.settings.chunks_per_assignment)
+        return tree_map_only(Tensor, lambda value: value.float() if value.is_floating_point() else value, estimates)
 
     def _split(self, sources: Tensor) -> Tensor:
         """Crops (B, S, L) as the chunks that the model reads, adjacent ones as neighbours."""
@@ -226,7 +226,7 @@ class Trainer:
         progress, seed = self.progress, self.config.seed
         row = {"seed": seed, "step": step, "items": f"0-{self.settings.batch - 1}"}
         progress.skipped.append(row | {"loss": loss, "gradient_norm": norm})
-        if self.fabric.is_global_zero:
+        if is_first():
             progress.write(self.out)
         if len(progress.skipped) > MOST_SKIPPED:
             what = f"gradient of step {step}, seed {seed}, has the norm {norm}"
@@ -244,18 +244,11 @@ class Trainer:
         model.eval()
         sums: Counter[str] = Counter()
         for sources in self.validation.split(self.settings.batch):
-            with self.fabric.autocast():
-                means = validate(model, self.validation_loss, self.fabric.to_device(sources), self.config)
+            with self._autocast():
+                means = validate(model, self.validation_loss, sources.to(self.device), self.config)
             sums.update({key: float(value) * len(sources) for key, value in means.items()})
         model.train()
         return {key: value / len(self.validation) for key, value in sums.items()}
-
-    @property
-    def trained(self) -> SeparationModel:
-        """The model, without what shares it among processes."""
-        model = self.model.module
-        assert isinstance(model, SeparationModel)
-        return model
 
     def _log(self, learning_rate: float, means: dict[str, float], bar: tqdm) -> None:
         """Close a row of history, and show it."""
@@ -270,9 +263,9 @@ class Trainer:
 
     def _agreed(self, asked: bool) -> bool:
         """Whether any process was asked to stop: all stop after the same step."""
-        if self.fabric.world_size == 1:
+        if self.processes.count == 1:
             return asked
-        return bool(self.fabric.all_reduce(torch.tensor(float(asked), device=self.fabric.device), reduce_op="sum"))
+        return bool(self.processes.average(torch.tensor(float(asked), device=self.device)))
 
     def _due(self) -> bool:
         late = time.perf_counter() - self.saved >= CHECKPOINT_S
@@ -281,13 +274,13 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint, and the history so far for who looks in on a long run."""
         self._read()
-        if not self.fabric.is_global_zero:
+        if not is_first():
             return
-        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory(self.fabric.device))
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory(self.device))
         state = {
             "config": self.config.content,
             "progress": asdict(self.progress),
-            "model": self.model.module.state_dict(),
+            "model": self.trained.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
         save_state(self.out / "checkpoint.pt", state)
@@ -305,7 +298,7 @@ class Trainer:
             "commit": progress.commit,
             "command": command,
         }
-        described = describe(self.config, self.trained, self.speech, self.fabric.device)
+        described = describe(self.config, self.trained, self.speech, self.device)
         write_json(self.out / "system.json", described | measured)
 
 

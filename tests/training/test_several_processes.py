@@ -17,7 +17,7 @@ from tiny_run import CPU, history, resolved
 
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import write_json
-from audioslots.training.trainer import Trainer
+from audioslots.training.trainer import Machine, Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20
@@ -60,7 +60,7 @@ def alone(packed: Path, out: Path, **training: Any) -> Path:
 def test_two_processes_with_half_the_batch_each_follow_one_with_the_whole_batch(
     passes: int, packed: Path, tmp_path: Path
 ) -> None:
-    training = {"steps": STEPS, "validate_every": 1, "ema": 0.9, "accumulate": passes}
+    training = {"steps": STEPS, "validate_every": 1, "accumulate": passes}
     process = started(packed, tmp_path, **training)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
@@ -100,5 +100,5 @@ def test_the_second_process_ends_when_the_first_is_killed(packed: Path, tmp_path
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(packed: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--devices: 3 cannot share training\.batch 4; expected a divisor"):
-        Trainer(resolved(packed), tmp_path, "cpu", 3)
+    with pytest.raises(InputError, match=r"--num-devices: 3 cannot share training\.batch 4 .*; expected a divisor"):
+        Trainer(resolved(packed), tmp_path, Machine("cpu", 3))

@@ -191,7 +191,7 @@ def test_a_checkpoint_of_another_config_is_refused(packed: Path, tmp_path: Path,
 
 def test_the_model_hears_the_sum_of_the_sources_and_nothing_else(packed: Path, tmp_path: Path) -> None:
     run, heard = Trainer(resolved(packed), tmp_path, CPU), []
-    run.model.module.register_forward_pre_hook(lambda module, inputs: heard.append(inputs))
+    run.trained.register_forward_pre_hook(lambda module, inputs: heard.append(inputs))
     sources = torch.from_numpy(run.mixer.batch(0, 2))
     run._step(sources)
     ((mixture, sequence),) = heard
@@ -207,7 +207,7 @@ def test_validation_is_the_mean_improvement_of_the_better_order_on_the_same_mixt
     sources = runs[0].validation
     mixture = sources.sum(dim=1)
     with torch.no_grad():
-        estimates = runs[0].model.module(mixture).waveforms
+        estimates = runs[0].trained(mixture).waveforms
     orders = [si_sdr(estimates[:, order], sources).mean(dim=1) for order in ([0, 1], [1, 0])]
     expected = torch.stack(orders).max(dim=0).values - si_sdr(mixture[:, None], sources).mean(dim=1)
     assert runs[0].validate()["validation_si_sdri_db"] == pytest.approx(float(expected.mean()), abs=1e-4)

@@ -45,7 +45,7 @@ def killed(packed: Path, out: Path, number: str, kills: int, *workers: int, **tr
 def test_eight_times_stopped_at_a_random_moment_and_resumed_equals_an_undisturbed_run(
     packed: Path, tmp_path: Path, number: str, status: int, workers: list[int]
 ) -> None:
-    training = {"steps": 200, "checkpoint_every": 7, "validate_every": 30, "ema": 0.9}
+    training = {"steps": 200, "checkpoint_every": 7, "validate_every": 30}
     answer = killed(packed, tmp_path, number, 8, *workers, **training)
     assert answer["endings"] == [status] * 8
     for begun, kept in answer["found"]:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from tiny_run import resolved
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -28,6 +27,7 @@ from audioslots.schema import KINDS
 from audioslots.separation.weights import init_model
 from audioslots.training import trainer
 from audioslots.training.matching import match
+from audioslots.training.processes import Processes
 from audioslots.training.trainer import Machine, Trainer
 
 CUDA = torch.device("cuda")
@@ -72,11 +72,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     """What a ``Trainer`` made inside takes for a GPU."""
     mode = Gpu()
 
-    def fabric(**given: Any) -> Fabric:
-        made = Fabric(**given | {"accelerator": "cpu"})
-        made._strategy._root_device = CUDA
-        made._strategy.precision.device = "cuda"
-        made._strategy.accelerator.setup_device = lambda device: None
+    def processes(accelerator: str, count: int) -> Processes:
+        made = Processes("cpu", count)
+        made.device = CUDA
         return made
 
     def on_device(config: Resolved) -> nn.Module:
@@ -96,7 +94,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
 
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
-    monkeypatch.setattr(trainer, "Fabric", fabric)
+    monkeypatch.setattr(trainer, "Processes", processes)
     monkeypatch.setattr(trainer, "init_model", on_device)
     for kind in (trainer.Matched, trainer.Objective):
         monkeypatch.setattr(trainer, kind.__name__, on_device_too(kind))
@@ -113,7 +111,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
         yield mode
 
 
-def run(config: Resolved, out: Path) -> Trainer:
+def run(config: Resolved, out: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """A trainer whose backward pass gives every parameter a gradient of its shape."""
     made = Trainer(config, out, Machine("cuda"))
 
@@ -122,7 +120,7 @@ def run(config: Resolved, out: Path) -> Trainer:
         for parameter in made.model.parameters():
             parameter.grad = torch.empty_like(parameter)
 
-    made.fabric.backward = backward
+    monkeypatch.setattr(Tensor, "backward", backward)
     return made
 
 
@@ -131,7 +129,7 @@ def stepped(trained: Trainer, steps: int = 2) -> None:
     for _ in range(steps):
         crops, config = trained.settings.batch // trained.settings.adjacent_chunks, trained.config
         sources = torch.zeros(crops, config.speakers, config.crop_samples)
-        trained._step(trained.fabric.to_device(sources))
+        trained._step(sources.to(trained.device))
 
 
 def cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -172,9 +170,11 @@ CASES = {name: (training, model) for name, training, model in cases()}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_no_step_waits_for_the_device(name: str, packed: Path, gpu: Gpu, tmp_path: Path) -> None:
+def test_no_step_waits_for_the_device(
+    name: str, packed: Path, gpu: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training, model = CASES[name]
-    trained = run(resolved(packed, {"precision": "bf16-mixed", **training}, model), tmp_path)
+    trained = run(resolved(packed, {"precision": "bf16-mixed", **training}, model), tmp_path, monkeypatch)
     stepped(trained)
     assert gpu.waits == []
     trained._read()  # once in 20 steps, and before a checkpoint
@@ -192,8 +192,10 @@ def test_what_waits_and_what_is_on_the_wrong_device_is_found(gpu: Gpu) -> None:
         assert len(gpu.waits) == 1
 
 
-def test_convolutions_have_their_weights_laid_out_as_a_gpu_wants_them(packed: Path, gpu: Gpu, tmp_path: Path) -> None:
-    trained = run(resolved(packed, model={"encoder": {"kind": "resnet", "blocks": [1, 1]}}), tmp_path)
+def test_convolutions_have_their_weights_laid_out_as_a_gpu_wants_them(
+    packed: Path, gpu: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = run(resolved(packed, model={"encoder": {"kind": "resnet", "blocks": [1, 1]}}), tmp_path, monkeypatch)
     weights = [weight for weight in trained.model.parameters() if weight.dim() == 4 and weight.shape[1] > 1]
     assert weights and all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 
