@@ -36,9 +36,14 @@ class Corpus(Section):
     held_out_speakers: int = Field(0, ge=0, description="speakers held out of training for validation")
 
     @property
+    def is_synthesized(self) -> bool:
+        """Whether the speech is made here; else it is read or downloaded."""
+        return self.kind != "librispeech"
+
+    @property
     def described(self) -> str:
         """What tables and pages call it."""
-        return self.name or ("synthesized speech" if self.kind == "synthesized" else "LibriSpeech")
+        return self.name or ("synthesized speech" if self.is_synthesized else "LibriSpeech")
 
     @model_validator(mode="after")
     def _validates(self) -> Self:
@@ -170,7 +175,7 @@ class Data(Section):
     @property
     def archives(self) -> dict[str, float]:
         """Subset -> GB of its archive, where speech is downloaded; empty where it was given, or is synthesized."""
-        downloaded = self.corpus.kind == "librispeech" and not self.librispeech
+        downloaded = not self.corpus.is_synthesized and not self.librispeech
         return {subset: SUBSETS.get(subset, 0) / 1e9 for subset in self.subsets if downloaded}
 
     def speech(self, subset: str) -> list[str]:
@@ -212,7 +217,7 @@ class Data(Section):
     def _speech(self) -> dict[str, Any]:
         """What the speech is made from; of LibriSpeech, its name: it is the same wherever it lies."""
         made = {key: getattr(self.corpus, key) for key in ("speakers", "hours", "seed")} | {"synthesis": SYNTHESIS}
-        return {"corpus": self.corpus.kind} | (made if self.corpus.kind == "synthesized" else {})
+        return {"corpus": self.corpus.kind} | (made if self.corpus.is_synthesized else {})
 
     @property
     def _noise(self) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def estimate_cost(benchmark: Path, studies: list[str] | None = None, assumptions
 def _summarise(read: Benchmark, data: pd.DataFrame, evaluations: int, assumptions: Assumptions) -> str:
     """Jobs, GPU hours, disk and memory in words."""
     # test mixtures rendered, speech packed, synthesized
-    prepared = 2 + (read.corpus.validation is not None) + (read.corpus.kind == "synthesized")
+    prepared = 2 + (read.corpus.validation is not None) + read.corpus.is_synthesized
     largest = data.sort_values("peak_memory_bytes").iloc[-1]
     basis = f"on an {GPUS[assumptions.gpu].title} at an assumed {100 * assumptions.efficiency:.0f} % of its data sheet"
     if assumptions.rate:
@@ -171,7 +171,7 @@ def _count_test_mixtures(benchmark: Benchmark) -> int:
 def _count_data_bytes(benchmark: Benchmark) -> float:
     """Packed speech and rendered test mixtures with their sources; LibriSpeech itself is there already."""
     corpus = benchmark.corpus
-    if corpus.kind == "synthesized":
+    if corpus.is_synthesized:
         packed_hours = corpus.hours
     else:
         packed_hours = sum(HOURS.get(subset, 0) for subset in (corpus.train, corpus.validation) if subset)

@@ -142,17 +142,17 @@ def _tables(
     }
     speech = [name for name in names if re.fullmatch(r"s\d+", name)]
     tables = {}
-    for kind in types:
-        parts = [f"source_{name[1:]}" for name in (speech[:1] if kind == "mix_single" else speech)]
-        parts += [] if kind == "mix_clean" else ["noise"]
-        mixtures, metrics = ids.assign(mixture_path=files[kind]), ids.copy()
+    for mixed in types:
+        parts = [f"source_{name[1:]}" for name in (speech[:1] if mixed == "mix_single" else speech)]
+        parts += [] if mixed == "mix_clean" else ["noise"]
+        mixtures, metrics = ids.assign(mixture_path=files[mixed]), ids.copy()
         for i, part in enumerate(parts):
             mixtures[f"{part}_path"] = files[part.replace("source_", "s")]
-            ratios = np.array([_ratio_of(result, kind, part, i) for result in results])
+            ratios = np.array([_ratio_of(result, mixed, part, i) for result in results])
             # The reference's column is as wide as its first value, which is float64 where a noise was extended.
             metrics[f"{part}_SNR"] = ratios.astype(np.float32) if ratios[0] == np.float32(ratios[0]) else ratios
-        tables[f"mixture_{folder.name}_{kind}.csv"] = mixtures.assign(length=[result["length"] for result in results])
-        tables[f"metrics_{folder.name}_{kind}.csv"] = metrics
+        tables[f"mixture_{folder.name}_{mixed}.csv"] = mixtures.assign(length=[result["length"] for result in results])
+        tables[f"metrics_{folder.name}_{mixed}.csv"] = metrics
     return tables | {f"info_{folder.name}.csv": people}
 
 
