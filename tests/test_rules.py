@@ -127,7 +127,8 @@ def test_a_benchmark_is_planned_on_test_and_on_dev(name: str, given: dict[str, A
     assert jobs["separate"] == jobs["evaluate"] == 2 * len(runs)
     for rule, rows in (("sample", "drawn"), ("sample_conversations", "conversations"), ("select", "official")):
         assert jobs.get(rule, 0) == (official if rows == "official" else sum(one.rows == rows for one in sets))
-    assert jobs["render_test_clean"] == jobs["render_dev_clean"] == 1
+    rendered = [jobs.get(f"render_{subset.replace('-', '_')}") for subset in read.mixture_sets]
+    assert rendered == [1, 1]
     kind = {"sep_clean": "mix_clean", "sep_noisy": "mix_both", "enh_single": "mix_single"}[read.task]
     assert option("--types", calls) == {kind} and option("--mode", calls) == {read.mode}
     assert (jobs.get("pack_noise", 0), jobs.get("synthesize_noise", 0)) == (
