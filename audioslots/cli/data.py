@@ -150,7 +150,7 @@ def sample_mixtures(
     if noise and len(numbers) > 1:
         raise InputError(f"--noise: {noise} with --num-speakers {num_speakers}; expected one number")
     if out.suffix == ".json":
-        raise InputError(f"{out}: is where the statistics would go; expected a name ending in .csv")
+        raise InputError(f"{out}: the statistics would have this name; expected a name ending in .csv")
     metadata = draw_some(corpus.parent, corpus.name, numbers, count, seed, held_out)
     if noise:
         metadata = with_noise(metadata, corpus.parent, noise, part, seed)

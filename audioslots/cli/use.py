@@ -47,7 +47,7 @@ def separate_audio(
 
     if len({path.stem for path in audio}) < len(audio):
         names = ", ".join(map(str, audio))
-        raise InputError(f"{names}: two inputs of one name would overwrite each other; expected different names")
+        raise InputError(f"{names}: inputs of one name would overwrite each other; expected different names")
     for path in audio:
         estimate = re.fullmatch(r"(.+?)(_c\d+)?_s\d+\.wav", path.name)
         if estimate and path.resolve().parent == out.resolve() and estimate[1] in {other.stem for other in audio}:

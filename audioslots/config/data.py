@@ -141,8 +141,8 @@ class Data(Section):
     def _corpus_given(self) -> Self:
         if unknown := [subset for subset, size in self.archives.items() if not size]:
             raise ValueError(
-                f"librispeech is not given, and {unknown[0]} is no subset to download; expected the folder of the "
-                f"subsets, or subsets of {', '.join(SUBSETS)}"
+                f"librispeech is not given, and {unknown[0]} is not a subset that can be downloaded; expected the "
+                f"folder of the subsets, or subsets of {', '.join(SUBSETS)}"
             )
         if self.mode == "min" and any(one.length_s for one in self.mixture_sets.values()):
             raise ValueError("mode min cuts the end of conversations; expected max")

@@ -255,5 +255,5 @@ class Resolved(Variant):
     def of(cls, document: Any, source: str) -> Resolved:
         """Check the content of a ``config.json``; ``source`` names it in errors."""
         if not isinstance(document, dict):
-            raise InputError(f"{source}: is no JSON object; expected a resolved variant")
+            raise InputError(f"{source}: is not a JSON object; expected a resolved variant")
         return checked(cls, {key: value for key, value in document.items() if key not in DERIVED}, source)

@@ -179,7 +179,7 @@ class SeparationModel(nn.Module):
 
 
 def slot_sizes(model: SeparationModel, samples: int) -> dict[str, int]:
-    """How many numbers a slot holds, and how many the spectrogram of one source has; {} of a model without slots.
+    """Sizes of a slot and of the spectrogram of one source; {} for a model without slots.
 
     Args:
         model: any.

@@ -83,7 +83,7 @@ class AudioFiles(SavedSystem):
         if absent := [item.mixture_id for item in items if item.mixture_id not in files]:
             raise InputError(f"{place}: no estimates of {absent[0]}; expected those of all {len(items)} mixtures")
         if others := sorted(set(files) - {item.mixture_id for item in items}):
-            raise InputError(f"{place}: estimates of {others[0]}, which is no mixture of the set; expected no others")
+            raise InputError(f"{place}: estimates of {others[0]}, which is not in the set; expected no others")
         home, digest = (place.parent if place.is_file() else place).resolve(), hashlib.sha256()
         for path in (path for paths in files.values() for path in paths):
             if not path.is_file():

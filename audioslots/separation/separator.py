@@ -96,11 +96,11 @@ class Separator:
         """
         slots, counts = self.config.model.num_speech_slots, self.config.counts
         if num_speakers == "auto" and not counts:
-            trained = f"a model trained with {self.config.sources} only"
-            expected = "expected a number, or a model of several, as of config/mini-counting.yaml"
-            raise InputError(f"number of speakers: auto of {trained}; {expected}")
+            trained = f"the model was trained with {self.config.sources} speakers only"
+            expected = "expected a number, or a model trained with several, as in config/mini-counting.yaml"
+            raise InputError(f"number of speakers: auto: {trained}; {expected}")
         if isinstance(num_speakers, int) and not 1 <= num_speakers <= slots:
-            raise InputError(f"number of speakers: {num_speakers} of a model with {slots} slots; expected 1 to {slots}")
+            raise InputError(f"number of speakers: {num_speakers}: the model has {slots} slots; expected 1 to {slots}")
         return bool(counts) and not isinstance(num_speakers, int)
 
     def group_outputs(self, presence: Presence, num_speakers: NumSpeakers = None) -> list[list[int]]:

@@ -118,8 +118,7 @@ def test_no_recording_or_estimate_is_overwritten_by_another(call: Call, model: P
         soundfile.write(name, np.zeros(800), 8000)
     separate, options = ("separate", "talk.wav"), ("--model", model, "--device", "cpu", "--out")
     assert (
-        "two inputs of one name" in call.refused(*separate, "other/talk.wav", *options, "out")
-        and not Path("out").exists()
+        "inputs of one name" in call.refused(*separate, "other/talk.wav", *options, "out") and not Path("out").exists()
     )
     before = Path("talk_s1.wav").read_bytes()
     assert "talk_s1.wav" in call.refused(*separate, "talk_s1.wav", *options, ".")

@@ -27,7 +27,7 @@ EVALUATE = "evaluate --mixtures a --out b"
         ("corpus pack speech out --rate fast", "--rate"),
         ("corpus pack speech out --rate 44100", "44100"),
         ("corpus download out --subset test", "no subset 'test' in librispeech"),
-        ("corpus download out --subset test-clean --url nowhere", "no address"),
+        ("corpus download out --subset test-clean --url nowhere", "not a url"),
         ("mixtures download out --subset test", "librimix has no 'test'"),
         ("mixtures download out --from absent", "--from: no "),
         ("corpus synthesize a --speakers 1 --hours 1", "speakers"),

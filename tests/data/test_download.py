@@ -82,7 +82,7 @@ def test_wrong_bytes_are_refused_and_removed(site: Site, tmp_path: Path) -> None
 
 
 def test_a_file_that_is_not_there_is_refused_at_once(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="/absent: the server says 404 .*; expected a file"):
+    with pytest.raises(InputError, match="/absent: the server returned 404 .*; expected a file"):
         fetch(f"{site.url}/absent", tmp_path / "file", None)
     assert len(site.asked) == 1
 
@@ -103,7 +103,7 @@ def test_a_server_that_does_not_exist_and_an_address_that_is_none_are_refused(tm
         pass
     with pytest.raises(InputError, match=r"refused; expected an answer"):
         fetch(f"{gone.url}/file", tmp_path / "file", None)
-    with pytest.raises(InputError, match="file:///etc/hosts: no address; expected one that begins with https"):
+    with pytest.raises(InputError, match="file:///etc/hosts: not a URL; expected https"):
         fetch("file:///etc/hosts", tmp_path / "file", None)
 
 

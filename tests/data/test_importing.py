@@ -165,7 +165,7 @@ def table_of(text: str) -> Callable[[Path], Path]:
 @pytest.mark.parametrize(
     ("harm", "expected"),
     [
-        (a_loose_file, "loose.wav: is of no speaker; expected it in a folder of its speaker's"),
+        (a_loose_file, "loose.wav: belongs to no speaker; expected one folder per speaker"),
         (no_speech, "empty: no speech; expected a folder of recordings for every speaker"),
         (nothing, "absent: no such folder or file"),
         (damaged, "c.ogg: cannot be decoded"),

@@ -145,7 +145,7 @@ SHORT, STEREO, NAN = np.zeros(6399, np.float32), np.zeros((9600, 2), np.float32)
         (lambda place: write(place / LAST, STEREO), f"{LAST}: 2 channels; expected one"),
         (
             lambda place: [write(place / f"s{number}" / "other.wav", SHORT) for number in (1, 2)],
-            "estimates of other, which is no mixture of the set",
+            "estimates of other, which is not in the set",
         ),
         (link_out, f"{FIRST}: leads to "),
         (link_to_nothing, f"{FIRST}: no such file"),

@@ -81,9 +81,13 @@ def test_evaluation_has_the_known_number_the_estimated_number_and_every_output(c
 @pytest.mark.parametrize(
     ("separator", "number", "message"),
     [
-        (tiny(), "auto", "number of speakers: auto of a model trained with 2 only; expected a number, or a model"),
-        (tiny(slots=3), 4, "number of speakers: 4 of a model with 3 slots; expected 1 to 3"),
-        (tiny(), 0, "number of speakers: 0 of a model with 2 slots"),
+        (
+            tiny(),
+            "auto",
+            "number of speakers: auto: the model was trained with 2 speakers only; expected a number",
+        ),
+        (tiny(slots=3), 4, "number of speakers: 4: the model has 3 slots; expected 1 to 3"),
+        (tiny(), 0, "number of speakers: 0: the model has 2 slots"),
     ],
 )
 def test_an_impossible_number_is_an_error(

@@ -151,7 +151,7 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
         found = separator.model(mixture[None]).waveforms[0]
     assert every.shape == (2, variant.chunk) and found.shape == (3, variant.chunk)
     torch.testing.assert_close(every, found[:2])
-    with pytest.raises(InputError, match="number of speakers: 3 of a model with 2 slots; expected 1 to 2"):
+    with pytest.raises(InputError, match="number of speakers: 3: the model has 2 slots; expected 1 to 2"):
         separator.separate(mixture.numpy(), 8000, num_speakers=3)
 
 

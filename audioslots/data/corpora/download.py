@@ -43,7 +43,7 @@ def fetch(url: str, path: Path, digest: str | None, room: float = 0.0) -> None:
         InputError: the server does not have the file, does not answer, or sends other content; the disk is too small.
     """
     if not url.startswith(("https://", "http://")):
-        raise InputError(f"{url}: no address; expected one that begins with https://")
+        raise InputError(f"{url}: not a URL; expected https://...")
     part = path.with_name(f".{path.name}.part")
     failures = 0
     while True:

@@ -68,7 +68,7 @@ def bring(speech: Path, root: Path, subset: str, jobs: int = 1) -> int:
         for _ in tqdm(in_order(_convert, left, jobs), f"import {subset}", len(left), unit="file", disable=None):
             pass
         for stray in set((root / subset).glob("*/*/[!.]*.flac")) - set(places):
-            raise InputError(f"{stray}: is of no recording of {speech}; expected another --subset, or --overwrite")
+            raise InputError(f"{stray}: belongs to no recording of {speech}; expected another --subset, or --overwrite")
     return len(counts)
 
 
@@ -83,7 +83,7 @@ def _found(speech: Path) -> list[Recording]:
             if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
         ]
         if loose := sorted(path for path, *_ in named if path.parent == speech):
-            raise InputError(f"{loose[0]}: is of no speaker; expected it in a folder of its speaker's, or a CSV file")
+            raise InputError(f"{loose[0]}: belongs to no speaker; expected one folder per speaker, or a CSV file")
     else:
         raise InputError(f"{speech}: no such folder or file; expected a folder of speech, or a CSV file")
     if not named:

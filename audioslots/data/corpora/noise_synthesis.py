@@ -58,7 +58,7 @@ def synthesize_noise(
     if not hours > 0 or seed < 0 or jobs < 1:
         raise InputError(f"hours {hours}, seed {seed}, jobs {jobs}; expected more than 0, 0 or more, 1 or more")
     if set(subsets) != set(PARTS):
-        raise InputError(f"subsets: of {', '.join(subsets) or 'no part'}; expected one for each of {', '.join(PARTS)}")
+        raise InputError(f"subsets: {', '.join(subsets) or 'none'}; expected one for each of {', '.join(PARTS)}")
     out, asked = Path(out), {"version": VERSION, "subsets": dict(subsets), "hours": float(hours), "seed": seed}
     with Stage(out, "noise", asked, (__name__,), (*PARTS, "manifest.json"), alone=True).opened():
         if (out / "manifest.json").exists():
