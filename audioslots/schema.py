@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,9 +174,34 @@ def nearest(word: str, valid: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"expected one of {sorted(valid)}"
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without doubled keys, and with the numbers and words of YAML 1.2: ``on`` and ``1:30`` are texts."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in keys:
+                raise ValueError(f"line {key.start_mark.line + 1}: key {key.value!r} is given twice")
+            keys.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern, _first in (
+    ("bool", r"true|false|True|False", "tfTF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)", "-+.0123456789"),
+):
+    _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
+
+
 def read_yaml(path: Path) -> Any:
-    """Read one YAML file; raises as ``files.parsed``."""
-    return parsed(path, yaml.safe_load, "YAML", yaml.YAMLError)
+    """Read one YAML file, strictly; raises as ``files.parsed``, also for a key that is given twice."""
+    return parsed(path, lambda text: yaml.load(text, _StrictLoader), "YAML", yaml.YAMLError)
 
 
 def _unknown_key(key: str, section: type[Section]) -> str:

@@ -7,6 +7,8 @@ made of chunks by ``overlap_add``, as a stream; a whole recording is the concate
 from __future__ import annotations
 
 import hashlib
+import math
+import numbers
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,7 +143,8 @@ class Separator:
         """Separate a recording in memory.
 
         Args:
-            waveform: (T,) or (T, channels), as soundfile reads it; channels are averaged.
+            waveform: (T,) or (T, channels), as soundfile reads it; channels are averaged. Integers are scaled from
+                their full range to [-1, 1).
             rate: its sample rate, Hz; any.
             mixture_consistency: make the estimates add up to the waveform.
             num_speakers: as of ``is_counted``.
@@ -152,7 +155,9 @@ class Separator:
         Raises:
             InputError: no samples, samples that are not finite, more channels than samples, or as of ``is_counted``.
         """
-        samples = np.asarray(waveform, np.float32)
+        if not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
+            raise InputError(f"rate: {rate!r}; expected a number of samples per second above 0")
+        samples = _scale(waveform)
         if samples.ndim not in (1, 2) or not samples.size or (samples.ndim == 2 and samples.shape[1] > len(samples)):
             raise InputError(f"waveform: has shape {samples.shape}; expected (samples,) or (samples, channels)")
         if not np.isfinite(samples).all():
@@ -201,6 +206,8 @@ class Separator:
         streams = [overlap_add(chunks, order, overlap) for chunks, order in zip(copies, orders, strict=True)]
         for pieces in zip(*streams, strict=True):
             pieces = tuple(piece[:, : presence.samples - done] for piece in pieces)  # the last chunk may reach beyond
+            if not all(piece.isfinite().all() for piece in pieces):
+                raise InputError("estimates: not finite numbers; expected sound weights and an input of usual level")
             done += pieces[0].shape[-1]
             presence.add_outputs(pieces[0])
             if pieces[0].shape[-1]:
@@ -233,6 +240,19 @@ class Separator:
 def chunks_per_batch(config: Resolved, chunk: int, device: str) -> int:
     """Chunks of ``chunk`` samples that go through the model together on a kind of device, fewer with more slots."""
     return max(1, int(BATCH_S.get(device, BATCH_S["other"]) * config.rate / (chunk * config.model.num_slots)))
+
+
+def _scale(waveform: ArrayLike) -> NDArray[np.float32]:
+    """Samples as 32-bit floats; integers by their full range, unsigned ones around its middle."""
+    if isinstance(waveform, Tensor):
+        waveform = waveform.detach().cpu()
+        waveform = waveform.float() if waveform.is_floating_point() else waveform
+    samples = np.asarray(waveform)
+    if not np.issubdtype(samples.dtype, np.integer):
+        return samples.astype(np.float32)
+    bounds = np.iinfo(samples.dtype)
+    middle, half = (bounds.max + bounds.min + 1) / 2, (bounds.max - bounds.min + 1) / 2
+    return ((samples - middle) / half).astype(np.float32)
 
 
 def sum_groups(outputs: Waveforms, groups: list[list[int]]) -> Waveforms:

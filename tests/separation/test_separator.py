@@ -230,3 +230,39 @@ def test_every_chunk_is_read_with_its_context_and_silence_lies_around_the_record
     chunks = map(Chunk, range(0, hop * len(crops), hop), estimates.waveforms, estimates.slots)
     expected = torch.cat(list(overlap_add(chunks, BlindOrder(Separation()), 0.5)), dim=-1)[:, :samples]
     torch.testing.assert_close(streamed(separator, mixture, 333), expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("separator", [tiny(), conv_tasnet()], ids=["chunks", "whole"])
+def test_estimates_that_are_not_finite_are_refused(separator: Separator) -> None:
+    with torch.no_grad():
+        next(weight for weight in separator.model.parameters() if weight.dim() > 1).view(-1)[0] = torch.nan
+    mixture = noise(0.5)
+    for separate in (
+        lambda: separator.separate(mixture, 8000),
+        lambda: separator.by_stitching(mixture[:, 0], np.stack([mixture[:, 0]] * 2)),
+        lambda: streamed(separator, torch.from_numpy(mixture[:, 0])),
+    ):
+        with pytest.raises(InputError, match="estimates: not finite numbers"):
+            separate()
+
+
+@pytest.mark.parametrize(("kind", "zero"), [(np.int16, 0), (np.int32, 0), (np.uint8, 128)])
+def test_integers_are_scaled_by_their_full_range(kind: type, zero: int) -> None:
+    separator, waveform = tiny(), np.clip(noise(0.4)[:, 0], -0.9, 0.9)
+    integers = (np.round(waveform * 2.0 ** (8 * np.dtype(kind).itemsize - 1)) + zero).astype(kind)
+    expected = separator.separate(waveform, 8000)
+    error = separator.separate(integers, 8000) - expected
+    assert np.abs(error).max() < (0.05 if kind is np.uint8 else 1e-3) * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("rate", [0, -8000, None, "8000", float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(rate: object) -> None:
+    with pytest.raises(InputError, match="rate: .* expected a number of samples per second above 0"):
+        tiny().separate(noise(0.1), rate)  # type: ignore[arg-type]
+
+
+def test_tensors_with_gradients_and_of_16_bits_are_read() -> None:
+    separator, waveform = tiny(), torch.from_numpy(noise(0.2)[:, 0])
+    expected = separator.separate(waveform.numpy(), 8000)
+    np.testing.assert_array_equal(separator.separate(waveform.clone().requires_grad_(), 8000), expected)
+    assert separator.separate(waveform.bfloat16(), 8000).shape == expected.shape
