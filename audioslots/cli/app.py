@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -84,11 +83,7 @@ def main() -> None:
         code = typer.main.get_command(app).main(arguments, prog_name="audioslots", standalone_mode=False)
     except InputError as error:
         _end(str(error), 2)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        _end(f"{error.filename}: {error.strerror}; expected a place that can be written", 2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise
+    except OSError as error:  # of any file system: a full or read-only disk, a name too long, a limit
         place = f"{error.filename}: " if error.filename else ""
         _end(f"{place}{error.strerror}; expected a place with room that can be written", 2)
     except Interrupted as error:

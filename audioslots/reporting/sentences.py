@@ -16,6 +16,7 @@ HEADINGS = {
     EQUIVALENT: f"Equivalent within ±{MARGIN} dB",
     INCONCLUSIVE: "Inconclusive",
     WORSE: "Worse",
+    "": "Too few mixtures or speakers to test",
     NOT_TRAINED: f"Not trained (below {TRAINED_DB:g} dB)",
 }
 

@@ -196,7 +196,7 @@ def tabulate_comparison(
             data[key] = data["variant"].map(costs[key])
         columns.append(Column("MACs per second", "macs_per_second", format_si))
         columns.append(Column("Real-time factor", "real_time_factor", lambda value: format_number(value, 4)))
-    columns.append(Column("Verdict", "verdict", str, numeric=False))
+    columns.append(Column("Verdict", "verdict", format_text, numeric=False))
     caption = (
         f"Difference in SI-SDRi (dB) to “{baseline}” on the same mixtures and seeds, stitched blindly. Better, worse: "
         f"p below 0.05, corrected by Holm for {format_count(len(comparison), 'comparison')}"

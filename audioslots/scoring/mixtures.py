@@ -29,6 +29,10 @@ NAMES = (
 """Speakers in the names of mixtures: ``1089-134686-0000_121-127105-0031``, ``050a050a_0.1_442c020h_-0.1``."""
 
 
+SUFFIXES = (".wav", ".flac")
+"""Endings of the files of a mixture and its sources."""
+
+
 @dataclass(frozen=True)
 class TestMixture:
     """One mixture of a test set.
@@ -52,7 +56,7 @@ class TestMixture:
     @property
     def path(self) -> Path:
         """File of the mixture."""
-        return self.folder / self.kind / f"{self.mixture_id}.wav"
+        return _find_audio(self.folder / self.kind, self.mixture_id)
 
     def read_rate(self) -> int:
         """Sample rate in Hz; raises as ``read``."""
@@ -65,11 +69,11 @@ class TestMixture:
         Raises:
             InputError: a WAV file is absent, unreadable, or differs from the mixture in length or rate.
         """
-        mixture, rate = _read_wav(self.path)
+        mixture, rate = _read_audio(self.path)
         sources = []
         for number in range(1, len(self.speakers) + 1):
-            path = self.folder / f"s{number}" / f"{self.mixture_id}.wav"
-            source, source_rate = _read_wav(path)
+            path = _find_audio(self.folder / f"s{number}", self.mixture_id)
+            source, source_rate = _read_audio(path)
             if (len(source), source_rate) != (len(mixture), rate):
                 raise InputError(
                     f"{path}: {len(source)} samples at {source_rate} Hz; "
@@ -85,7 +89,8 @@ def digest_mixtures(folder: Path) -> dict[str, str]:
     if is_rendered:
         return {path.name: sha256(path) for path in _metadata(folder, kinds)}
     digest = hashlib.sha256()
-    for path in sorted(path for name in (*kinds, "s[0-9]*") for path in folder.glob(f"{name}/*.wav")):
+    patterns = [f"{name}/*{suffix}" for name in (*kinds, "s[0-9]*") for suffix in SUFFIXES]
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
     return {"audio": digest.hexdigest()}
 
@@ -152,9 +157,9 @@ def _read_rendered(folder: Path, kinds: tuple[str, ...]) -> list[TestMixture]:
 def _read_other(folder: Path, kinds: tuple[str, ...]) -> list[TestMixture]:
     """The mixtures of a folder that others have made."""
     mixed = next(name for name in kinds if (folder / name).is_dir())
-    names = sorted(path.stem for path in (folder / mixed).glob("[!.]*.wav"))
+    names = sorted({path.stem for suffix in SUFFIXES for path in (folder / mixed).glob(f"[!.]*{suffix}")})
     if not names:
-        raise InputError(f"{folder / mixed}: no WAV files; expected mixtures")
+        raise InputError(f"{folder / mixed}: no WAV or FLAC files; expected mixtures")
     sources = len([number for number in range(1, 10) if (folder / f"s{number}").is_dir()])
     least, words = (1, "one or more") if mixed == SINGLE else (2, "two or more")
     if sources < least or not (folder / f"s{sources}").is_dir():
@@ -178,7 +183,13 @@ def _read_other(folder: Path, kinds: tuple[str, ...]) -> list[TestMixture]:
     return items
 
 
-def _read_wav(path: Path) -> tuple[Waveforms, int]:
+def _find_audio(folder: Path, name: str) -> Path:
+    """The WAV file of a mixture, or its FLAC file where there is no WAV."""
+    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _read_audio(path: Path) -> tuple[Waveforms, int]:
     """One channel [samples] as float32, and its rate in Hz."""
     with open_audio(path) as file:
         waveform, rate = file.read(dtype="float32"), file.samplerate

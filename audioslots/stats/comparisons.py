@@ -37,7 +37,7 @@ def compare_with_baseline(
     speakers and seeds (``intervals``). Better and worse need a p-value below 0.05 after Holm's correction for the
     comparisons of the table; the interval, which is not corrected, then excludes zero. Equivalent needs an interval of
     SI-SDRi within ``MARGIN``. A comparison with a variant of ``not_trained`` has no other verdict. Everything else is
-    inconclusive.
+    inconclusive, and empty where nothing could be tested.
 
     Args:
         scores: rows of scores.parquet.
@@ -102,6 +102,7 @@ def _compare(means: pd.DataFrame, speakers: pd.Series, pairs: Sequence[tuple[str
         numbers = int(tested.sum()), int((~present).sum()), int(mixtures.count_speakers(tested)), len(values)
         records.append((*names, metric, mean, low, high, p, np.nan, effect, *numbers, INCONCLUSIVE))
     table = pd.DataFrame(records, columns=_COLUMNS)
+    table.loc[table["p"].isna(), "verdict"] = ""  # no test, no verdict
     table["p_holm"] = holm(table["p"].to_numpy(float))
     if metric == METRIC:
         table.loc[(table["low"] >= -MARGIN) & (table["high"] <= MARGIN), "verdict"] = EQUIVALENT

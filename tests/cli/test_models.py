@@ -124,3 +124,18 @@ def test_no_recording_or_estimate_is_overwritten_by_another(call: Call, model: P
     assert "talk_s1.wav" in call.refused(*separate, "talk_s1.wav", *options, ".")
     assert Path("talk_s1.wav").read_bytes() == before
     assert len(call.good(*separate, "talk_s1.wav", *options, "out").split()) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "reason"),
+    [
+        ("a" * 240, "out", "file name too long"),
+        ("talk", "talk.wav/out", "not a directory"),
+        ("talk", "/proc/x", "no such file"),
+    ],
+)
+def test_a_place_that_is_refused_is_one_line(call: Call, model: Path, name: str, out: str, reason: str) -> None:
+    for path in (f"{name}.wav", "talk.wav"):
+        soundfile.write(path, np.zeros(800), 8000)
+    separate = ("separate", f"{name}.wav", "--model", model, "--device", "cpu", "--out", out)
+    assert reason in call.refused(*separate).lower()

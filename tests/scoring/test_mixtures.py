@@ -158,6 +158,19 @@ def test_where_names_contain_no_speakers_each_source_is_another_speakers_with_a_
     assert "the names of 3 of 3 mixtures contain no speakers" in error and error.count("\n") == 1
 
 
+def test_flac_mixtures_are_read_like_wav(other: Path) -> None:
+    before = [item.read() for item in read_mixtures(other)]
+    for path in sorted(other.rglob("*.wav")):
+        samples, rate = sf.read(path, dtype="int16")
+        sf.write(path.with_suffix(".flac"), samples, rate)
+        path.unlink()
+    after = [item.read() for item in read_mixtures(other)]
+    assert len(before) == len(after) > 1
+    for (mixture, sources, rate), (again, sources_again, rate_again) in zip(before, after, strict=True):
+        assert np.array_equal(mixture, again) and np.array_equal(sources, sources_again) and rate == rate_again
+    assert len(digest_mixtures(other)["audio"]) == 64
+
+
 def test_other_audio_under_the_same_names_is_another_set(other):
     before = digest_mixtures(other)
     assert before == digest_mixtures(other)
@@ -172,7 +185,10 @@ def test_other_audio_under_the_same_names_is_another_set(other):
     ("damage", "message"),
     [
         (lambda other: shutil.rmtree(other / "s1"), "1 of the folders s1, s2, ...; expected the sources of the"),
-        (lambda other: [path.unlink() for path in (other / "mix").iterdir()], "mix: no WAV files; expected mixtures"),
+        (
+            lambda other: [path.unlink() for path in (other / "mix").iterdir()],
+            "mix: no WAV or FLAC files; expected mixtures",
+        ),
         (lambda other: (other / "record.jsonl").touch(), "not finished; expected a manifest.json"),
     ],
 )
