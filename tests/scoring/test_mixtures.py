@@ -187,7 +187,7 @@ def test_other_audio_under_the_same_names_is_another_set(other):
         (lambda other: shutil.rmtree(other / "s1"), "1 of the folders s1, s2, ...; expected the sources of the"),
         (
             lambda other: [path.unlink() for path in (other / "mix").iterdir()],
-            "mix: no WAV or FLAC files; expected mixtures",
+            "mix: no WAV or FLAC files; expected",
         ),
         (lambda other: (other / "record.jsonl").touch(), "not finished; expected a manifest.json"),
     ],
