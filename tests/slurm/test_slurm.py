@@ -266,9 +266,7 @@ def test_training_out_of_time_is_warned_and_goes_on(place: Workplace, undisturbe
     assert_same(place.run, undisturbed)
 
 
-def test_jobs_of_a_node_that_died_run_on_another(
-    place: Workplace, cluster: Cluster, undisturbed: Path, repeat: int
-) -> None:
+def test_jobs_of_a_node_that_died_run_on_another(place: Workplace, cluster: Cluster, undisturbed: Path) -> None:
     run = place.snakemake()
     job = place.in_training()
     (node,) = re.findall(r"\bNodeList=(n\d)\b", shown("job", job))
@@ -280,9 +278,7 @@ def test_jobs_of_a_node_that_died_run_on_another(
     assert_same(place.run, undisturbed)
 
 
-def test_controller_may_be_away_for_a_minute(
-    place: Workplace, cluster: Cluster, undisturbed: Path, repeat: int
-) -> None:
+def test_controller_may_be_away_for_a_minute(place: Workplace, cluster: Cluster, undisturbed: Path) -> None:
     run = place.snakemake()
     place.in_training()
     cluster.kill_controller()
