@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,14 @@ def commands(command: Any, name: str = "audioslots") -> Iterator[tuple[str, str]
             yield from commands(each, f"{name} {key}")
 
 
+def captions() -> Iterator[tuple[str, str]]:
+    """Captions of tables and figures, and conclusions, as the code spells them."""
+    for path in sorted((ROOT / "audioslots/reporting").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        parts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        yield path.name, " ".join(part for part in parts if isinstance(part, str) and " " in part)
+
+
 def studies() -> Iterator[tuple[str, str]]:
     """Titles, questions and comments of studies and benchmarks."""
     for path in sorted([*ROOT.glob("ablations/*.yaml"), *ROOT.glob("config/*.yaml")]):
@@ -109,7 +118,7 @@ def test_pages_are_in_plain_words(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [*commands(typer.main.get_command(app)), *describe(Variant), *describe(Benchmark), *studies()],
+    [*commands(typer.main.get_command(app)), *describe(Variant), *describe(Benchmark), *studies(), *captions()],
 )
 def test_help_keys_and_titles_are_in_plain_words(name: str, text: str) -> None:
     assert find(text) == [], name

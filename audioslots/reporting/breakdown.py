@@ -24,7 +24,7 @@ WORST = ("Worst", "Second worst", "Third worst")
 COUNTED, EVERY = "counted", "every"
 """Stitchings beside blind and oracle: with as many outputs as were detected, and with all outputs."""
 QUIET_DB = -20.0
-"""Level that the other outputs should stay under, relative to a single speaker's own output, dB."""
+"""Level that the other outputs should stay under, relative to the output of a single speaker, dB."""
 
 
 def tabulate_breakdowns(scores: pd.DataFrame, titles: Mapping[str, str]) -> list[Table]:

@@ -58,7 +58,7 @@ def publish_results(results: Path, out: Path, command: str = "") -> Path:
         The folder written.
 
     Raises:
-        InputError: no run has scores, a run was made by code that is not committed, or another process publishes it.
+        InputError: no run has scores, a run comes from code that is not committed, or another process publishes it.
     """
     own = Results.read(results)
     folder = out / own.benchmark["name"]
@@ -129,7 +129,7 @@ def _describe(run: Run) -> dict[str, Any]:
     """The files of a run as they are published.
 
     Raises:
-        InputError: code that is not committed made it.
+        InputError: it comes from code that is not committed.
     """
     for name, stage in (("system.json", "training"), ("evaluation.json", "evaluation")):
         commit = run.files.get(name, {"commit": "none"}).get("commit", "")
