@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from audioslots.reporting.formatting import format_count, format_number, format_p, join_words
 from audioslots.reporting.table import Table
 from audioslots.stats.comparisons import BETTER, EQUIVALENT, INCONCLUSIVE, MARGIN, NOT_TRAINED, TRAINED_DB, WORSE
 from audioslots.stats.summaries import BEST, TIED
+from audioslots.stats.verdicts import is_conclusive
 
 HEADINGS = {
     BETTER: "Better",
@@ -96,11 +98,11 @@ def describe_counting(comparison: pd.DataFrame, baseline: str, shares: pd.Series
 
 def _describe_difference(row: pd.Series, titles: Mapping[str, str]) -> str:
     """A variant with its difference and interval; or its differences at all lengths, where these leave it open."""
-    keys = [key for key in row.index if key.startswith("difference_x")]
+    path = row[[key for key in row.index if key.startswith("difference_x")] + ["difference"]].to_numpy(float)
     excludes_zero = row["low"] > 0 or row["high"] < 0
-    if row["verdict"] == INCONCLUSIVE and excludes_zero and keys:
-        path = ", ".join(format_number(row[key], sign=True) for key in (*keys, "difference"))
-        return f"{_quote(row['variant'], titles)} ({path} dB at doubling training lengths)"
+    if row["verdict"] == INCONCLUSIVE and excludes_zero and np.isfinite(path).all() and not is_conclusive(path):
+        differences = ", ".join(format_number(value, sign=True) for value in path)
+        return f"{_quote(row['variant'], titles)} ({differences} dB at doubling training lengths)"
     interval = f"{format_number(row['low'])} to {format_number(row['high'])}"
     return f"{_quote(row['variant'], titles)} ({format_number(row['difference'], sign=True)} dB, {interval})"
 

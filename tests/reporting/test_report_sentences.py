@@ -38,6 +38,7 @@ def test_verdicts_come_first_and_the_best_variant_of_each() -> None:
         (("a", 0.1, -0.9, 1.1, 0.4, "inconclusive"), "Inconclusive: “A” (+0.10 dB, −0.90 to 1.10)."),
         (("a", 0.1, -0.9, 1.1, 0.4, "inconclusive", 0.3), "Inconclusive: “A” (+0.10 dB, −0.90 to 1.10)."),
         (("a", 0.5, 0.1, 0.9, 0.01, "inconclusive", -0.2), "“A” (−0.20, +0.50 dB at doubling training lengths)."),
+        (("a", 0.5, 0.1, 0.9, 0.07, "inconclusive", 0.4), "Inconclusive: “A” (+0.50 dB, 0.10 to 0.90)."),
         (("a", *[float("nan")] * 4, "inconclusive"), "No score: “A”. Compared"),
     ],
 )
