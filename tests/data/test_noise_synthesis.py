@@ -86,7 +86,7 @@ def test_babble_is_of_several_speakers_of_the_subset_alone(made_corpus: Path, mo
         (SUBSETS, 0.0, 0, 1, "hours 0.0, seed 0, jobs 1; expected more than 0, 0 or more, 1 or more"),
         (SUBSETS, 1.0, -1, 1, "seed -1"),
         (SUBSETS, 1.0, 0, 0, "jobs 0"),
-        ({"tr": "train-clean"}, 1.0, 0, 1, "subsets: of tr; expected one for each of tr, cv, tt"),
+        ({"tr": "train-clean"}, 1.0, 0, 1, "subsets: tr; expected one for each of tr, cv, tt"),
         (SUBSETS | {"tt": "test-other"}, 1.0, 0, 1, "test-other: no such folder; expected speech"),
     ],
 )
