@@ -166,7 +166,7 @@ class Data(Section):
         """Dev mixtures are of the speakers that validate, so training and the test share none with them."""
         validates = self.corpus.validation or self.corpus.train
         if dev.subset != validates:
-            raise ValueError(f"dev.subset {dev.subset} does not validate; expected {validates}, whose speakers do")
+            raise ValueError(f"dev.subset {dev.subset} has no validation speakers; expected {validates}")
         if self.corpus.held_out_speakers and dev.rows == "official":
             raise ValueError("dev.rows official are of all speakers; expected drawn, of those held out")
         if dev.subset == self.test.subset:

@@ -123,7 +123,7 @@ class Resolved(Variant):
             )
         if slots == 1 and (reconstruction == "ratio" or model.shares_mixture):
             raise ValueError(
-                f"separation.reconstruction {reconstruction}, or the output, shares the mixture among one slot; "
+                f"separation.reconstruction {reconstruction}, or the output, gives one slot the whole mixture; "
                 "expected direct, another output, or a slot for the noise"
             )
         if self.counts and (

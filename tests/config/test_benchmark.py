@@ -192,7 +192,7 @@ OFFICIAL = {"subset": "train-clean", "rows": "official"}
         ({"external": {"theirs": "absent"}}, "external.theirs: absent: no such folder or file"),
         ({"corpus": {"kind": "synthesized"}}, "corpus: give either validation (a subset) or held_out_speakers"),
         ({"corpus": MADE["corpus"] | {"hours": float("inf")}}, "corpus.hours: "),
-        ({"dev": {"subset": "train-clean"}}, "dev.subset train-clean does not validate"),
+        ({"dev": {"subset": "train-clean"}}, "dev.subset train-clean has no validation speakers"),
         ({"corpus": HELD_OUT, "dev": OFFICIAL}, "dev.rows official"),
         ({"dev": {"subset": "dev-clean"}, "test": {"subset": "dev-clean"}}, "dev.subset dev-clean is the test's too"),
         ({"test": LONG}, "mode min cuts the end of conversations"),

@@ -162,8 +162,8 @@ def test_the_noises_slot_is_no_estimate(noisy: Path) -> None:
         ({"noise": "noise"}, "noise noise with task sep_clean"),
         ({"model": OWN}, "model.noise_slot with 3 slots, task sep_clean; expected a task with noise, and a slot more"),
         (NOISY | {"model": OWN | {"slots": {"count": 2}}}, "model.noise_slot with 2 slots, task sep_noisy"),
-        (NOISY | ALONE | {"separation": {"reconstruction": "ratio"}}, "shares the mixture among one slot"),
-        (NOISY | {**ALONE, "model": {"slots": {"count": 1}, "output": "softmax"}}, "shares the mixture among one slot"),
+        (NOISY | ALONE | {"separation": {"reconstruction": "ratio"}}, "gives one slot the whole mixture"),
+        (NOISY | {**ALONE, "model": {"slots": {"count": 1}, "output": "softmax"}}, "gives one slot the whole mixture"),
         (
             NOISY | {"training": {"loss": "snr", "assignment": "mixit"}, "model": {"slots": {"count": 4}}},
             "training.assignment mixit, mixing dynamic, model.recursive False with task sep_noisy; expected pit",
