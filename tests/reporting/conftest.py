@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from audioslots.reporting import publish, report
 
 
-@pytest.fixture(scope="module")
-def without_figures() -> Iterator[None]:
-    """Draw nothing, in tests that are not about figures, which take most of the time."""
+@contextmanager
+def stub_figures() -> Iterator[None]:
+    """Write empty figures, in tests that are not about them; drawing takes most of the time."""
 
     def save_nothing(path: Path, kinds: tuple[str, ...], *_: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,4 +24,11 @@ def without_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (report, publish):
             patch.setattr(module, "save_figure", save_nothing)
+        yield
+
+
+@pytest.fixture
+def without_figures() -> Iterator[None]:
+    """``stub_figures`` during one test only: tests run in any order, and others of the module draw."""
+    with stub_figures():
         yield

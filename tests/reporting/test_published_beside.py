@@ -13,6 +13,7 @@ from audioslots.reporting.publish import publish_results
 from audioslots.reporting.report import report
 from audioslots.runtime.errors import InputError
 from audioslots.runtime.files import read_json
+from tests.reporting.conftest import stub_figures
 from tests.reporting.made_results import edit_json, identify, make_results, read_report, read_tree
 
 GAINS = {"base": 4.0, "mask": 6.0, "wide": 5.0, "narrow": 4.5, "new": 7.0, "base-x0.5": 3.0, "new-x0.5": 5.0}
@@ -23,12 +24,13 @@ pytestmark = pytest.mark.usefixtures("without_figures")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, without_figures: None) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All runs, with those of the new variant, as if one user had made them."""
     folder = make_results(tmp_path_factory.mktemp("whole") / "made", GAINS, studies=STUDIES)
     edit_json(folder / "benchmark.json", lengths={name: {"0.5": f"{name}-x0.5"} for name in ("base", "new")})
     identify(folder)
-    report(folder, folder)
+    with stub_figures():
+        report(folder, folder)
     return folder
 
 
@@ -41,7 +43,8 @@ def published(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     described["studies"][0]["variants"].remove("new")
     described["identities"] = {name: seeds for name, seeds in described["identities"].items() if name not in NEW}
     edit_json(others / "benchmark.json", **described)
-    return publish_results(others, tmp_path_factory.mktemp("published"), "make made")
+    with stub_figures():
+        return publish_results(others, tmp_path_factory.mktemp("published"), "make made")
 
 
 @pytest.fixture
